@@ -1,0 +1,7 @@
+//! wip
+#![allow(missing_docs)]
+pub mod clock;
+pub mod lang;
+pub mod proto;
+pub mod reason;
+pub mod rpc;
