@@ -1,7 +1,8 @@
 //! wip
-#![allow(missing_docs)]
 pub mod clock;
 pub mod lang;
 pub mod proto;
 pub mod reason;
 pub mod rpc;
+pub mod security;
+pub mod threads;
