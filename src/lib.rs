@@ -5,4 +5,5 @@ pub mod proto;
 pub mod reason;
 pub mod rpc;
 pub mod security;
+pub mod store;
 pub mod threads;
