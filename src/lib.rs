@@ -1,5 +1,7 @@
 //! wip
+pub mod app;
 pub mod clock;
+pub mod hub;
 pub mod lang;
 pub mod proto;
 pub mod reason;
