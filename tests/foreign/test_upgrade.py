@@ -4,6 +4,7 @@ kept in the clear is gone."""
 import contextlib
 import hashlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import tempfile
@@ -69,6 +70,31 @@ class OldDatabase(unittest.TestCase):
         copy = self.assert_no_trace(secrets, original)
         self.assertEqual(copy.stat().st_mode & 0o777, 0o600)
         self.assertIn(copy.name, log)
+
+    def test_what_is_still_in_the_old_log_comes_along(self):
+        secrets = {login: pyotp.random_base32() for login in PEOPLE}
+        with tempfile.TemporaryDirectory(prefix="otpchat-old-") as elsewhere:
+            for name in self.copy_of_a_killed_server(Path(elsewhere), secrets):
+                shutil.copy(name, self.dir)
+        self.assertIn(secrets["ann"].encode(), (self.dir / "users.db-wal").read_bytes())
+        with Server(data_dir=self.dir) as server:
+            phone = Authenticator(pyotp.TOTP(secrets["ann"]).provisioning_uri("ann"))
+            self.assertTrue(self.peer(server).log_in("ann", PEOPLE["ann"], phone.fresh_code()).success)
+            server.stop()
+        for path in self.dir.iterdir():
+            if ".before-upgrade-" not in path.name:
+                self.assertNotIn(secrets["ann"].encode(), path.read_bytes(), path.name)
+
+    def copy_of_a_killed_server(self, elsewhere, secrets):
+        """The files of a database whose newest rows are in its write-ahead log only."""
+        path = elsewhere / "users.db"
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, login TEXT UNIQUE, password_hash TEXT, secret TEXT)")
+            db.executemany("INSERT INTO users (login, password_hash, secret) VALUES (?, ?, ?)",
+                           [(login, hash_of(password), secrets[login]) for login, password in PEOPLE.items()])
+            db.commit()
+            yield from (path, elsewhere / "users.db-wal")
 
     def assert_no_trace(self, secrets, original):
         """Looks through every file; the one that is the old database byte for byte is the copy, and is given back."""
