@@ -19,7 +19,7 @@ import pyotp
 from google.rpc import error_details_pb2, status_pb2
 
 PROTO = Path(__file__).resolve().parents[2] / "proto"
-OTPCHATD = os.environ.get("OTPCHATD", "otpchatd")
+OTPCHATD = os.environ.get("OTPCHATD")
 
 CALL_S = 20  # for one call: on a busy machine a password check may wait for others
 START_S = 60  # for a server to start or to stop
