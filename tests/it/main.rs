@@ -1,0 +1,12 @@
+//! End to end: real processes, real terminals, a real wire.
+//!
+//! Everything here waits for what it expects, with a limit that only a fault can reach. Nothing sleeps.
+
+mod gate;
+mod house;
+mod streams;
+
+use std::time::Duration;
+
+/// How long anything may take before it counts as a fault.
+const LIMIT: Duration = Duration::from_secs(60);
