@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod lang;
 pub mod proto;
+pub mod qr;
 pub mod reason;
 pub mod rpc;
