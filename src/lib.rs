@@ -1,5 +1,6 @@
 //! wip
 #![allow(missing_docs)]
+pub mod client;
 pub mod clock;
 pub mod lang;
 pub mod proto;
