@@ -20,5 +20,4 @@ pub mod secret;
 pub mod session;
 pub mod stream;
 pub mod text;
-mod thread;
 pub mod wait;

@@ -13,10 +13,10 @@ use crate::client::error::{CallError, Refusal};
 use crate::client::link::Link;
 use crate::client::secret::Secret;
 use crate::client::session::time_of;
-use crate::client::thread::Thread;
 use crate::client::wait::{Bell, Waited, pause, wait};
 use crate::clock::Time;
 use crate::proto::Message;
+use crate::threads::Thread;
 
 /// How long one attempt to connect may take before the pause to the next.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);

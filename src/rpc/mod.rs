@@ -1,1 +1,2 @@
+//! The wire.
 pub mod methods;

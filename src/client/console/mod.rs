@@ -34,9 +34,9 @@ use crate::client::link::{Link, silence_core};
 use crate::client::session::ServerClock;
 use crate::client::stream::{Event, Reader};
 use crate::client::text;
-use crate::client::thread::Thread;
 use crate::clock::Clock;
 use crate::lang::Lang;
+use crate::threads::Thread;
 
 /// The prompt of the chat itself.
 const PROMPT: &str = "> ";

@@ -1,0 +1,183 @@
+//! What can go wrong, in words for the caller.
+
+use crate::hub::SubscribeError;
+use crate::reason::Reason;
+use crate::security::login::LoginError;
+use crate::security::passwords::{HashError, PasswordError};
+use crate::security::tokens::{SignError, TokenError};
+use crate::security::vault::VaultError;
+use crate::store::{StoreError, WriteFailed};
+
+use super::messages::TextError;
+
+/// A call that was not carried out because of what the caller asked. Its text is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A login that breaks a rule.
+    #[error("{0}")]
+    Login(#[from] LoginError),
+    /// A login that is taken.
+    #[error("this login, or one that looks like it, is taken: choose another")]
+    LoginTaken,
+    /// A password that breaks a rule.
+    #[error("{0}")]
+    Password(#[from] PasswordError),
+    /// Wrong login, password or code.
+    #[error("login, password or code is wrong: check them and try again")]
+    Credentials,
+    /// Wrong code, or no session that it could be for.
+    #[error("the code is wrong: look at the authenticator and try the current one")]
+    Code,
+    /// A code for the second time.
+    #[error("this code has been used: wait for the next one")]
+    CodeUsed,
+    /// The account waits for the administrator.
+    #[error("this account has no second factor and waits for the administrator: ask for an enrolment code")]
+    AwaitsAdmin,
+    /// Who calls may not enrol.
+    #[error("the second factor cannot be set up from here: log in first")]
+    Enrolment,
+    /// The factor changed while the enrolment went on.
+    #[error("the second factor was set up elsewhere in the meantime: log in again")]
+    EnrolmentOvertaken,
+    /// No token.
+    #[error("there is no token: log in, and send it as `token` metadata")]
+    TokenMissing,
+    /// A token that proves nothing.
+    #[error("the token is not valid: log in again")]
+    TokenInvalid,
+    /// The session is over.
+    #[error("the session has ended: log in again")]
+    SessionEnded,
+    /// The session waits for its code or enrolment.
+    #[error("the second factor is still missing: give the code first")]
+    SecondFactorMissing,
+    /// Somebody else's name as the author.
+    #[error("`author` is somebody else: leave it empty or use your own login")]
+    Author,
+    /// A text that breaks a rule.
+    #[error("{0}")]
+    Text(#[from] TextError),
+    /// Too many streams.
+    #[error("{0}: close one and try again")]
+    Streams(SubscribeError),
+    /// A stream that was not read.
+    #[error("the stream was not read for too long: open it again")]
+    StreamStalled,
+    /// A queue is full.
+    #[error("the server is busy: try again in a moment")]
+    Overloaded,
+    /// The server stops.
+    #[error("the server is stopping: try again in a moment")]
+    Draining,
+}
+
+impl Refusal {
+    /// The word for it.
+    pub fn reason(self) -> Reason {
+        match self {
+            Refusal::Login(_) => Reason::LoginInvalid,
+            Refusal::LoginTaken => Reason::LoginTaken,
+            Refusal::Password(_) => Reason::WeakPassword,
+            Refusal::Credentials => Reason::InvalidCredentials,
+            Refusal::Code => Reason::InvalidCode,
+            Refusal::CodeUsed => Reason::CodeAlreadyUsed,
+            Refusal::AwaitsAdmin => Reason::EnrolmentCodeRequired,
+            Refusal::Enrolment => Reason::EnrolmentRefused,
+            Refusal::EnrolmentOvertaken => Reason::EnrolmentOvertaken,
+            Refusal::TokenMissing => Reason::TokenMissing,
+            Refusal::TokenInvalid => Reason::TokenInvalid,
+            Refusal::SessionEnded => Reason::SessionEnded,
+            Refusal::SecondFactorMissing => Reason::SecondFactorMissing,
+            Refusal::Author => Reason::AuthorMismatch,
+            Refusal::Text(_) => Reason::TextInvalid,
+            Refusal::Streams(_) => Reason::TooManyStreams,
+            Refusal::StreamStalled => Reason::StreamStalled,
+            Refusal::Overloaded => Reason::Overloaded,
+            Refusal::Draining => Reason::Draining,
+        }
+    }
+
+    /// The request field that broke a rule, where one did.
+    pub fn field(self) -> Option<&'static str> {
+        match self {
+            Refusal::Login(_) => Some("login"),
+            Refusal::Password(_) => Some("password"),
+            Refusal::Text(_) => Some("text"),
+            Refusal::Author => Some("author"),
+            _ => None,
+        }
+    }
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Refusal {
+        match error {
+            TokenError::Invalid => Refusal::TokenInvalid,
+            TokenError::Expired => Refusal::SessionEnded,
+        }
+    }
+}
+
+impl From<SubscribeError> for Refusal {
+    fn from(error: SubscribeError) -> Refusal {
+        match error {
+            SubscribeError::PerUser | SubscribeError::Total => Refusal::Streams(error),
+            SubscribeError::Draining => Refusal::Draining,
+        }
+    }
+}
+
+/// Why a job did not give what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller's doing.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Nothing could be written: a full disk, say.
+    #[error("{0}")]
+    Storage(String),
+    /// Our fault. The text is for the log only.
+    #[error("{0}")]
+    Fault(String),
+}
+
+impl From<WriteFailed> for Error {
+    fn from(error: WriteFailed) -> Error {
+        match error {
+            WriteFailed::Full => Refusal::Overloaded.into(),
+            WriteFailed::Stopped => Refusal::Draining.into(),
+            WriteFailed::Commit(text) => Error::Storage(text),
+            WriteFailed::Panicked => Error::Fault(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Error {
+        match error {
+            StoreError::Write(failed) => failed.into(),
+            StoreError::Readers(_) => Refusal::Overloaded.into(),
+            StoreError::Sqlite(error) => error.into(),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Error {
+        match error.sqlite_error_code() {
+            Some(
+                rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::SystemIoFailure,
+            ) => Error::Storage(error.to_string()),
+            _ => Error::Fault(error.to_string()),
+        }
+    }
+}
+
+/// Faults that need no telling apart.
+macro_rules! faults {
+    ($($error:ty),+) => { $( impl From<$error> for Error {
+        fn from(error: $error) -> Error { Error::Fault(error.to_string()) }
+    } )+ };
+}
+faults!(HashError, VaultError, SignError, getrandom::Error);

@@ -1,0 +1,162 @@
+//! Key files: 32 random bytes, made at first start, readable by their owner only.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::secret::SecretBytes;
+
+/// The length of every key, in bytes.
+pub const KEY_BYTES: usize = 32;
+
+/// A key that cannot be used, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// Others than the owner may read or write the file.
+    #[error("{} can be read by others (mode {mode:04o}): run `chmod 600` on it, and replace the key if somebody may have read it", path.display())]
+    Exposed {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not a key of ours.
+    #[error("{} holds {found} bytes where a key has {KEY_BYTES}: restore the key from your backup", path.display())]
+    Length {
+        /// Which file.
+        path: PathBuf,
+        /// How many bytes it holds (counted up to one more than a key has).
+        found: usize,
+    },
+    /// A key of one repeated byte.
+    #[error("{} is not random: restore the key from your backup, or make one with `head -c {KEY_BYTES} /dev/urandom`", path.display())]
+    NotRandom {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The database needs a key that is not there.
+    #[error("{} is missing, and without it the second factors in the database cannot be read: restore it from your backup", path.display())]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file could not be read or made.
+    #[error("{}: {source}; check the directory's owner and permissions", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Reads the key in `path`.
+///
+/// # Errors
+/// [`KeyError`]: it is not there, others may read it, or it is not a key.
+pub fn load(path: &Path) -> Result<SecretBytes, KeyError> {
+    let io = |source| KeyError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(io)?;
+    let mode = file.metadata().map_err(io)?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Exposed { path: path.to_owned(), mode });
+    }
+    let mut bytes = Vec::with_capacity(KEY_BYTES + 1);
+    file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
+    let key = SecretBytes::new(bytes);
+    let bytes = key.expose();
+    if bytes.len() != KEY_BYTES {
+        return Err(KeyError::Length { path: path.to_owned(), found: bytes.len() });
+    }
+    if bytes.iter().all(|b| *b == bytes[0]) {
+        return Err(KeyError::NotRandom { path: path.to_owned() });
+    }
+    Ok(key)
+}
+
+/// Reads the key in `path`, or makes it (mode 0600) if it is not there and `may_create` holds.
+///
+/// The new key is complete on disk before it gets its name, so that a crash leaves none or a whole one.
+///
+/// # Errors
+/// As [`load`]; [`KeyError::Missing`] if it is not there and must be.
+pub fn load_or_create(path: &Path, may_create: bool) -> Result<SecretBytes, KeyError> {
+    if path.exists() {
+        return load(path);
+    }
+    if !may_create {
+        return Err(KeyError::Missing { path: path.to_owned() });
+    }
+    create(path).map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
+    load(path)
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    let key = SecretBytes::random(KEY_BYTES).map_err(io::Error::from)?;
+    let unnamed = path.with_extension("key-new");
+    match fs::remove_file(&unnamed) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
+    file.write_all(key.expose())?;
+    file.sync_all()?;
+    fs::rename(&unnamed, path)?;
+    sync_directory_of(path)
+}
+
+/// Makes a rename or a new name in the directory of `path` durable.
+///
+/// # Errors
+/// The directory cannot be opened or synced.
+pub fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(directory)?.sync_all()
+}
+
+/// A short name for a key that tells nothing about it: the first 8 bytes of SHA-256 over a label and the key, in hex.
+pub fn key_id(key: &SecretBytes) -> String {
+    let digest = Sha256::new().chain_update(b"grpc-otp-chat key id").chain_update(key.expose()).finalize();
+    data_encoding::HEXLOWER.encode(&digest[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_key_is_made_once_for_its_owner_only_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jwt.key");
+        let made = load_or_create(&path, true).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(load_or_create(&path, true).unwrap(), made);
+        assert_eq!(load_or_create(&path, false).unwrap(), made);
+        assert_eq!(key_id(&made).len(), 16);
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_or_that_is_no_key_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("k");
+        let check = |bytes: &[u8], mode: u32| {
+            fs::write(&path, bytes).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            load(&path).unwrap_err().to_string()
+        };
+        let good: Vec<u8> = (0..32).collect();
+        assert!(check(&good, 0o640).contains("mode 0640"));
+        assert!(check(&good, 0o604).contains("chmod 600"));
+        assert!(check(&good[..31], 0o600).contains("31 bytes"));
+        assert!(check(&[good.clone(), good.clone()].concat(), 0o600).contains("33 bytes"));
+        assert!(check(&[b'x'; 32], 0o600).contains("not random"));
+        assert!(matches!(load_or_create(&dir.path().join("none"), false), Err(KeyError::Missing { .. })));
+    }
+}

@@ -1,0 +1,175 @@
+//! Logins: which are allowed, and which are the same.
+//!
+//! A login is NFKC-normalised, and unique without regard to case and to look-alikes (the skeleton of Unicode TR 39): `Bob`
+//! and `bob` are one, and so are `paypal` with a Latin and with a Cyrillic `а`.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_security::confusable_detection::skeleton;
+
+/// How many characters a login may have.
+pub const LOGIN_CHARS: RangeInclusive<usize> = 2..=32;
+
+/// More than any login that somebody could have: what is longer is not even normalised.
+const MAX_BYTES: usize = 1024;
+
+/// Letters that draw nothing (Hangul fillers, Khmer inherent vowels): names that differ in them only look the same.
+const INVISIBLE: [char; 6] = ['\u{115F}', '\u{1160}', '\u{3164}', '\u{FFA0}', '\u{17B4}', '\u{17B5}'];
+
+/// A login that satisfies today's rules, normalised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login(String);
+
+impl Login {
+    /// Normalises and checks what somebody wants to be called.
+    ///
+    /// # Errors
+    /// [`LoginError`] names the rule that is broken.
+    pub fn parse(text: &str) -> Result<Login, LoginError> {
+        if text.len() > MAX_BYTES {
+            return Err(LoginError::Length);
+        }
+        let login: String = text.nfkc().collect();
+        if !LOGIN_CHARS.contains(&login.chars().count()) {
+            return Err(LoginError::Length);
+        }
+        let allowed = |c: char| (c.is_alphanumeric() && !INVISIBLE.contains(&c)) || matches!(c, '_' | '.' | '-');
+        if !login.chars().all(allowed) {
+            return Err(LoginError::Character);
+        }
+        if !login.chars().any(char::is_alphanumeric) {
+            return Err(LoginError::NoLetter);
+        }
+        Ok(Login(login))
+    }
+
+    /// The login as it is shown.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What it is looked up by.
+    pub fn key(&self) -> LoginKey {
+        LoginKey::of(&self.0)
+    }
+}
+
+/// Which rule a login breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginError {
+    /// Too short or too long.
+    #[error("a login has {} to {} characters: choose another", LOGIN_CHARS.start(), LOGIN_CHARS.end())]
+    Length,
+    /// A character that is not allowed.
+    #[error("a login is made of letters, digits, '_', '.' and '-' only: choose another")]
+    Character,
+    /// Nothing but punctuation.
+    #[error("a login needs at least one letter or digit: choose another")]
+    NoLetter,
+}
+
+/// What makes two logins the same.
+///
+/// Any text has a key, so that accounts whose names break today's rules are found as well.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct LoginKey {
+    name: String,
+    look: String,
+}
+
+impl LoginKey {
+    /// The key of any text. Texts beyond all reason have an empty key, which no account has.
+    pub fn of(text: &str) -> LoginKey {
+        if text.len() > MAX_BYTES {
+            return LoginKey { name: String::new(), look: String::new() };
+        }
+        let normal: String = text.nfkc().collect();
+        LoginKey { name: skeleton(&fold(&normal)).collect(), look: fold(&skeleton(&normal).collect::<String>()) }
+    }
+
+    /// Equal for logins that differ in case or in look-alikes of the same case only. Accounts are looked up by it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Equal for logins that look alike as written, such as `Ivan` and `lvan`. Unique as well, never looked up.
+    pub fn look(&self) -> &str {
+        &self.look
+    }
+}
+
+impl fmt::Debug for LoginKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LoginKey({:?})", self.name)
+    }
+}
+
+/// Case folding that survives NFKC (Unicode 3.13, D146 without the decompositions that NFKC has done).
+fn fold(text: &str) -> String {
+    caseless::default_case_fold_str(text).nfkc().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn logins_are_allowed_or_refused_by_rule() {
+        fn check(text: &str, want: Result<&str, LoginError>) {
+            assert_eq!(Login::parse(text).as_ref().map(Login::as_str).map_err(|e| *e), want, "{text:?}");
+        }
+        check("user1", Ok("user1"));
+        check("Вася", Ok("Вася"));
+        check("a_b.c-d", Ok("a_b.c-d"));
+        check("ｂｏｂ", Ok("bob"));
+        check("李四", Ok("李四"));
+        check("a", Err(LoginError::Length));
+        check("", Err(LoginError::Length));
+        check(&"a".repeat(32), Ok(&"a".repeat(32)));
+        check(&"a".repeat(33), Err(LoginError::Length));
+        check(&"я".repeat(32), Ok(&"я".repeat(32)));
+        check("../x", Err(LoginError::Character));
+        check("a b", Err(LoginError::Character));
+        check("a\0b", Err(LoginError::Character));
+        check("a\u{202E}b", Err(LoginError::Character));
+        check("a\u{200B}b", Err(LoginError::Character));
+        check("a\u{3164}b", Err(LoginError::Character));
+        check("..", Err(LoginError::NoLetter));
+    }
+
+    #[test]
+    fn logins_that_could_be_mistaken_for_one_another_share_a_key() {
+        fn same(a: &str, b: &str) -> bool {
+            let (a, b) = (LoginKey::of(a), LoginKey::of(b));
+            a.name() == b.name() || a.look() == b.look()
+        }
+        assert!(same("Bob", "bob"));
+        assert!(same("bob", "bоb"), "a Cyrillic о");
+        assert!(same("Ivan", "lvan"), "a capital I and a small l");
+        assert!(same("STRASSE", "straße"));
+        assert!(same("ВАСЯ", "вася"));
+        assert!(same("ОДИССЕЙς", "ОДИССЕЙσ"));
+        assert!(!same("bob", "rob"));
+        assert!(!same("user1", "user2"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_a_key_and_normalising_again_changes_nothing(text in "\\PC{0,40}") {
+            let _ = LoginKey::of(&text);
+            if let Ok(login) = Login::parse(&text) {
+                prop_assert_eq!(Login::parse(login.as_str()).map(|l| l.as_str().to_owned()), Ok(login.as_str().to_owned()));
+                prop_assert_eq!(login.key(), LoginKey::of(&text));
+            }
+        }
+
+        #[test]
+        fn wild_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let text = String::from_utf8_lossy(&bytes);
+            let _ = (Login::parse(&text), LoginKey::of(&text));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Seals TOTP secrets, so that a stolen database gives no second factor away.
+//!
+//! XChaCha20-Poly1305 with a random 24-byte nonce in front of each ciphertext. The associated data names table, column and
+//! user, so that a row cannot stand in for another.
+
+use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+
+use super::keys::key_id;
+use super::secret::SecretBytes;
+
+const NONCE_BYTES: usize = 24;
+
+/// Seals and opens under one key.
+pub struct Vault {
+    cipher: XChaCha20Poly1305,
+    key_id: String,
+}
+
+/// A secret as it lies in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Which key sealed it.
+    pub key_id: String,
+    /// Nonce and ciphertext.
+    pub bytes: Vec<u8>,
+}
+
+/// A secret could not be sealed or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VaultError {
+    /// Another key sealed it.
+    #[error("the secret was sealed under another key")]
+    OtherKey,
+    /// The bytes were changed, or belong to another row.
+    #[error("the sealed secret was changed or moved")]
+    Tampered,
+    /// No random nonce, or a cipher that cannot.
+    #[error("a secret could not be sealed")]
+    Seal,
+}
+
+impl Vault {
+    /// # Errors
+    /// The key does not have 32 bytes.
+    pub fn new(key: &SecretBytes) -> Result<Vault, VaultError> {
+        let cipher = XChaCha20Poly1305::new_from_slice(key.expose()).map_err(|_| VaultError::Seal)?;
+        Ok(Vault { cipher, key_id: key_id(key) })
+    }
+
+    /// The name of the key that this vault seals under.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// Seals the TOTP secret of a user.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn seal(&self, user_id: i64, secret: &SecretBytes) -> Result<Sealed, VaultError> {
+        let mut nonce = [0; NONCE_BYTES];
+        getrandom::fill(&mut nonce).map_err(|_| VaultError::Seal)?;
+        let place = place(user_id);
+        let payload = Payload { msg: secret.expose(), aad: place.as_bytes() };
+        let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| VaultError::Seal)?;
+        Ok(Sealed { key_id: self.key_id.clone(), bytes: [&nonce[..], &sealed].concat() })
+    }
+
+    /// Opens what [`Vault::seal`] made for the same user.
+    ///
+    /// # Errors
+    /// [`VaultError::OtherKey`] or [`VaultError::Tampered`].
+    pub fn open(&self, user_id: i64, sealed: &Sealed) -> Result<SecretBytes, VaultError> {
+        if sealed.key_id != self.key_id {
+            return Err(VaultError::OtherKey);
+        }
+        let (nonce, ciphertext) = sealed.bytes.split_first_chunk::<NONCE_BYTES>().ok_or(VaultError::Tampered)?;
+        let place = place(user_id);
+        let payload = Payload { msg: ciphertext, aad: place.as_bytes() };
+        let secret = self.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| VaultError::Tampered)?;
+        Ok(SecretBytes::new(secret))
+    }
+}
+
+fn place(user_id: i64) -> String {
+    format!("second_factors.sealed user={user_id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vault(byte: u8) -> Vault {
+        Vault::new(&SecretBytes::new((0..32).map(|n| n ^ byte).collect())).unwrap()
+    }
+
+    #[test]
+    fn what_is_sealed_opens_for_the_same_user_under_the_same_key_only() {
+        let secret = SecretBytes::new(b"12345678901234567890".to_vec());
+        let sealed = vault(1).seal(7, &secret).unwrap();
+        assert_eq!(vault(1).open(7, &sealed), Ok(secret.clone()));
+        assert_eq!(vault(1).open(8, &sealed), Err(VaultError::Tampered), "a row of somebody else");
+        assert_eq!(vault(2).open(7, &sealed), Err(VaultError::OtherKey));
+        assert!(!sealed.bytes.windows(20).any(|w| w == secret.expose()));
+        assert_ne!(vault(1).seal(7, &secret).unwrap(), sealed, "nonces are fresh");
+    }
+
+    #[test]
+    fn every_changed_byte_is_noticed() {
+        let sealed = vault(1).seal(7, &SecretBytes::new(vec![9; 20])).unwrap();
+        for n in 0..sealed.bytes.len() {
+            let mut changed = sealed.clone();
+            changed.bytes[n] ^= 1;
+            assert_eq!(vault(1).open(7, &changed), Err(VaultError::Tampered), "byte {n}");
+            changed.bytes.truncate(n);
+            assert_eq!(vault(1).open(7, &changed), Err(VaultError::Tampered), "cut at {n}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The predecessor's database: `users(id, login, password_hash, secret)`, with SHA-256 in hex and base32 in the clear.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::security::login::LoginKey;
+use crate::security::secret::SecretText;
+
+/// A row of it. What is not text is taken as missing.
+pub(super) struct LegacyUser {
+    pub(super) id: i64,
+    pub(super) login: String,
+    pub(super) password_hash: SecretText,
+    pub(super) secret: Option<SecretText>,
+}
+
+/// Whether the file is a database of the predecessor. A file that is none is not this function's to judge.
+pub(super) fn is_legacy(path: &Path) -> rusqlite::Result<bool> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let read = || -> rusqlite::Result<bool> {
+        let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let columns: Vec<String> = connection
+            .prepare("SELECT name FROM pragma_table_info('users') ORDER BY cid")?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(id == 0 && version == 0 && columns == ["id", "login", "password_hash", "secret"])
+    };
+    match read() {
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => Ok(false),
+        result => result,
+    }
+}
+
+/// Every row, by number.
+pub(super) fn users(connection: &Connection) -> rusqlite::Result<Vec<LegacyUser>> {
+    connection
+        .prepare("SELECT id, login, password_hash, secret FROM users ORDER BY id")?
+        .query_map([], |row| {
+            let text = |column: usize| -> rusqlite::Result<Option<String>> {
+                Ok(match row.get_ref(column)? {
+                    ValueRef::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+                    _ => None,
+                })
+            };
+            Ok(LegacyUser {
+                id: row.get(0)?,
+                login: text(1)?.unwrap_or_default(),
+                password_hash: SecretText::new(text(2)?.unwrap_or_default()),
+                secret: text(3)?.map(SecretText::new),
+            })
+        })?
+        .collect()
+}
+
+/// The groups of logins that would be one today.
+pub(super) fn clashes(users: &[LegacyUser]) -> Vec<Vec<String>> {
+    // A login clashes by name or by look: both go into one map, so that a chain of the two becomes one group.
+    let mut group_of: HashMap<String, usize> = HashMap::new();
+    let mut groups: Vec<Vec<String>> = Vec::new();
+    for user in users {
+        let key = LoginKey::of(&user.login);
+        let names = [format!("n{}", key.name()), format!("l{}", key.look())];
+        let group = names.iter().find_map(|name| group_of.get(name)).copied().unwrap_or_else(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        if let Some(members) = groups.get_mut(group) {
+            members.push(user.login.clone());
+        }
+        for name in names {
+            group_of.entry(name).or_insert(group);
+        }
+    }
+    groups.retain(|group| group.len() > 1);
+    groups
+}

@@ -1,0 +1,105 @@
+//! The schema, as a ladder of numbered steps. A step that was released is never changed: add another.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite_migration::{M, Migrations, SchemaVersion};
+
+use super::OpenError;
+
+/// Says "a database of otpchatd" in the file's header ("otpc").
+const APPLICATION_ID: i32 = 0x6f74_7063;
+
+/// Step 1. Every id is given once and never again (`AUTOINCREMENT`). Times are microseconds since the Unix epoch.
+const STEP_1: &str = "
+CREATE TABLE users (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    login          TEXT NOT NULL,          -- as shown
+    login_key      TEXT NOT NULL UNIQUE,   -- as looked up: without case and look-alikes
+    login_look     TEXT NOT NULL UNIQUE,   -- as it looks when written
+    password_hash  TEXT NOT NULL,
+    created_at     INTEGER NOT NULL,
+    enrolled_at    INTEGER,                -- first time that a second factor was confirmed
+    awaits_admin   INTEGER NOT NULL DEFAULT 0,
+    registered_on  TEXT                    -- the connection that registered it, while it may enrol without a token
+) STRICT;
+CREATE INDEX users_unenrolled ON users(created_at) WHERE enrolled_at IS NULL AND awaits_admin = 0;
+
+CREATE TABLE sessions (
+    id             TEXT PRIMARY KEY,
+    user_id        INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+    state          TEXT NOT NULL CHECK (state IN ('needs_code', 'needs_enrolment', 'complete')),
+    base_factor    INTEGER,                -- the active factor when it opened: what an enrolment of it may replace
+    created_at     INTEGER NOT NULL,
+    expires_at     INTEGER NOT NULL,
+    connection     TEXT                    -- where it was opened, for clients that send no token with their code
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_of_user ON sessions(user_id, created_at);
+CREATE INDEX sessions_by_expiry ON sessions(expires_at);
+
+CREATE TABLE second_factors (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id        INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+    session_id     TEXT REFERENCES sessions(id) ON DELETE CASCADE, -- whose pending factor it is; none: the account's
+    state          TEXT NOT NULL CHECK (state IN ('pending', 'active')),
+    key_id         TEXT NOT NULL,
+    sealed         BLOB NOT NULL,
+    last_step      INTEGER NOT NULL DEFAULT -1,
+    created_at     INTEGER NOT NULL,
+    CHECK (state = 'pending' OR session_id IS NULL)
+) STRICT;
+CREATE UNIQUE INDEX one_active_factor ON second_factors(user_id) WHERE state = 'active';
+CREATE UNIQUE INDEX one_pending_factor_per_account ON second_factors(user_id)
+    WHERE state = 'pending' AND session_id IS NULL;
+CREATE UNIQUE INDEX one_pending_factor_per_session ON second_factors(session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX factors_of_user ON second_factors(user_id);
+
+CREATE TABLE messages (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id        INTEGER NOT NULL,       -- stays when the user goes
+    author         TEXT NOT NULL,
+    text           TEXT NOT NULL,
+    sent_at        INTEGER NOT NULL
+) STRICT;
+";
+
+const STEPS: &[M<'static>] = &[M::up(STEP_1)];
+const LADDER: Migrations<'static> = Migrations::from_slice(STEPS);
+
+/// Refuses a file that is not a database, or is one of another program. Writes nothing.
+pub(super) fn check_ours(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let foreign = || OpenError::Foreign { path: path.to_owned() };
+    let read = || -> rusqlite::Result<(i32, i64)> {
+        let id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((id, tables))
+    };
+    match read() {
+        Ok((APPLICATION_ID, _) | (0, 0)) => Ok(()),
+        Ok(_) => Err(foreign()),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => Err(foreign()),
+        Err(source) => Err(OpenError::Sqlite { path: path.to_owned(), source }),
+    }
+}
+
+/// Climbs the ladder to its top.
+pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let migration = |source| OpenError::Migration { path: path.to_owned(), source };
+    if let SchemaVersion::Outside(_) = LADDER.current_version(connection).map_err(migration)? {
+        return Err(OpenError::Newer { path: path.to_owned() });
+    }
+    connection
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .map_err(|source| OpenError::Sqlite { path: path.to_owned(), source })?;
+    LADDER.to_latest(connection).map_err(migration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_of_the_ladder_is_valid_sql() {
+        LADDER.validate().unwrap();
+    }
+}

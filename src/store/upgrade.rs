@@ -1,0 +1,202 @@
+//! Upgrades a database of the predecessor: its people log in with the same password and the same authenticator entry.
+//!
+//! A new database is built beside the old one and takes its name in one rename, so that an interruption anywhere leaves
+//! either the old one or the new one, and no trace of an old hash or secret is left in the file or its log. A copy of the
+//! old one stays beside, for the administrator to delete.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::legacy::{self, LegacyUser};
+use super::{DirectoryLock, FILE_NAME, OpenError, factors, schema};
+use crate::clock::Time;
+use crate::security::keys::sync_directory_of;
+use crate::security::login::LoginKey;
+use crate::security::passwords::{HashError, Passwords};
+use crate::security::totp::secret_from_base32;
+use crate::security::vault::{Vault, VaultError};
+
+/// The upgrade did not happen, and the old database is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum UpgradeError {
+    /// Logins that would be one today.
+    #[error("these logins would be the same today, so nothing was changed; rename all but one of each line in the old \
+             database and start again:\n{}", list(.0))]
+    Clashes(Vec<Vec<String>>),
+    /// The old database is in use, or cannot be read.
+    #[error("{}: {source}; stop the old server first, and check that this user may read and write the file", path.display())]
+    Old {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The copy or the new database could not be written.
+    #[error("{}: {source}; make room, check the directory's permissions, and start again", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The new database could not be written.
+    #[error("{}: {source}; make room and start again", path.display())]
+    New {
+        /// The new file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The schema could not be made.
+    #[error(transparent)]
+    Schema(#[from] OpenError),
+    /// A password could not be hashed.
+    #[error("{0}")]
+    Hash(#[from] HashError),
+    /// A secret could not be sealed.
+    #[error("{0}")]
+    Vault(#[from] VaultError),
+}
+
+fn list(groups: &[Vec<String>]) -> String {
+    let line = |group: &Vec<String>| {
+        format!("  {}", group.iter().map(|l| l.escape_debug().to_string()).collect::<Vec<_>>().join(", "))
+    };
+    groups.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What an upgrade did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How many accounts there are.
+    pub accounts: usize,
+    /// Accounts without a readable secret: they wait for the administrator.
+    pub waiting: Vec<String>,
+    /// Where the old database was copied to. It holds secrets in the clear.
+    pub copy: PathBuf,
+}
+
+/// Whether there is a database of the predecessor in the directory.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_needed(data_dir: &Path) -> Result<bool, UpgradeError> {
+    let path = data_dir.join(FILE_NAME);
+    legacy::is_legacy(&path).map_err(|source| UpgradeError::Old { path, source })
+}
+
+/// Upgrades it. `progress` hears how many of how many accounts are done.
+///
+/// # Errors
+/// [`UpgradeError`]; the old database is then as it was.
+pub fn run(
+    data_dir: &Path,
+    _lock: &DirectoryLock,
+    passwords: &Passwords,
+    vault: &Vault,
+    now: Time,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Report, UpgradeError> {
+    let path = data_dir.join(FILE_NAME);
+    let old = |source| UpgradeError::Old { path: path.clone(), source };
+    let mut connection = Connection::open(&path).map_err(old)?;
+    connection.busy_timeout(Duration::from_secs(2)).map_err(old)?;
+    // Folds a log of the old server in, and leaves a file that is whole by itself.
+    connection.pragma_update(None, "journal_mode", "DELETE").map_err(old)?;
+    // From here to the rename nobody else may write to the old database.
+    let guard = connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(old)?;
+    let users = legacy::users(&guard).map_err(old)?;
+    let clashes = legacy::clashes(&users);
+    if !clashes.is_empty() {
+        return Err(UpgradeError::Clashes(clashes));
+    }
+    let copy = copy_aside(&path, now)?;
+    let new = data_dir.join(format!("{FILE_NAME}.upgrading"));
+    let waiting = build(&new, &users, passwords, vault, now, progress)?;
+    let io = |source| UpgradeError::Io { path: new.clone(), source };
+    fs::File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
+    fs::rename(&new, &path).map_err(io)?;
+    sync_directory_of(&path).map_err(io)?;
+    Ok(Report { accounts: users.len(), waiting, copy })
+}
+
+/// Copies the old file, complete and durable before it gets its name.
+fn copy_aside(path: &Path, now: Time) -> Result<PathBuf, UpgradeError> {
+    let copy = path.with_file_name(format!("{FILE_NAME}.before-upgrade-{}", now.as_secs()));
+    let unnamed = path.with_file_name(format!("{FILE_NAME}.copying"));
+    let io = |source| UpgradeError::Io { path: copy.clone(), source };
+    remove_if_there(&unnamed).map_err(io)?;
+    let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed).map_err(io)?;
+    io::copy(&mut fs::File::open(path).map_err(io)?, &mut to).map_err(io)?;
+    to.sync_all().map_err(io)?;
+    fs::rename(&unnamed, &copy).map_err(io)?;
+    sync_directory_of(&copy).map_err(io)?;
+    Ok(copy)
+}
+
+/// Builds the new database. Returns the logins of accounts that wait for the administrator.
+fn build(
+    path: &Path,
+    users: &[LegacyUser],
+    passwords: &Passwords,
+    vault: &Vault,
+    now: Time,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<String>, UpgradeError> {
+    let io = |source| UpgradeError::Io { path: path.to_owned(), source };
+    let sql = |source| UpgradeError::New { path: path.to_owned(), source };
+    // What an interrupted upgrade left.
+    for suffix in ["", "-journal", "-wal", "-shm"] {
+        remove_if_there(&PathBuf::from(format!("{}{suffix}", path.display()))).map_err(io)?;
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+    let mut connection = Connection::open(path).map_err(sql)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(sql)?;
+    schema::bring_up_to_date(&mut connection, path)?;
+    let transaction = connection.transaction().map_err(sql)?;
+    let mut waiting = Vec::new();
+    progress(0, users.len());
+    for (n, user) in users.iter().enumerate() {
+        let hash = passwords.wrap_sha256_hex(user.password_hash.expose())?;
+        let secret = user.secret.as_ref().and_then(|text| secret_from_base32(text.expose()));
+        let key = LoginKey::of(&user.login);
+        transaction
+            .execute(
+                "INSERT INTO users (id, login, login_key, login_look, password_hash, created_at, enrolled_at, awaits_admin)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    user.id,
+                    user.login,
+                    key.name(),
+                    key.look(),
+                    hash.as_str(),
+                    now.as_micros(),
+                    secret.is_some().then_some(now.as_micros()),
+                    secret.is_none(),
+                ],
+            )
+            .map_err(sql)?;
+        match secret {
+            Some(secret) => {
+                factors::insert_active(&transaction, user.id, &vault.seal(user.id, &secret)?, now).map_err(sql)?;
+            }
+            None => waiting.push(user.login.clone()),
+        }
+        progress(n + 1, users.len());
+    }
+    transaction.commit().map_err(sql)?;
+    connection.close().map_err(|(_, source)| sql(source))?;
+    Ok(waiting)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,176 @@
+//! Accounts.
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+
+use super::writer::Tx;
+use crate::clock::Time;
+use crate::security::login::{Login, LoginKey};
+use crate::security::passwords::PasswordHash;
+
+/// An account as it is kept.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Its number, never used again.
+    pub id: i64,
+    /// The login as it is shown.
+    pub login: String,
+    /// The password's hash.
+    pub password_hash: PasswordHash,
+    /// When it was registered.
+    pub created_at: Time,
+    /// Whether it may enrol only with a code from the administrator.
+    pub awaits_admin: bool,
+    /// The connection that registered it, while that one may enrol it without a token.
+    pub registered_on: Option<String>,
+}
+
+/// What a new account starts with.
+#[derive(Debug)]
+pub struct NewUser<'a> {
+    /// The login as it is shown.
+    pub login: &'a str,
+    /// What makes it the same as others.
+    pub key: &'a LoginKey,
+    /// The password's hash.
+    pub password_hash: &'a PasswordHash,
+    /// When.
+    pub created_at: Time,
+    /// The connection that registers it.
+    pub registered_on: Option<&'a str>,
+}
+
+impl<'a> NewUser<'a> {
+    /// An account as somebody registers it.
+    pub fn registered(
+        login: &'a Login,
+        key: &'a LoginKey,
+        password_hash: &'a PasswordHash,
+        created_at: Time,
+        registered_on: Option<&'a str>,
+    ) -> NewUser<'a> {
+        NewUser { login: login.as_str(), key, password_hash, created_at, registered_on }
+    }
+}
+
+/// Adds an account. Returns its number, or `None` if the login, or one that looks like it, is taken.
+///
+/// # Errors
+/// SQLite's.
+pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> rusqlite::Result<Option<i64>> {
+    let inserted = tx
+        .sql()
+        .prepare_cached(
+            "INSERT INTO users (login, login_key, login_look, password_hash, created_at, registered_on)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            user.login,
+            user.key.name(),
+            user.key.look(),
+            user.password_hash.as_str(),
+            user.created_at.as_micros(),
+            user.registered_on,
+        ]);
+    match inserted {
+        Ok(_) => Ok(Some(tx.sql().last_insert_rowid())),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+const COLUMNS: &str = "id, login, password_hash, created_at, awaits_admin, registered_on";
+
+/// The account that a login belongs to.
+///
+/// # Errors
+/// SQLite's.
+pub fn by_key(connection: &Connection, key: &LoginKey) -> rusqlite::Result<Option<User>> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE login_key = ?1"))?
+        .query_row([key.name()], from_row)
+        .optional()
+}
+
+/// The account with a number.
+///
+/// # Errors
+/// SQLite's.
+pub fn by_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<User>> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id = ?1"))?
+        .query_row([id], from_row)
+        .optional()
+}
+
+/// Replaces a hash, if it is still the one that was verified. Returns whether it was.
+///
+/// # Errors
+/// SQLite's.
+pub fn replace_hash(tx: &Tx<'_>, id: i64, verified: &PasswordHash, new: &PasswordHash) -> rusqlite::Result<bool> {
+    let changed = tx
+        .sql()
+        .prepare_cached("UPDATE users SET password_hash = ?3 WHERE id = ?1 AND password_hash = ?2")?
+        .execute(params![id, verified.as_str(), new.as_str()])?;
+    Ok(changed == 1)
+}
+
+/// Notes that the account has confirmed a second factor. From now on it is kept, and no connection enrols it without a
+/// token.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_enrolled(tx: &Tx<'_>, id: i64, now: Time) -> rusqlite::Result<()> {
+    tx.sql()
+        .prepare_cached(
+            "UPDATE users SET enrolled_at = coalesce(enrolled_at, ?2), awaits_admin = 0, registered_on = NULL
+             WHERE id = ?1",
+        )?
+        .execute(params![id, now.as_micros()])?;
+    Ok(())
+}
+
+/// Whether there are accounts that nobody enrolled and that were registered before `time`.
+///
+/// # Errors
+/// SQLite's.
+pub fn any_unenrolled_before(connection: &Connection, time: Time) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND created_at <= ?1)",
+        )?
+        .query_row([time.as_micros()], |row| row.get(0))
+}
+
+/// Deletes accounts that nobody enrolled and that were registered before `time`, with their sessions and factors. Returns
+/// their numbers.
+///
+/// # Errors
+/// SQLite's.
+pub fn delete_unenrolled_before(tx: &Tx<'_>, time: Time) -> rusqlite::Result<Vec<i64>> {
+    tx.sql()
+        .prepare_cached(
+            "DELETE FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND created_at <= ?1 RETURNING id",
+        )?
+        .query_map([time.as_micros()], |row| row.get(0))?
+        .collect()
+}
+
+/// Forgets the connections of an earlier run: a new one may have the same address.
+///
+/// # Errors
+/// SQLite's.
+pub fn forget_connections(tx: &Tx<'_>) -> rusqlite::Result<()> {
+    tx.sql().execute("UPDATE users SET registered_on = NULL WHERE registered_on IS NOT NULL", [])?;
+    Ok(())
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<User> {
+    Ok(User {
+        id: row.get(0)?,
+        login: row.get(1)?,
+        password_hash: PasswordHash::from_stored(row.get(2)?),
+        created_at: Time::from_micros(row.get(3)?),
+        awaits_admin: row.get(4)?,
+        registered_on: row.get(5)?,
+    })
+}

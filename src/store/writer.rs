@@ -1,0 +1,267 @@
+//! The one thread that writes.
+//!
+//! It takes everything that waits, runs each write in a savepoint of its own within one IMMEDIATE transaction, commits once
+//! (group commit), and only then feeds the messages on and tells each caller. A write that fails is rolled back alone; a
+//! commit that fails fails all that were in it.
+
+use std::cell::RefCell;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::messages::StoredMessage;
+use crate::threads::Thread;
+
+/// Receives the messages of each commit, in their order, on the writer's thread.
+pub type Feed = Box<dyn FnMut(&[StoredMessage]) + Send>;
+
+/// A write that did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteFailed {
+    /// Too many writes wait.
+    #[error("too many writes wait")]
+    Full,
+    /// The writer has stopped.
+    #[error("the writer has stopped")]
+    Stopped,
+    /// The transaction could not be begun or committed: a full disk, say.
+    #[error("nothing could be committed: {0}")]
+    Commit(String),
+    /// The write panicked.
+    #[error("the write panicked")]
+    Panicked,
+}
+
+/// The right to write, within the transaction of a group.
+pub struct Tx<'a> {
+    connection: &'a Connection,
+    appended: RefCell<Vec<StoredMessage>>,
+}
+
+impl Tx<'_> {
+    /// The connection, for SQL within `store`.
+    pub(super) fn sql(&self) -> &Connection {
+        self.connection
+    }
+
+    /// Notes a message to be fed on once it is committed.
+    pub(super) fn appended(&self, message: StoredMessage) {
+        self.appended.borrow_mut().push(message);
+    }
+}
+
+/// For reading within a write.
+impl std::ops::Deref for Tx<'_> {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
+
+trait Job: Send {
+    /// Writes; returns whether it is to be kept.
+    fn run(&mut self, tx: &Tx<'_>) -> bool;
+    /// Tells the caller, after the commit or its failure.
+    fn finish(self: Box<Self>, failed: Option<WriteFailed>);
+}
+
+struct Pending<T, E, W, N> {
+    write: Option<W>,
+    then: N,
+    result: Option<Result<T, E>>,
+}
+
+impl<T, E, W, N> Job for Pending<T, E, W, N>
+where
+    T: Send,
+    E: From<WriteFailed> + Send,
+    W: FnOnce(&Tx<'_>) -> Result<T, E> + Send,
+    N: FnOnce(Result<T, E>) + Send,
+{
+    fn run(&mut self, tx: &Tx<'_>) -> bool {
+        let Some(write) = self.write.take() else { return false };
+        let result = catch_unwind(AssertUnwindSafe(|| write(tx))).unwrap_or_else(|_| Err(WriteFailed::Panicked.into()));
+        self.result.insert(result).is_ok()
+    }
+
+    fn finish(self: Box<Self>, failed: Option<WriteFailed>) {
+        let result = match (failed, self.result) {
+            // A write that was refused on its own stays refused for that reason.
+            (_, Some(Err(error))) => Err(error),
+            (Some(failed), _) => Err(failed.into()),
+            (None, Some(Ok(value))) => Ok(value),
+            (None, None) => Err(WriteFailed::Stopped.into()),
+        };
+        (self.then)(result);
+    }
+}
+
+pub(super) struct Writer {
+    queue: Mutex<Option<Sender<Box<dyn Job>>>>,
+    thread: Mutex<Option<Thread>>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection, queue: usize, batch: usize, feed: Feed) -> io::Result<Writer> {
+        let (sender, receiver) = bounded(queue);
+        let thread = Thread::spawn("store-writer", move || work(connection, &receiver, batch, feed))?;
+        Ok(Writer { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(super) fn submit<T, E>(
+        &self,
+        write: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+        then: impl FnOnce(Result<T, E>) + Send + 'static,
+    ) where
+        T: Send + 'static,
+        E: From<WriteFailed> + Send + 'static,
+    {
+        let job: Box<dyn Job> = Box::new(Pending { write: Some(write), then, result: None });
+        let queue = self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let Some(queue) = queue else { return job.finish(Some(WriteFailed::Stopped)) };
+        match queue.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(job)) => job.finish(Some(WriteFailed::Full)),
+            Err(TrySendError::Disconnected(job)) => job.finish(Some(WriteFailed::Stopped)),
+        }
+    }
+
+    pub(super) fn stop(&self, limit: Duration) -> bool {
+        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        thread.is_none_or(|thread| thread.join_within(limit))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // The thread ends when its queue is gone; dropping its handle then joins it.
+        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    }
+}
+
+fn work(mut connection: Connection, jobs: &Receiver<Box<dyn Job>>, batch: usize, mut feed: Feed) {
+    let mut group = Vec::with_capacity(batch);
+    while let Ok(first) = jobs.recv() {
+        group.push(first);
+        group.extend(jobs.try_iter().take(batch.saturating_sub(1)));
+        let (failed, appended) = match commit(&mut connection, &mut group) {
+            Ok(appended) => (None, appended),
+            Err(error) => {
+                log::error!("a commit of {} writes failed: {error}", group.len());
+                (Some(error.to_string()), Vec::new())
+            }
+        };
+        if !appended.is_empty() {
+            guarded("the feed", || feed(&appended));
+        }
+        for job in group.drain(..) {
+            let failed = failed.clone().map(WriteFailed::Commit);
+            guarded("the answer to a write", || job.finish(failed));
+        }
+    }
+    if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+        log::warn!("the write-ahead log could not be folded into the database; the next start will do it: {error}");
+    }
+}
+
+/// Runs every job of the group and commits. Returns the messages that were committed.
+fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>]) -> rusqlite::Result<Vec<StoredMessage>> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut appended = Vec::new();
+    for job in group {
+        let savepoint = transaction.savepoint()?;
+        let tx = Tx { connection: &savepoint, appended: RefCell::default() };
+        if job.run(&tx) {
+            appended.append(&mut tx.appended.into_inner());
+            savepoint.commit()?;
+        } else {
+            savepoint.finish()?;
+        }
+    }
+    transaction.commit()?;
+    Ok(appended)
+}
+
+/// The writer outlives a panic in what is not its own.
+fn guarded(what: &str, run: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(run)).is_err() {
+        log::error!("{what} panicked; the writer goes on");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::store;
+    use super::super::{StoreError, messages};
+    use super::*;
+    use crate::clock::Time;
+    use std::sync::Arc;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn append(tx: &Tx<'_>, text: &str) -> Result<i64, StoreError> {
+        Ok(messages::append(tx, 1, "user1", text, Time::from_secs(0))?.id)
+    }
+
+    #[test]
+    fn a_write_that_fails_or_panics_takes_nothing_else_with_it() {
+        let (_dir, store) = store(Box::new(|_| ()));
+        let (block_tx, block) = bounded::<()>(0);
+        store.submit(
+            move |_| {
+                let _ = block.recv();
+                Ok::<_, StoreError>(())
+            },
+            |_| (),
+        );
+        let (results_tx, results) = bounded(8);
+        let submit = |write: fn(&Tx<'_>) -> Result<i64, StoreError>| {
+            let results = results_tx.clone();
+            store.submit(write, move |result| results.send(result.map_err(|e| e.to_string())).unwrap());
+        };
+        submit(|tx| append(tx, "first"));
+        submit(|tx| append(tx, "taken back").and_then(|_| Err(WriteFailed::Full.into())));
+        submit(|_| panic!("on purpose"));
+        submit(|tx| append(tx, "last"));
+        drop(block_tx);
+        let got: Vec<_> = (0..4).map(|_| results.recv_timeout(LIMIT).unwrap()).collect();
+        assert_eq!(got[1], Err("too many writes wait".into()));
+        assert_eq!(got[2], Err("the write panicked".into()));
+        let texts = store.read(|c| messages::after(c, 0, 10)).unwrap();
+        assert_eq!(texts.iter().map(|m| m.text.as_str()).collect::<Vec<_>>(), ["first", "last"]);
+        assert_eq!(got[0].clone().unwrap(), texts[0].id);
+        assert_eq!(got[3].clone().unwrap(), texts[1].id);
+    }
+
+    #[test]
+    fn messages_are_fed_after_their_commit_in_order_and_before_the_answer() {
+        let fed = Arc::new(Mutex::new(Vec::new()));
+        let (_dir, store) = store(Box::new({
+            let fed = Arc::clone(&fed);
+            move |batch: &[StoredMessage]| fed.lock().unwrap().extend(batch.iter().map(|m| m.id))
+        }));
+        for n in 0..100 {
+            let id = store.write(move |tx| append(tx, &n.to_string()), |_| ()).unwrap();
+            assert_eq!(fed.lock().unwrap().last(), Some(&id));
+        }
+        assert!(fed.lock().unwrap().is_sorted());
+        assert_eq!(fed.lock().unwrap().len(), 100);
+    }
+
+    #[test]
+    fn after_the_stop_writes_are_refused_and_the_log_is_folded_in() {
+        let (dir, store) = store(Box::new(|_| ()));
+        store.write(|tx| append(tx, "kept"), |_| ()).unwrap();
+        assert!(store.stop(LIMIT));
+        let refused = store.write(|tx| append(tx, "late"), |_| ());
+        assert!(matches!(refused, Err(StoreError::Write(WriteFailed::Stopped))));
+        assert_eq!(store.read(|c| messages::after(c, 0, 10)).unwrap().len(), 1);
+        let log = std::fs::metadata(dir.path().join("users.db-wal")).map_or(0, |m| m.len());
+        assert_eq!(log, 0);
+    }
+}
