@@ -1,1 +1,13 @@
-//! End to end: real processes, a real wire.
+//! End to end: real processes, real terminals, a real wire.
+//!
+//! Everything here waits for what it expects, with a limit that only a fault can reach. Nothing sleeps.
+
+mod authenticator;
+mod console;
+mod daemon;
+mod screen;
+
+use std::time::Duration;
+
+/// How long anything may take before it counts as a fault.
+const LIMIT: Duration = Duration::from_secs(60);
