@@ -4,7 +4,7 @@
 use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A point in time: microseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +86,28 @@ impl Clock {
         if let Source::Manual(at) = &self.0 {
             at.store((self.now() + by).0, Ordering::SeqCst);
         }
+    }
+}
+
+/// Measures how long something takes, whatever happens to the time of day.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts measuring.
+    #[allow(clippy::disallowed_methods, reason = "this is the one place")]
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// The time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    /// What is left of `limit`; `None` once it is over.
+    pub fn left_of(&self, limit: Duration) -> Option<Duration> {
+        limit.checked_sub(self.elapsed()).filter(|left| !left.is_zero())
     }
 }
 

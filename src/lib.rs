@@ -1,14 +1,39 @@
-//! wip
-#![allow(missing_docs)]
-pub mod app;
-pub mod client;
+//! The library behind `otpchatd` and `otpchat`: a group chat for the terminal whose second factor nobody can skip.
+//!
+//! # The tour
+//!
+//! Follow one message. `SendMessage` arrives on the poll thread `grpc-poll-0`; [`rpc`] reads its headers and hands a job to
+//! the workers ([`threads`]), since nothing may block there. The job proves the caller ([`app::sessions`]), checks the text
+//! ([`app::messages`]) and gives it to the store's one writer ([`store::writer`]), which commits it together with whatever
+//! else is waiting. After the commit, and in its order, the message is encoded once ([`rpc::wire`]) and put into every mailbox
+//! ([`hub`]); then its sender is answered. A thread for each stream ([`rpc::stream`]) writes what its mailbox holds, and
+//! reads on from the store when it fell behind.
+//!
+//! # What holds everywhere
+//!
+//! - Nothing under `app/`, `security/`, `store/` or in `hub.rs` names grpcio.
+//! - Nothing blocks on a poll thread: no SQL, no hash, no lock that is held across either.
+//! - Publishing never blocks, and never waits for a slow stream.
+//! - A message is delivered only after its commit, in commit order; the answer to its sender means that it is on disk.
+//! - Who the caller is comes from his token, never from a request field.
+//! - Every queue has a bound in [`config`]; every thread of ours has a name and an owner that joins it.
+//! - Time enters through [`clock`].
+
 pub mod clock;
+pub mod config;
+pub mod server;
+pub mod threads;
+
+pub mod app;
 pub mod hub;
-pub mod lang;
 pub mod proto;
-pub mod qr;
-pub mod reason;
 pub mod rpc;
 pub mod security;
 pub mod store;
-pub mod threads;
+
+pub mod client;
+pub mod qr;
+
+pub mod escape;
+pub mod lang;
+pub mod reason;

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -78,8 +79,8 @@ type Job = Box<dyn FnOnce() + Send>;
 /// A fixed number of threads that work off a bounded queue.
 #[derive(Debug)]
 pub struct Pool {
-    queue: Option<Sender<Job>>,
-    threads: Vec<Thread>,
+    queue: Mutex<Option<Sender<Job>>>,
+    threads: Mutex<Vec<Thread>>,
 }
 
 /// The queue of a [`Pool`] is full, or the pool has stopped: nothing was taken.
@@ -100,7 +101,7 @@ impl Pool {
                 Thread::spawn(&format!("{name}-{n}"), move || work_off(&jobs))
             })
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Pool { queue: Some(sender), threads })
+        Ok(Pool { queue: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
     }
 
     /// Hands a job to the pool without waiting.
@@ -108,24 +109,32 @@ impl Pool {
     /// # Errors
     /// [`Full`] if the queue is full.
     pub fn try_run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Full> {
-        let queue = self.queue.as_ref().ok_or(Full)?;
-        queue.try_send(Box::new(job)).map_err(|error| match error {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => Full,
-        })
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        // What did not go in is dropped after the lock is free: it may answer somebody.
+        let refused = match queue.as_ref().map(|queue| queue.try_send(Box::new(job))) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(TrySendError::Full(job) | TrySendError::Disconnected(job))) => Some(job),
+            None => None,
+        };
+        drop(queue);
+        drop(refused);
+        Err(Full)
     }
 
-    /// Lets the threads work off what is queued, and waits at most `limit` for each of them.
+    /// Takes no more jobs, lets the threads work off what is queued, and waits at most `limit` for each of them.
     ///
     /// Returns whether all have ended.
-    pub fn stop(mut self, limit: Duration) -> bool {
-        self.queue = None;
-        std::mem::take(&mut self.threads).into_iter().fold(true, |all, thread| thread.join_within(limit) && all)
+    pub fn stop(&self, limit: Duration) -> bool {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        threads.into_iter().fold(true, |all, thread| thread.join_within(limit) && all)
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.queue = None;
+        // The threads end when their queue is gone; dropping their handles then joins them.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

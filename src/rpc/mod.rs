@@ -1,2 +1,262 @@
-//! The wire.
+//! The wire: the only server-side folder that knows grpcio.
+//!
+//! Handlers run on poll threads, where nothing may block: they read the headers, hand a job to a bounded pool and return.
+//! The job proves the caller, does the work, and fills a [`reply`]. Streams have a thread each ([`stream`]).
+
+mod auth;
+pub mod caller;
+mod messaging;
 pub mod methods;
+mod otp;
+pub mod reply;
+pub mod status;
+pub mod stream;
+pub mod wait;
+pub mod wire;
+
+use std::ffi::CString;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grpcio::{
+    ChannelBuilder, EnvBuilder, Environment, GrpcSlice, ResourceQuota, RpcContext, Server, ServerBuilder,
+    ServerCredentials, Service, ServiceBuilder, UnarySink,
+};
+
+use self::caller::Incoming;
+use self::messaging::Opening;
+use self::reply::{Answer, Reply};
+use self::stream::Streams;
+use self::wait::within;
+use crate::app::App;
+use crate::app::refusal::Error;
+use crate::config::{Listen, RpcLimits};
+use crate::hub::Hub;
+use crate::proto::Empty;
+use crate::threads::Pool;
+
+/// What all handlers share.
+pub struct Shared {
+    /// What the system does.
+    pub app: Arc<App>,
+    /// Who listens.
+    pub hub: Arc<Hub<GrpcSlice>>,
+    /// The open streams.
+    pub streams: Streams,
+    /// Works on calls.
+    pub work: Pool,
+    /// Works on calls that hash passwords: nothing else waits for those.
+    pub hash: Pool,
+    /// Whether clients of the predecessor are served their way.
+    pub legacy_clients: bool,
+    /// The bounds.
+    pub limits: RpcLimits,
+}
+
+/// The server could not listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The port is taken, or the address is not this machine's.
+    #[error(
+        "cannot listen on {address}: {source}; stop the program that has the port, or choose another with --listen"
+    )]
+    Address {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The C core refused.
+    #[error("cannot listen on {address}: {text}")]
+    Core {
+        /// Where.
+        address: SocketAddr,
+        /// What it said.
+        text: String,
+    },
+}
+
+/// The listening server. To be stopped by [`Front::stop`].
+pub struct Front {
+    server: Server,
+    // Dropped last: the C core's threads end with it.
+    _environment: Arc<Environment>,
+    port: u16,
+}
+
+impl Front {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub fn start(shared: &Arc<Shared>, listen: &[Listen]) -> Result<Front, ListenError> {
+        // One completion queue costs less per delivery than two on two cores.
+        let environment = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc-poll-").build());
+        let builder = services(shared)
+            .into_iter()
+            .fold(ServerBuilder::new(Arc::clone(&environment)), ServerBuilder::register_service)
+            .channel_args(channel(&environment, &shared.limits).build_args());
+        let core = |address, text: String| ListenError::Core { address, text };
+        let first = listen.first().map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)), |l| l.address);
+        let mut server = builder.build().map_err(|error| core(first, error.to_string()))?;
+        let mut port = 0;
+        for Listen { mut address, optional } in listen.iter().copied() {
+            // `localhost:0` means the same free port on both addresses.
+            if address.port() == 0 && optional {
+                address.set_port(port);
+            }
+            if let Err(source) = can_bind(address) {
+                if optional && source.kind() == std::io::ErrorKind::AddrNotAvailable {
+                    log::info!("not listening on {address}: this machine has no such address");
+                    continue;
+                }
+                return Err(ListenError::Address { address, source });
+            }
+            let bound = server
+                .add_listening_port(address.to_string(), ServerCredentials::insecure())
+                .map_err(|error| core(address, error.to_string()))?;
+            log::info!("listening on {}", SocketAddr::new(address.ip(), bound));
+            if port == 0 {
+                port = bound;
+            }
+        }
+        server.start();
+        Ok(Front { server, _environment: environment, port })
+    }
+
+    /// The port of the first address.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Takes no more calls, gives the open ones `grace` to end, and cancels the rest. Returns whether all ended by
+    /// themselves.
+    pub fn stop(&mut self, grace: Duration) -> bool {
+        let mut shutdown = self.server.shutdown();
+        let by_themselves = within(grace, &mut shutdown).is_some();
+        if !by_themselves {
+            self.server.cancel_all_calls();
+            if within(Duration::from_secs(5), &mut shutdown).is_none() {
+                log::warn!("cancelled calls did not end");
+            }
+        }
+        by_themselves
+    }
+}
+
+/// Tells a taken port in words of the system. The C core would say no more than that it failed, and would share a port that
+/// another address family has.
+fn can_bind(address: SocketAddr) -> std::io::Result<()> {
+    std::net::TcpListener::bind(address).map(|_| ())
+}
+
+fn channel(environment: &Arc<Environment>, limits: &RpcLimits) -> ChannelBuilder {
+    let clamp = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    let quota = ResourceQuota::new(Some("otpchatd")).resize_memory(limits.transport_bytes);
+    ChannelBuilder::new(Arc::clone(environment))
+        // Two servers must not share a port in silence.
+        .reuse_port(false)
+        .set_resource_quota(quota)
+        .max_receive_message_len(clamp(limits.request_bytes))
+        .max_concurrent_stream(clamp(limits.calls_per_connection))
+        // Finds dead clients, also when nobody is talking.
+        .keepalive_time(Duration::from_secs(60))
+        .keepalive_timeout(Duration::from_secs(20))
+        .keepalive_permit_without_calls(true)
+        .http2_max_pings_without_data(0)
+        // Clients of quiet streams ping every 30 s; the default would strike them out.
+        .http2_min_recv_ping_interval_without_data(Duration::from_secs(10))
+        // Each saves a little on every call.
+        .http2_bdp_probe(false)
+        .raw_cfg_int(CString::from(c"grpc.enable_channelz"), 0)
+}
+
+/// Which pool a call is for.
+#[derive(Clone, Copy)]
+enum Lane {
+    Work,
+    Hash,
+}
+
+fn services(shared: &Arc<Shared>) -> [Service; 3] {
+    let auth = ServiceBuilder::new()
+        .add_unary_handler(&methods::REGISTER, call(shared, methods::REGISTER.name, |_| Lane::Hash, auth::register))
+        .add_unary_handler(&methods::LOGIN, call(shared, methods::LOGIN.name, |_| Lane::Hash, auth::login))
+        .add_unary_handler(&methods::LOGOUT, call(shared, methods::LOGOUT.name, |_| Lane::Work, auth::logout));
+    // Only the replacement of a factor comes with a password.
+    let init_lane =
+        |request: &crate::proto::RequestInitOtp| if request.password.is_empty() { Lane::Work } else { Lane::Hash };
+    let otp = ServiceBuilder::new()
+        .add_unary_handler(&methods::INIT_OTP, call(shared, methods::INIT_OTP.name, init_lane, otp::init_otp))
+        .add_unary_handler(&methods::CHECK_OTP, call(shared, methods::CHECK_OTP.name, |_| Lane::Work, otp::check_otp));
+    let streaming = Arc::clone(shared);
+    let messaging = ServiceBuilder::new()
+        .add_unary_handler(
+            &methods::SEND_MESSAGE,
+            later(shared, methods::SEND_MESSAGE.name, |_| Lane::Work, messaging::send_message),
+        )
+        .add_server_streaming_handler(&wire::MESSAGE_STREAM, move |ctx: RpcContext<'_>, _: Empty, sink| {
+            let incoming = Incoming::read(&ctx, streaming.legacy_clients);
+            let opening = Opening::new(&ctx, sink, &incoming.peer);
+            let shared = Arc::clone(&streaming);
+            // A full pool drops the job, and with it the opening, which refuses.
+            let _ = streaming.work.try_run(move || messaging::message_stream(&shared, incoming, opening));
+        });
+    [auth.build(), otp.build(), messaging.build()]
+}
+
+/// A handler whose job gives the answer.
+fn call<Q, A>(
+    shared: &Arc<Shared>,
+    method: &'static str,
+    lane: fn(&Q) -> Lane,
+    job: fn(&Shared, Incoming, Q) -> Result<A, Error>,
+) -> impl FnMut(RpcContext<'_>, Q, UnarySink<A>) + Send + Clone + 'static
+where
+    Q: Send + 'static,
+    A: Answer + Send + 'static,
+{
+    handler(shared, method, lane, move |shared, incoming, request, reply: Reply<A>| {
+        let result = job(shared, incoming, request);
+        reply.send(result);
+    })
+}
+
+/// A handler whose job hands the reply on.
+fn later<Q, A>(
+    shared: &Arc<Shared>,
+    method: &'static str,
+    lane: fn(&Q) -> Lane,
+    job: fn(&Shared, Incoming, Q, Reply<A>),
+) -> impl FnMut(RpcContext<'_>, Q, UnarySink<A>) + Send + Clone + 'static
+where
+    Q: Send + 'static,
+    A: Answer + Send + 'static,
+{
+    handler(shared, method, lane, job)
+}
+
+fn handler<Q, A>(
+    shared: &Arc<Shared>,
+    method: &'static str,
+    lane: fn(&Q) -> Lane,
+    job: impl Fn(&Shared, Incoming, Q, Reply<A>) + Send + Copy + 'static,
+) -> impl FnMut(RpcContext<'_>, Q, UnarySink<A>) + Send + Clone + 'static
+where
+    Q: Send + 'static,
+    A: Answer + Send + 'static,
+{
+    let shared = Arc::clone(shared);
+    move |ctx, request, sink| {
+        let incoming = Incoming::read(&ctx, shared.legacy_clients);
+        let reply = Reply::to(&ctx, sink, method, &incoming.peer);
+        let pool = match lane(&request) {
+            Lane::Work => &shared.work,
+            Lane::Hash => &shared.hash,
+        };
+        let shared = Arc::clone(&shared);
+        // A full pool drops the job, and with it the reply, which says so. A panic drops it as well, and it says that.
+        let _ = pool.try_run(move || job(&shared, incoming, request, reply.started()));
+    }
+}

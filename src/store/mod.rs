@@ -174,6 +174,26 @@ impl Store {
         Ok(Store { readers, writer, _lock: lock })
     }
 
+    /// Whether there is a database in the directory with second factors in it, which only their key opens.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn holds_secrets(data_dir: &Path) -> Result<bool, OpenError> {
+        let path = data_dir.join(FILE_NAME);
+        if !path.exists() {
+            return Ok(false);
+        }
+        let read = || -> rusqlite::Result<bool> {
+            let connection = Connection::open(&path)?;
+            Ok(connection.table_exists(None, "second_factors")?
+                && connection.query_row("SELECT EXISTS (SELECT 1 FROM second_factors)", [], |row| row.get(0))?)
+        };
+        match read() {
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => Ok(false),
+            result => result.map_err(|source| OpenError::Sqlite { path: path.clone(), source }),
+        }
+    }
+
     /// Reads on a connection of the pool; waits for one, within the limit.
     ///
     /// # Errors

@@ -1,0 +1,359 @@
+//! Settings: raw flags and environment variables become checked [`Settings`]. Every limit of the server is here, with its
+//! reason.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use crate::app::AppLimits;
+use crate::hub::HubLimits;
+use crate::security::passwords::Cost;
+use crate::store::StoreLimits;
+
+/// The self-hosted group chat for the terminal whose second factor nobody can skip: the server.
+///
+/// It keeps everything in one directory: the database users.db and two key files, all made at the first start. Stop it with
+/// Ctrl-C or SIGTERM; a second signal skips the grace period.
+#[derive(Debug, Parser)]
+#[command(
+    name = "otpchatd",
+    version,
+    after_help = "Examples:\n  otpchatd\n  otpchatd --data-dir /var/lib/otpchatd --chat-log off\n  otpchatd --listen localhost:50061 --log debug\n\nEvery flag has an environment variable; a flag goes before it. Exit codes: 0 stopped as asked, 1 could not start or failed, 2 wrong flags."
+)]
+pub struct Flags {
+    /// Where to listen, HOST:PORT; several with commas. `localhost` is IPv4 and IPv6 loopback; port 0 takes a free one.
+    #[arg(long, env = "OTPCHAT_LISTEN", default_value = "localhost:50051", value_delimiter = ',')]
+    pub listen: Vec<String>,
+
+    /// Let passwords and messages cross the network unencrypted: listen beyond loopback without TLS.
+    #[arg(long, env = "OTPCHAT_PLAINTEXT_EXPOSED_TO_NETWORK")]
+    pub plaintext_exposed_to_network: bool,
+
+    /// The directory of users.db and, unless given elsewhere, the keys.
+    #[arg(long, env = "OTPCHAT_DATA_DIR", default_value = ".")]
+    pub data_dir: PathBuf,
+
+    /// The key that signs tokens: 32 random bytes, mode 0600 [default: jwt.key in the data directory, made if missing].
+    #[arg(long, env = "OTPCHAT_JWT_KEY", value_name = "FILE")]
+    pub jwt_key: Option<PathBuf>,
+
+    /// The key that seals second factors: 32 random bytes, mode 0600 [default: sealing.key in the data directory, made if
+    /// missing].
+    #[arg(long, env = "OTPCHAT_SEALING_KEY", value_name = "FILE")]
+    pub sealing_key: Option<PathBuf>,
+
+    /// Serve clients of the predecessor: on loopback, a code and the first enrolment may come without a token, on the
+    /// connection that logged in or registered.
+    #[arg(long, env = "OTPCHAT_LEGACY_CLIENTS", default_value = "on", value_name = "on|off")]
+    pub legacy_clients: Switch,
+
+    /// Write chat lines to the log, as `[18:30:15] user1: ...`.
+    #[arg(long, env = "OTPCHAT_CHAT_LOG", default_value = "on", value_name = "on|off")]
+    pub chat_log: Switch,
+
+    /// What to log: error, warn, info, debug, trace, or a filter by module.
+    #[arg(long, env = "OTPCHAT_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+
+    #[command(flatten)]
+    /// The limits.
+    pub limits: LimitFlags,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+impl Switch {
+    /// Whether it is on.
+    pub fn is_on(self) -> bool {
+        self == Switch::On
+    }
+}
+
+/// The limits, as flags.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitFlags {
+    /// Streams in all; each has a thread.
+    #[arg(long, env = "OTPCHAT_MAX_STREAMS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=30_000))]
+    pub max_streams: u32,
+    /// Streams of one user.
+    #[arg(long, env = "OTPCHAT_MAX_STREAMS_PER_USER", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=30_000))]
+    pub max_streams_per_user: u32,
+    /// Messages that wait for a stream in memory; one that falls further behind reads on from the database.
+    #[arg(long, env = "OTPCHAT_MAILBOX_MESSAGES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub mailbox_messages: u32,
+    /// Seconds that a stream's client may leave a message unread before the stream is ended.
+    #[arg(long, env = "OTPCHAT_STREAM_STALL_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub stream_stall_seconds: u64,
+    /// Bytes of a text.
+    #[arg(long, env = "OTPCHAT_MAX_TEXT_BYTES", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    pub max_text_bytes: u32,
+    /// Bytes of a request.
+    #[arg(long, env = "OTPCHAT_MAX_REQUEST_BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1_024..=4_194_304))]
+    pub max_request_bytes: u32,
+    /// Calls at once on one connection, streams included.
+    #[arg(long, env = "OTPCHAT_MAX_CALLS_PER_CONNECTION", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_calls_per_connection: u32,
+    /// Mebibytes that the transport may use for connections and buffers.
+    #[arg(long, env = "OTPCHAT_TRANSPORT_MEMORY_MIB", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    pub transport_memory_mib: u32,
+    /// Sessions of an account that wait for a code or enrolment; the oldest gives way.
+    #[arg(long, env = "OTPCHAT_MAX_WAITING_SESSIONS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub max_waiting_sessions: u32,
+    /// Sessions of an account that are logged in; the oldest gives way.
+    #[arg(long, env = "OTPCHAT_MAX_SESSIONS", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub max_sessions: u32,
+    /// Minutes that a session may wait for a code or enrolment.
+    #[arg(long, env = "OTPCHAT_WAITING_MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub waiting_minutes: u64,
+    /// Hours that a session lasts, from its code.
+    #[arg(long, env = "OTPCHAT_SESSION_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
+    pub session_hours: u64,
+    /// Hours that an account may stay without a second factor before it is deleted.
+    #[arg(long, env = "OTPCHAT_UNENROLLED_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
+    pub unenrolled_hours: u64,
+    /// Threads that work on calls.
+    #[arg(long, env = "OTPCHAT_WORKERS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub workers: u32,
+    /// Calls that wait for a worker; more are told to try again.
+    #[arg(long, env = "OTPCHAT_WORK_QUEUE", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub work_queue: u32,
+    /// Threads that hash passwords [default: as many as there are cores].
+    #[arg(long, env = "OTPCHAT_HASHERS", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub hashers: Option<u32>,
+    /// Logins and registrations that wait for a hasher; more are told to try again.
+    #[arg(long, env = "OTPCHAT_HASH_QUEUE", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub hash_queue: u32,
+    /// Database connections that read at once.
+    #[arg(long, env = "OTPCHAT_READERS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub readers: u32,
+    /// Seconds that a reader waits for a database connection.
+    #[arg(long, env = "OTPCHAT_READER_WAIT_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub reader_wait_seconds: u64,
+    /// Writes that wait for the writer; more are told to try again.
+    #[arg(long, env = "OTPCHAT_WRITE_QUEUE", default_value_t = 8_192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub write_queue: u32,
+    /// Writes that share one commit at most.
+    #[arg(long, env = "OTPCHAT_WRITE_BATCH", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub write_batch: u32,
+    /// Seconds that open calls get to end when the server stops.
+    #[arg(long, env = "OTPCHAT_GRACE_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=300))]
+    pub grace_seconds: u64,
+}
+
+/// Checked settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen. `localhost` has become two addresses.
+    pub listen: Vec<Listen>,
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// The key that signs tokens.
+    pub jwt_key: PathBuf,
+    /// The key that seals second factors.
+    pub sealing_key: PathBuf,
+    /// Whether clients of the predecessor are served their way.
+    pub legacy_clients: bool,
+    /// Whether chat lines are logged.
+    pub chat_log: bool,
+    /// The cost of a password hash.
+    pub password_cost: Cost,
+    /// Bounds of what the system does.
+    pub app: AppLimits,
+    /// Bounds of the hub.
+    pub hub: HubLimits,
+    /// Bounds of the store.
+    pub store: StoreLimits,
+    /// Bounds of the wire.
+    pub rpc: RpcLimits,
+    /// How long open calls get to end when the server stops.
+    pub grace: Duration,
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether a machine without such an address goes on without it.
+    pub optional: bool,
+}
+
+/// Bounds of the wire.
+#[derive(Clone, Debug)]
+pub struct RpcLimits {
+    /// Threads that work on calls.
+    pub workers: usize,
+    /// Calls that wait for them.
+    pub work_queue: usize,
+    /// Threads that hash passwords.
+    pub hashers: usize,
+    /// Calls that wait for them.
+    pub hash_queue: usize,
+    /// Bytes of a request.
+    pub request_bytes: u32,
+    /// Calls at once on one connection.
+    pub calls_per_connection: u32,
+    /// Bytes that the transport may use.
+    pub transport_bytes: usize,
+    /// How long a client may leave a message of its stream unread.
+    pub stream_stall: Duration,
+    /// How long a stream that ends waits for its client to take the status.
+    pub stream_end: Duration,
+    /// How many messages a stream that fell behind reads from the store at once.
+    pub catch_up_page: usize,
+}
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// Not an address.
+    #[error(
+        "--listen {0}: write HOST:PORT, where HOST is `localhost` or an IP address (IPv6 in brackets), as in localhost:50051"
+    )]
+    Listen(String),
+    /// Plaintext for strangers.
+    #[error(
+        "--listen {0} is beyond loopback, where passwords and messages would cross the network unencrypted: listen on \
+             localhost, or accept that in so many words with --plaintext-exposed-to-network"
+    )]
+    Exposed(String),
+    /// A text that does not fit into a request.
+    #[error("--max-text-bytes must be at least 512 below --max-request-bytes, or no such text could be sent")]
+    TextBeyondRequest,
+}
+
+impl Flags {
+    /// Checks the flags against each other.
+    ///
+    /// # Errors
+    /// [`SettingError`], with what to do.
+    pub fn check(self) -> Result<Settings, SettingError> {
+        let mut listen = Vec::new();
+        for text in &self.listen {
+            let addresses = parse_listen(text).ok_or_else(|| SettingError::Listen(text.clone()))?;
+            if !self.plaintext_exposed_to_network && addresses.iter().any(|l| !l.address.ip().is_loopback()) {
+                return Err(SettingError::Exposed(text.clone()));
+            }
+            listen.extend(addresses);
+        }
+        let limits = self.limits;
+        if limits.max_text_bytes + 512 > limits.max_request_bytes {
+            return Err(SettingError::TextBeyondRequest);
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let (minutes, hours) = (|n| Duration::from_secs(n * 60), |n| Duration::from_secs(n * 3600));
+        Ok(Settings {
+            listen,
+            jwt_key: self.jwt_key.unwrap_or_else(|| self.data_dir.join("jwt.key")),
+            sealing_key: self.sealing_key.unwrap_or_else(|| self.data_dir.join("sealing.key")),
+            data_dir: self.data_dir,
+            legacy_clients: self.legacy_clients.is_on(),
+            chat_log: self.chat_log.is_on(),
+            password_cost: Cost::default(),
+            app: AppLimits {
+                waiting_session: minutes(limits.waiting_minutes),
+                waiting_sessions_per_user: limits.max_waiting_sessions as usize,
+                complete_session: hours(limits.session_hours),
+                complete_sessions_per_user: limits.max_sessions as usize,
+                unenrolled_account: hours(limits.unenrolled_hours),
+                enrolment_without_token: minutes(limits.waiting_minutes),
+                text_bytes: limits.max_text_bytes as usize,
+            },
+            hub: HubLimits {
+                mailbox_frames: limits.mailbox_messages as usize,
+                streams: limits.max_streams as usize,
+                streams_per_user: limits.max_streams_per_user as usize,
+            },
+            store: StoreLimits {
+                readers: limits.readers,
+                reader_wait: Duration::from_secs(limits.reader_wait_seconds),
+                write_queue: limits.write_queue as usize,
+                write_batch: limits.write_batch as usize,
+                busy_wait: Duration::from_secs(5),
+            },
+            rpc: RpcLimits {
+                workers: limits.workers as usize,
+                work_queue: limits.work_queue as usize,
+                hashers: limits.hashers.map_or(cores, |n| n as usize),
+                hash_queue: limits.hash_queue as usize,
+                request_bytes: limits.max_request_bytes,
+                calls_per_connection: limits.max_calls_per_connection,
+                transport_bytes: limits.transport_memory_mib as usize * 1024 * 1024,
+                stream_stall: Duration::from_secs(limits.stream_stall_seconds),
+                stream_end: Duration::from_millis(500),
+                catch_up_page: 128,
+            },
+            grace: Duration::from_secs(limits.grace_seconds),
+        })
+    }
+}
+
+fn parse_listen(text: &str) -> Option<Vec<Listen>> {
+    if let Some(port) = text.strip_prefix("localhost:") {
+        let port = port.parse().ok()?;
+        let on = |ip: IpAddr, optional| Listen { address: SocketAddr::new(ip, port), optional };
+        return Some(vec![on(Ipv4Addr::LOCALHOST.into(), false), on(Ipv6Addr::LOCALHOST.into(), true)]);
+    }
+    Some(vec![Listen { address: text.parse().ok()?, optional: false }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(args: &[&str]) -> Result<Settings, SettingError> {
+        Flags::try_parse_from([&["otpchatd"], args].concat()).unwrap().check()
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_variable_and_the_command_is_sound() {
+        use clap::CommandFactory;
+        let command = Flags::command();
+        command.clone().debug_assert();
+        for arg in command.get_arguments() {
+            let name = arg.get_id().as_str();
+            let want = format!("OTPCHAT_{}", name.to_uppercase());
+            assert_eq!(arg.get_env().and_then(|v| v.to_str()), Some(want.as_str()), "--{name}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_both_loopback_addresses() {
+        let listen = settings(&[]).unwrap().listen;
+        let texts: Vec<_> = listen.iter().map(|l| (l.address.to_string(), l.optional)).collect();
+        assert_eq!(texts, [("127.0.0.1:50051".to_owned(), false), ("[::1]:50051".to_owned(), true)]);
+    }
+
+    #[test]
+    fn addresses_are_taken_or_refused_by_rule() {
+        fn check(listen: &str, ok: bool) {
+            assert_eq!(settings(&["--listen", listen]).is_ok(), ok, "{listen}");
+        }
+        check("127.0.0.1:0", true);
+        check("[::1]:50051", true);
+        check("127.0.0.1:1,[::1]:1", true);
+        check("localhost", false);
+        check("localhost:99999", false);
+        check("example.org:1", false);
+        check("0.0.0.0:50051", false);
+        check("[::]:50051", false);
+        check("192.0.2.1:50051", false);
+        assert!(settings(&["--listen", "0.0.0.0:1", "--plaintext-exposed-to-network"]).is_ok());
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other_are_refused() {
+        let refused = settings(&["--max-text-bytes", "4096", "--max-request-bytes", "4100"]);
+        assert_eq!(refused.err(), Some(SettingError::TextBeyondRequest));
+    }
+}

@@ -1,0 +1,95 @@
+//! `Messaging`: caller -> job -> reply, or a stream of its own thread.
+
+use std::sync::Arc;
+
+use futures_channel::oneshot;
+use grpcio::{GrpcSlice, RpcContext, ServerStreamingSink};
+
+use super::Shared;
+use super::caller::Incoming;
+use super::reply::Reply;
+use super::status::Failure;
+use super::stream::Stream;
+use super::wire::{self, timestamp};
+use crate::app::refusal::{Error, Refusal};
+use crate::proto::{Message, SendResponse};
+
+/// Proves the caller and hands the message to the writer, which answers after the commit. No worker waits for it.
+pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message, reply: Reply<SendResponse>) {
+    let app = &shared.app;
+    let caller = match app.sessions.caller(&incoming.credential, &app.tokens, app.clock.now()) {
+        Ok(caller) => caller,
+        Err(refusal) => return reply.send(Err(refusal.into())),
+    };
+    app.send(&caller, &request.author, request.text, move |result| {
+        reply.send(result.map(|stored| {
+            let mut response = SendResponse::new();
+            response.success = true;
+            response.id = stored.id.to_string();
+            response.server_time = Some(timestamp(stored.sent_at)).into();
+            response
+        }));
+    });
+}
+
+/// A stream that is not open yet. Dropped without being opened, it refuses.
+pub(super) struct Opening {
+    sink: Option<ServerStreamingSink<GrpcSlice>>,
+    refuse: Option<oneshot::Sender<(ServerStreamingSink<GrpcSlice>, Error)>>,
+    peer: String,
+}
+
+impl Opening {
+    /// On the poll thread.
+    pub(super) fn new(ctx: &RpcContext<'_>, sink: ServerStreamingSink<GrpcSlice>, peer: &str) -> Opening {
+        let (refuse, refused) = oneshot::channel::<(ServerStreamingSink<GrpcSlice>, Error)>();
+        let named = peer.to_owned();
+        ctx.spawn(async move {
+            if let Ok((sink, error)) = refused.await {
+                let failure = Failure::of(&error, wire::MESSAGE_STREAM.name, &named);
+                let _ = sink.fail(failure.status()).await;
+            }
+        });
+        Opening { sink: Some(sink), refuse: Some(refuse), peer: peer.to_owned() }
+    }
+
+    fn refuse(mut self, error: Error) {
+        self.refuse_with(error);
+    }
+
+    fn refuse_with(&mut self, error: Error) {
+        if let (Some(sink), Some(refuse)) = (self.sink.take(), self.refuse.take()) {
+            let _ = refuse.send((sink, error));
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.refuse_with(Refusal::Overloaded.into());
+    }
+}
+
+/// Proves the caller, subscribes him, and starts his sender thread.
+pub(super) fn message_stream(shared: &Shared, incoming: Incoming, mut opening: Opening) {
+    let app = &shared.app;
+    let now = app.clock.now();
+    let caller = match app.sessions.caller(&incoming.credential, &app.tokens, now) {
+        Ok(caller) => caller,
+        Err(refusal) => return opening.refuse(refusal.into()),
+    };
+    let subscription = match shared.hub.subscribe(caller.person().id, caller.session()) {
+        Ok(subscription) => subscription,
+        Err(error) => return opening.refuse(Refusal::from(error).into()),
+    };
+    // Had the session ended between the two, nobody would have told this stream.
+    if !app.sessions.is_complete(caller.session(), now) {
+        return opening.refuse(Refusal::SessionEnded.into());
+    }
+    let Some(sink) = opening.sink.take() else { return };
+    let peer = std::mem::take(&mut opening.peer);
+    let stream = Stream { sink, subscription, app: Arc::clone(app), limits: shared.limits.clone(), peer };
+    if let Err(error) = shared.streams.start(stream) {
+        log::error!("no thread for another stream, so the call was cancelled: {error}");
+    }
+}

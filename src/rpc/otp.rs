@@ -1,0 +1,33 @@
+//! `Otp`: caller -> job -> reply.
+
+use super::Shared;
+use super::caller::Incoming;
+use super::wire::timestamp;
+use crate::app::enrolment::EnrolmentAttempt;
+use crate::app::refusal::Error;
+use crate::proto::{RequestCheckOtp, RequestInitOtp, ResponseCheckOtp, ResponseInitOtp};
+
+pub(super) fn init_otp(shared: &Shared, incoming: Incoming, request: RequestInitOtp) -> Result<ResponseInitOtp, Error> {
+    let uri = shared.app.start_enrolment(EnrolmentAttempt {
+        login: request.login,
+        by: incoming.credential,
+        password: request.password.into(),
+        code: request.otp.into(),
+    })?;
+    let mut response = ResponseInitOtp::new();
+    uri.expose().clone_into(&mut response.secret);
+    Ok(response)
+}
+
+pub(super) fn check_otp(
+    shared: &Shared,
+    incoming: Incoming,
+    request: RequestCheckOtp,
+) -> Result<ResponseCheckOtp, Error> {
+    let opened = shared.app.check_code(&request.login, &request.otp.into(), &incoming.credential)?;
+    let mut response = ResponseCheckOtp::new();
+    response.valid = true;
+    opened.token.expose().clone_into(&mut response.token);
+    response.expires_at = Some(timestamp(opened.session.expires_at)).into();
+    Ok(response)
+}

@@ -1,0 +1,91 @@
+//! A job's result -> the sink of its call.
+//!
+//! The sink's future lives on the poll thread; the job, or the writer's thread after a commit, fills a [`Reply`] from
+//! wherever it is. A reply that is dropped answers as well, so that no call is left hanging.
+
+use futures_channel::oneshot;
+use grpcio::{RpcContext, UnarySink};
+
+use super::status::Failure;
+use crate::app::refusal::{Error, Refusal};
+use crate::proto::{LoginResponse, RegisterResponse, ResponseCheckOtp, ResponseInitOtp};
+
+/// Responses that can say themselves that they are refusals. The others fail the call.
+pub trait Answer: Sized {
+    /// The response that refuses; `None` where the call is to fail with a status.
+    fn refusing(_failure: &Failure) -> Option<Self> {
+        None
+    }
+}
+
+/// The four old calls answer every refusal in the response: old clients print `error`, and have no handler for a failed call.
+macro_rules! refuses_in_the_response {
+    ($($response:ty),+) => { $( impl Answer for $response {
+        fn refusing(failure: &Failure) -> Option<Self> {
+            let mut response = <$response>::new();
+            response.error.clone_from(&failure.message);
+            response.reason = failure.reason.to_string();
+            Some(response)
+        }
+    } )+ };
+}
+refuses_in_the_response!(RegisterResponse, LoginResponse, ResponseInitOtp, ResponseCheckOtp);
+impl Answer for crate::proto::SendResponse {}
+impl Answer for crate::proto::LogoutResponse {}
+
+/// The way back to a caller. Answers exactly once.
+pub struct Reply<A> {
+    sender: Option<oneshot::Sender<Result<A, Error>>>,
+    started: bool,
+}
+
+impl<A: Answer + Send + 'static> Reply<A> {
+    /// Ties the sink of a call to a reply. On the poll thread.
+    pub fn to(ctx: &RpcContext<'_>, sink: UnarySink<A>, method: &'static str, peer: &str) -> Reply<A> {
+        let (sender, receiver) = oneshot::channel();
+        let peer = peer.to_owned();
+        ctx.spawn(async move {
+            let result = receiver.await.unwrap_or_else(|_| Err(Error::Fault("the reply was lost".into())));
+            let answer = result.or_else(|error| {
+                let failure = Failure::of(&error, method, &peer);
+                A::refusing(&failure).ok_or(failure)
+            });
+            // The future must be kept until it resolves: dropping it races with the write. An error here means that the
+            // caller has gone.
+            let _ = match answer {
+                Ok(response) => sink.success(response).await,
+                Err(failure) => sink.fail(failure.status()).await,
+            };
+        });
+        Reply { sender: Some(sender), started: false }
+    }
+
+    /// Notes that the job began: from now on, dropping the reply is a fault and not an overload.
+    #[must_use]
+    pub fn started(mut self) -> Reply<A> {
+        self.started = true;
+        self
+    }
+
+    /// Answers.
+    pub fn send(mut self, result: Result<A, Error>) {
+        if let Some(sender) = self.sender.take() {
+            // Nobody is there if the caller has gone.
+            let _ = sender.send(result);
+        }
+    }
+}
+
+impl<A> Drop for Reply<A> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            let error = if self.started {
+                let thread = std::thread::current();
+                Error::Fault(format!("a job ended without an answer on {}", thread.name().unwrap_or("a thread")))
+            } else {
+                Refusal::Overloaded.into()
+            };
+            let _ = sender.send(Err(error));
+        }
+    }
+}

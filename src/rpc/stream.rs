@@ -1,0 +1,202 @@
+//! The sender threads, one for each open stream.
+//!
+//! A thread takes what its mailbox holds and writes it. It parks when there is nothing to do, and is woken by the hub (a
+//! frame, or the end) or by the C core (the pending write is done, or the client has gone).
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use futures_util::Sink;
+use grpcio::{GrpcSlice, ServerStreamingSink, WriteFlags};
+
+use super::status::Failure;
+use super::wait::{Bell, within};
+use super::wire;
+use crate::app::App;
+use crate::app::refusal::Refusal;
+use crate::clock::Stopwatch;
+use crate::config::RpcLimits;
+use crate::hub::{Ended, Frame, Next, Subscription};
+use crate::store::messages;
+use crate::threads::Thread;
+
+/// Enough for a sender thread, reading from SQLite included; only what is touched costs memory.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// How long a stream waits before it asks the store again that could not be read.
+const STORE_RETRY: Duration = Duration::from_millis(200);
+
+/// The open streams' threads.
+#[derive(Default)]
+pub struct Streams {
+    threads: Mutex<HashMap<u64, Thread>>,
+}
+
+impl Streams {
+    /// Starts the thread of a stream.
+    ///
+    /// # Errors
+    /// The system refuses another thread; the sink is dropped then, which cancels the call.
+    pub fn start(&self, stream: Stream) -> io::Result<()> {
+        let id = stream.subscription.id();
+        let thread = Thread::spawn_small(&format!("stream-{}", id % 10_000_000), STACK_BYTES, move || stream.run())?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).insert(id, thread);
+        Ok(())
+    }
+
+    /// Joins the threads that have ended.
+    pub fn reap(&self) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|_, thread| !thread.has_ended());
+    }
+
+    /// Waits until all have ended, at most `limit` together. Returns how many have not.
+    pub fn join(&self, limit: Duration) -> usize {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let watch = Stopwatch::start();
+        let left = |thread: Thread| thread.join_within(watch.left_of(limit).unwrap_or(Duration::ZERO));
+        threads.into_values().map(left).filter(|ended| !ended).count()
+    }
+
+    /// How many threads there are, ended ones that were not reaped included.
+    pub fn len(&self) -> usize {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A stream and all that its thread needs.
+pub struct Stream {
+    /// Where the frames go.
+    pub sink: ServerStreamingSink<GrpcSlice>,
+    /// Where they come from.
+    pub subscription: Subscription<GrpcSlice>,
+    /// Where those come from that went past the mailbox.
+    pub app: Arc<App>,
+    /// The bounds.
+    pub limits: RpcLimits,
+    /// The other end, for the log.
+    pub peer: String,
+}
+
+/// Why a stream is over.
+enum Over {
+    /// The client went, or its connection did.
+    ClientGone,
+    /// To be told the client.
+    Refused(Refusal),
+}
+
+impl Stream {
+    fn run(mut self) {
+        let bell = Bell::here();
+        self.subscription.attach();
+        let over = self.serve(&bell);
+        if let Over::Refused(refusal) = over {
+            self.end(refusal, &bell);
+        }
+    }
+
+    /// Writes until the stream is over.
+    fn serve(&mut self, bell: &Arc<Bell>) -> Over {
+        let waker = Waker::from(Arc::clone(bell));
+        let mut cx = Context::from_waker(&waker);
+        // Read from the store, to be written before anything of the mailbox.
+        let mut page: VecDeque<Frame<GrpcSlice>> = VecDeque::new();
+        loop {
+            let next = match page.pop_front() {
+                Some(_) if self.subscription.is_revoked() => Next::Ended(Ended::Session),
+                Some(frame) => {
+                    self.subscription.delivered(frame.id);
+                    Next::Frame(frame)
+                }
+                None => self.subscription.next(),
+            };
+            match next {
+                Next::Frame(frame) => {
+                    if let Err(over) = self.write(frame, &mut cx) {
+                        return over;
+                    }
+                }
+                // The waker may have rung for the end of the call; to ask is cheap, and registers it anew.
+                Next::Idle => {
+                    if bell.take() && matches!(Pin::new(&mut self.sink).poll_ready(&mut cx), Poll::Ready(Err(_))) {
+                        return Over::ClientGone;
+                    }
+                    thread::park();
+                }
+                Next::Behind => {
+                    if self.subscription.rejoin() {
+                        continue;
+                    }
+                    match self.read_page() {
+                        Ok(frames) => page = frames,
+                        Err(error) => {
+                            log::warn!("a stream that fell behind could not read from the store yet: {error}");
+                            if matches!(Pin::new(&mut self.sink).poll_ready(&mut cx), Poll::Ready(Err(_))) {
+                                return Over::ClientGone;
+                            }
+                            thread::park_timeout(STORE_RETRY);
+                        }
+                    }
+                }
+                Next::Ended(Ended::Session) => return Over::Refused(Refusal::SessionEnded),
+                Next::Ended(Ended::Draining) => return Over::Refused(Refusal::Draining),
+            }
+        }
+    }
+
+    /// Hands one frame to the C core, waiting for the write before it, but not for ever.
+    fn write(&mut self, frame: Frame<GrpcSlice>, cx: &mut Context<'_>) -> Result<(), Over> {
+        let watch = Stopwatch::start();
+        loop {
+            match Pin::new(&mut self.sink).poll_ready(cx) {
+                Poll::Ready(Ok(())) => break,
+                Poll::Ready(Err(_)) => return Err(Over::ClientGone),
+                Poll::Pending if self.subscription.is_revoked() => {
+                    return Err(Over::Refused(Refusal::SessionEnded));
+                }
+                Poll::Pending => match watch.left_of(self.limits.stream_stall) {
+                    Some(left) => thread::park_timeout(left),
+                    None => return Err(Over::Refused(Refusal::StreamStalled)),
+                },
+            }
+        }
+        Pin::new(&mut self.sink).start_send((frame.body, WriteFlags::default())).map_err(|_| Over::ClientGone)
+    }
+
+    /// Ends the call with a status. A client that does not even take that is cut off.
+    fn end(mut self, refusal: Refusal, bell: &Arc<Bell>) {
+        let failure = Failure::of(&refusal.into(), wire::MESSAGE_STREAM.name, &self.peer);
+        let waker = Waker::from(Arc::clone(bell));
+        let mut cx = Context::from_waker(&waker);
+        let watch = Stopwatch::start();
+        loop {
+            match Pin::new(&mut self.sink).poll_ready(&mut cx) {
+                Poll::Ready(Ok(())) => break,
+                Poll::Ready(Err(_)) => return,
+                Poll::Pending => match watch.left_of(self.limits.stream_end) {
+                    Some(left) => thread::park_timeout(left),
+                    // Dropping the sink cancels the call.
+                    None => return,
+                },
+            }
+        }
+        let _ = within(self.limits.stream_end, self.sink.fail(failure.status()));
+    }
+
+    fn read_page(&self) -> Result<VecDeque<Frame<GrpcSlice>>, String> {
+        let (cursor, count) = (self.subscription.cursor(), self.limits.catch_up_page);
+        let messages = self.app.store.read(|c| messages::after(c, cursor, count)).map_err(|e| e.to_string())?;
+        messages.iter().map(|message| wire::frame(message).map_err(|e| e.to_string())).collect()
+    }
+}

@@ -1,0 +1,279 @@
+//! The composition root: builds store, hub, workers and wire, and stops them in the one order there is.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use grpcio::GrpcSlice;
+
+use crate::app::App;
+use crate::app::sessions::Sessions;
+use crate::clock::{Clock, Stopwatch};
+use crate::config::Settings;
+use crate::escape::one_line;
+use crate::hub::Hub;
+use crate::rpc::stream::Streams;
+use crate::rpc::{Front, ListenError, Shared, wire};
+use crate::security::keys::{self, KeyError};
+use crate::security::passwords::{HashError, Passwords};
+use crate::security::tokens::Tokens;
+use crate::security::vault::{Vault, VaultError};
+use crate::store::upgrade::{self, Report, UpgradeError};
+use crate::store::{DirectoryLock, OpenError, Store, StoreError, StoredMessage, factors, messages, sessions, users};
+use crate::threads::{Pool, Thread};
+
+/// The log target of chat lines.
+pub const CHAT_TARGET: &str = "chat";
+
+/// How often what has run out is looked for.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// How long each step of the stop may take beside the grace period.
+const STEP_LIMIT: Duration = Duration::from_secs(10);
+
+/// The server could not start. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error("{}: {source}; choose a directory that this user may write to with --data-dir", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The upgrade of an old database.
+    #[error("the database of the predecessor was not upgraded: {0}")]
+    Upgrade(#[from] UpgradeError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A key that does not fit the database.
+    #[error("{} is not the key that the second factors in the database are sealed under (that one has the id {wanted}): restore it from your backup", path.display())]
+    OtherKey {
+        /// The key file.
+        path: PathBuf,
+        /// The id of the key that is needed.
+        wanted: String,
+    },
+    /// Reading what is there.
+    #[error("the database could not be read: {0}")]
+    Store(#[from] StoreError),
+    /// Hashing.
+    #[error("{0}")]
+    Hash(#[from] HashError),
+    /// Sealing.
+    #[error("{0}")]
+    Vault(#[from] VaultError),
+    /// Listening.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Threads.
+    #[error(
+        "the system refuses another thread: {0}; raise the limit on threads (ulimit -u, or TasksMax= of the service)"
+    )]
+    Threads(io::Error),
+}
+
+/// Hears of a long upgrade.
+pub trait Progress {
+    /// `done` of `all` accounts are upgraded.
+    fn upgraded(&mut self, done: usize, all: usize);
+}
+
+/// A running server. To be stopped by [`Running::stop`].
+pub struct Running {
+    front: Front,
+    shared: Arc<Shared>,
+    janitor: Janitor,
+    grace: Duration,
+}
+
+impl Running {
+    /// Starts a server and returns once it listens.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing of it is left running then.
+    pub fn start(settings: &Settings, clock: Clock, progress: &mut dyn Progress) -> Result<Running, StartError> {
+        let io = |source| StartError::DataDir { path: settings.data_dir.clone(), source };
+        fs::create_dir_all(&settings.data_dir).map_err(io)?;
+        let lock = DirectoryLock::take(&settings.data_dir)?;
+        let passwords = Passwords::new(settings.password_cost)?;
+        passwords.warm_up()?;
+        let upgrading = upgrade::is_needed(&settings.data_dir)?;
+        let may_make_key = upgrading || !Store::holds_secrets(&settings.data_dir)?;
+        let vault = Arc::new(Vault::new(&keys::load_or_create(&settings.sealing_key, may_make_key)?)?);
+        let tokens = Tokens::new(&keys::load_or_create(&settings.jwt_key, true)?);
+        if upgrading {
+            let mut hear = |done, all| progress.upgraded(done, all);
+            let report = upgrade::run(&settings.data_dir, &lock, &passwords, &vault, clock.now(), &mut hear)?;
+            tell_of_upgrade(&report);
+        }
+        let (hub, store) = open_store(settings, lock)?;
+        check_sealing_key(&store, &vault, &settings.sealing_key)?;
+        let sessions = Arc::new(Sessions::new({
+            let hub = Arc::clone(&hub);
+            Box::new(move |ended| hub.end_sessions(ended))
+        }));
+        sessions.load(&store, clock.now())?;
+        forget_connections(&store)?;
+        let limits = settings.app.clone();
+        let app = Arc::new(App { clock, limits, store, sessions, passwords, vault, tokens });
+        let rpc = &settings.rpc;
+        let shared = Arc::new(Shared {
+            app: Arc::clone(&app),
+            hub,
+            streams: Streams::default(),
+            work: Pool::new("rpc-work", rpc.workers, rpc.work_queue).map_err(StartError::Threads)?,
+            hash: Pool::new("rpc-hash", rpc.hashers, rpc.hash_queue).map_err(StartError::Threads)?,
+            legacy_clients: settings.legacy_clients,
+            limits: rpc.clone(),
+        });
+        let janitor = Janitor::start(Arc::clone(&shared)).map_err(StartError::Threads)?;
+        let front = Front::start(&shared, &settings.listen)?;
+        Ok(Running { front, shared, janitor, grace: settings.grace })
+    }
+
+    /// The port it listens on (of the first address).
+    pub fn port(&self) -> u16 {
+        self.front.port()
+    }
+
+    /// How many streams are open.
+    pub fn streams(&self) -> usize {
+        self.shared.hub.len()
+    }
+
+    /// How many sender threads there are; those that have ended are joined first.
+    pub fn stream_threads(&self) -> usize {
+        self.shared.streams.reap();
+        self.shared.streams.len()
+    }
+
+    /// Stops. The one order: no new streams and the last frames of the open ones; no new calls; the grace period; the rest
+    /// cancelled; workers; the writer's last commit; the C core. `hurry` cuts the grace period short.
+    pub fn stop(mut self, hurry: &dyn Fn() -> bool) {
+        let watch = Stopwatch::start();
+        let grace = || if hurry() { Duration::ZERO } else { self.grace };
+        log::info!("stopping: {} streams get their last messages", self.shared.hub.len());
+        self.shared.hub.drain();
+        let limit = grace();
+        let left = self.shared.streams.join(limit.max(Duration::from_millis(200)));
+        if left > 0 {
+            log::warn!("{left} streams did not end by themselves and are cut off");
+        }
+        log::info!("stopping: no more calls");
+        if !self.front.stop(grace()) {
+            log::warn!("open calls were cancelled");
+        }
+        log::info!("stopping: workers");
+        self.janitor.stop();
+        let workers = self.shared.work.stop(STEP_LIMIT) & self.shared.hash.stop(STEP_LIMIT);
+        log::info!("stopping: the last commit");
+        let writer = self.shared.app.store.stop(STEP_LIMIT);
+        if !(workers && writer) {
+            log::warn!("not everything ended in time");
+        }
+        drop(self.front);
+        log::info!("stopped after {} ms", watch.elapsed().as_millis());
+    }
+}
+
+fn tell_of_upgrade(report: &Report) {
+    log::info!("upgraded {} accounts of the predecessor's database", report.accounts);
+    log::warn!(
+        "{} holds the old passwords' hashes and the second factors in the clear: delete it once people could log in",
+        report.copy.display()
+    );
+    for login in &report.waiting {
+        log::warn!("{:?} has no readable second factor and waits for the administrator", one_line(login));
+    }
+}
+
+type MessageHub = Arc<Hub<GrpcSlice>>;
+
+/// Opens the store and ties its feed to the hub.
+fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(MessageHub, Store), StartError> {
+    // The feed needs the hub, and the hub needs to know where the store's ids stand. No message is written in between.
+    let hub: Arc<OnceLock<MessageHub>> = Arc::default();
+    let chat_log = settings.chat_log;
+    let feed = Box::new({
+        let hub = Arc::clone(&hub);
+        move |batch: &[StoredMessage]| {
+            if chat_log {
+                batch.iter().for_each(log_chat_line);
+            }
+            let frames: Vec<_> = batch.iter().filter_map(|message| wire::frame(message).ok()).collect();
+            if let Some(hub) = hub.get() {
+                hub.publish(&frames);
+            }
+        }
+    });
+    let store = Store::open(&settings.data_dir, lock, &settings.store, feed)?;
+    let last_id = store.read(messages::last_id)?;
+    let hub = Arc::clone(hub.get_or_init(|| Arc::new(Hub::new(settings.hub, last_id))));
+    Ok((hub, store))
+}
+
+fn log_chat_line(message: &StoredMessage) {
+    let at = jiff::Timestamp::from_microsecond(message.sent_at.as_micros()).unwrap_or_default();
+    let local = at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
+    log::info!(target: CHAT_TARGET, "[{local}] {}: {}", one_line(&message.author), one_line(&message.text));
+}
+
+fn check_sealing_key(store: &Store, vault: &Vault, path: &Path) -> Result<(), StartError> {
+    match store.read(|c| factors::foreign_key_id(c, vault.key_id()))? {
+        Some(wanted) => Err(StartError::OtherKey { path: path.to_owned(), wanted }),
+        None => Ok(()),
+    }
+}
+
+/// A connection of this run may have the address of one of the last.
+fn forget_connections(store: &Store) -> Result<(), StoreError> {
+    store.write(
+        |tx| {
+            users::forget_connections(tx)?;
+            Ok(sessions::forget_connections(tx)?)
+        },
+        |()| (),
+    )
+}
+
+/// The thread that looks for what has run out.
+struct Janitor {
+    stop: Option<Sender<()>>,
+    thread: Option<Thread>,
+}
+
+impl Janitor {
+    fn start(shared: Arc<Shared>) -> io::Result<Janitor> {
+        let (stop, stopped) = bounded::<()>(0);
+        let thread = Thread::spawn("janitor", move || {
+            while stopped.recv_timeout(SWEEP_EVERY) == Err(RecvTimeoutError::Timeout) {
+                shared.streams.reap();
+                if let Err(error) = shared.app.sweep() {
+                    log::warn!("what has run out could not be deleted yet: {error}");
+                }
+            }
+        })?;
+        Ok(Janitor { stop: Some(stop), thread: Some(thread) })
+    }
+
+    fn stop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            thread.join_within(STEP_LIMIT);
+        }
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        self.stop = None;
+    }
+}
