@@ -2,9 +2,18 @@
 //!
 //! Everything here waits for what it expects, with a limit that only a fault can reach. Nothing sleeps.
 
+mod authenticator;
+mod console;
+mod crash;
+mod daemon;
 mod gate;
 mod house;
+mod screen;
+mod sources;
+mod start;
 mod streams;
+mod upgrade;
+mod wild;
 
 use std::time::Duration;
 
