@@ -3,7 +3,7 @@
 use super::App;
 use super::refusal::{Error, Refusal};
 use super::sessions::Caller;
-use crate::security::login::LoginKey;
+use crate::security::login::is_spelling_of;
 use crate::store::{StoredMessage, messages};
 
 /// A text that satisfies the rules.
@@ -61,7 +61,7 @@ impl App {
         then: impl FnOnce(Result<StoredMessage, Error>) + Send + 'static,
     ) {
         let person = caller.person();
-        if !author.is_empty() && LoginKey::of(author).name() != person.key.name() {
+        if !author.is_empty() && !is_spelling_of(author, &person.login) {
             return then(Err(Refusal::Author.into()));
         }
         let text = match Text::check(text, self.limits.text_bytes) {

@@ -41,7 +41,7 @@ pub enum Refusal {
     #[error("the second factor was set up elsewhere in the meantime: log in again")]
     EnrolmentOvertaken,
     /// No token.
-    #[error("there is no token: log in, and send it as `token` metadata")]
+    #[error("no token came with the call: log in, and send it as `token` metadata")]
     TokenMissing,
     /// A token that proves nothing.
     #[error("the token is not valid: log in again")]
@@ -53,7 +53,7 @@ pub enum Refusal {
     #[error("the second factor is still missing: give the code first")]
     SecondFactorMissing,
     /// Somebody else's name as the author.
-    #[error("`author` is somebody else: leave it empty or use your own login")]
+    #[error("the author is somebody else: leave `author` empty or use your own login")]
     Author,
     /// A text that breaks a rule.
     #[error("{0}")]

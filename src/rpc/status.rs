@@ -71,7 +71,7 @@ impl Failure {
     /// fault goes to the log only, under the incident id that the caller gets.
     pub fn of(error: &Error, method: &str, peer: &str) -> Failure {
         let (reason, message, field, cause) = match error {
-            Error::Refused(refusal) => (refusal.reason(), refusal.to_string(), refusal.field(), None),
+            Error::Refused(refusal) => (refusal.reason(), sentence(&refusal.to_string()), refusal.field(), None),
             Error::Storage(cause) => incident(Reason::StorageFailed, "the server could not store this", cause),
             Error::Fault(cause) => incident(Reason::Internal, "something went wrong on the server", cause),
         };
@@ -113,9 +113,15 @@ impl Failure {
     }
 }
 
+/// What a person reads begins with a capital letter and ends with a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}
+
 fn incident(reason: Reason, what: &str, cause: &str) -> (Reason, String, Option<&'static str>, Option<String>) {
     let incident = Incident::new();
-    let message = format!("{what}: tell the administrator the incident id {incident}");
+    let message = sentence(&format!("{what}: tell the administrator the incident id {incident}"));
     (reason, message, None, Some(format!("incident={incident} cause={cause:?}")))
 }
 

@@ -70,6 +70,12 @@ pub enum LoginError {
     NoLetter,
 }
 
+/// Whether a text is a login in another spelling: NFKC and case do not count, look-alikes do.
+pub fn is_spelling_of(text: &str, login: &str) -> bool {
+    let normal = |text: &str| fold(&text.nfkc().collect::<String>());
+    text.len() <= MAX_BYTES && normal(text) == normal(login)
+}
+
 /// What makes two logins the same.
 ///
 /// Any text has a key, so that accounts whose names break today's rules are found as well.
@@ -154,6 +160,14 @@ mod tests {
         assert!(same("ОДИССЕЙς", "ОДИССЕЙσ"));
         assert!(!same("bob", "rob"));
         assert!(!same("user1", "user2"));
+    }
+
+    #[test]
+    fn a_spelling_differs_in_case_and_width_and_in_nothing_else() {
+        assert!(is_spelling_of("BOB", "bob"));
+        assert!(is_spelling_of("ｂｏｂ", "bob"));
+        assert!(!is_spelling_of("bоb", "bob"), "a Cyrillic о");
+        assert!(!is_spelling_of("\u{200b}bob", "bob"));
     }
 
     proptest! {

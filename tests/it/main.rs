@@ -5,7 +5,10 @@
 mod authenticator;
 mod console;
 mod daemon;
+mod gate;
+mod house;
 mod screen;
+mod streams;
 
 use std::time::Duration;
 
