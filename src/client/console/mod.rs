@@ -221,7 +221,10 @@ impl Console {
                 if let Some(time) = stored.server_time {
                     self.clock.heard(time);
                 }
-                // It is shown when it comes back by the stream, in its place among the others.
+                // It is shown when it comes back by the stream, in its place among the others; not twice.
+                if self.presence.is_reading() {
+                    self.screen.take_back(PROMPT, line)?;
+                }
                 Ok(Next::Line)
             }
             Err(error) => {
