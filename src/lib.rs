@@ -31,6 +31,9 @@ pub mod rpc;
 pub mod security;
 pub mod store;
 
+pub mod client;
+pub mod qr;
+
 pub mod escape;
 pub mod lang;
 pub mod reason;

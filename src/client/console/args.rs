@@ -1,0 +1,78 @@
+//! Flags and environment of `otpchat`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::builder::FalseyValueParser;
+
+use crate::client::endpoint::ServerName;
+use crate::lang::Lang;
+
+const EXAMPLES: &str = "\
+Examples:
+  otpchat                                 chat on this machine
+  otpchat --server localhost:50052        another port
+  otpchat --lang ru                       in Russian
+  ssh -L 50051:localhost:50051 HOST       then: otpchat, with the server on HOST
+  printf '/login\\nalice\\nPASSWORD\\nCODE\\nhello\\n' | otpchat
+                                          without a terminal: one line per answer
+
+Inside: /register, /login, /logout, /whoami, /help, /quit; anything else is said to everybody.
+
+Without a terminal every line, passwords included, is read from stdin; messages go to stdout, everything else to stderr.
+Exit code: 0 all went well; 1 a login failed, or something else went wrong; 2 wrong flags.";
+
+/// Chat in the terminal, with a second factor that nobody can skip
+#[derive(Clone, Debug, Parser)]
+#[command(name = "otpchat", version, after_help = EXAMPLES)]
+pub struct Args {
+    /// The server; an IPv6 address needs brackets, such as [::1]:50051
+    #[arg(long, env = "OTPCHAT_SERVER", value_name = "HOST:PORT", default_value = "localhost:50051")]
+    pub server: ServerName,
+
+    /// The language of the console; from the locale if it is not given
+    #[arg(long, env = "OTPCHAT_LANG", value_enum)]
+    pub lang: Option<Lang>,
+
+    /// Where the picture of a new second factor is written
+    #[arg(long, env = "OTPCHAT_QR_DIR", value_name = "DIRECTORY", default_value = "qr")]
+    pub qr_dir: PathBuf,
+
+    /// Keep that picture after the first code is confirmed; whoever sees it can make your codes
+    #[arg(long, env = "OTPCHAT_KEEP_QR", value_parser = FalseyValueParser::new())]
+    pub keep_qr: bool,
+
+    /// Send password, code and messages in the clear to a server that is not on this machine: everybody on the way can
+    /// read them and log in as you
+    #[arg(
+        long,
+        env = "OTPCHAT_PLAINTEXT_PASSWORD_EXPOSED_TO_NETWORK",
+        value_parser = FalseyValueParser::new()
+    )]
+    pub plaintext_password_exposed_to_network: bool,
+}
+
+impl Args {
+    /// The language that was asked for, or the locale's.
+    pub fn language(&self) -> Lang {
+        self.lang.unwrap_or_else(|| Lang::from_locale(|name| std::env::var(name).ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_well_formed_and_their_defaults_are_the_promised_ones() {
+        Args::command().debug_assert();
+        let args = Args::try_parse_from(["otpchat"]).unwrap();
+        assert_eq!(args.server.to_string(), "localhost:50051");
+        assert_eq!(args.qr_dir, PathBuf::from("qr"));
+        assert!(!args.keep_qr && !args.plaintext_password_exposed_to_network);
+        assert!(Args::try_parse_from(["otpchat", "--server", "::1"]).is_err());
+        assert!(Args::try_parse_from(["otpchat", "--lang", "de"]).is_err());
+    }
+}

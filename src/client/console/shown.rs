@@ -1,0 +1,256 @@
+//! How what others wrote reaches the screen: so that no text can pass for another speaker's line, for a line of ours, or
+//! for an order to the terminal.
+
+use unicode_normalization::char::is_combining_mark;
+use unicode_width::UnicodeWidthChar;
+
+use crate::clock::Time;
+
+/// Marks beyond this many on one letter are shown as escapes: a pile of them paints over its neighbours.
+const MAX_MARKS: usize = 4;
+/// Further lines of a text begin below the author, where no line of anybody begins.
+const INDENT: usize = 11;
+/// The same in windows that are narrower than [`NARROW`].
+const NARROW_INDENT: usize = 4;
+const NARROW: usize = 40;
+
+/// Colours for a terminal, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// Plain text.
+    None,
+    /// ANSI colours.
+    Ansi,
+}
+
+impl Paint {
+    /// `text` in dim letters.
+    pub fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    /// `text` in bold letters.
+    pub fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    /// `text` in the colour of errors.
+    pub fn red(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    fn with(self, sgr: &str, text: &str) -> String {
+        match self {
+            Paint::None => text.to_owned(),
+            Paint::Ansi => format!("\x1b[{sgr}m{text}\x1b[0m"),
+        }
+    }
+}
+
+/// A message as a block of lines, the last without its line feed: `[18:30:15] alice: text`. `window` is how many columns
+/// there are, if the lines are to be broken at all.
+pub fn message(clock_time: &str, author: &str, text: &str, window: Option<usize>, paint: Paint) -> String {
+    let author = one_line(author);
+    let head_columns = clock_time.chars().count() + 3 + columns(&author) + 2;
+    let head = format!("{} {}: ", paint.dim(&format!("[{clock_time}]")), paint.bold(&author));
+    let indent = if window.is_some_and(|columns| columns < NARROW) { NARROW_INDENT } else { INDENT };
+    let mut block = head;
+    for (number, line) in text.split('\n').enumerate() {
+        let mut start = head_columns;
+        if number > 0 {
+            block.push('\n');
+            block.extend(std::iter::repeat_n(' ', indent));
+            start = indent;
+        }
+        let line = escaped(line);
+        match window {
+            Some(window) => wrap_into(&mut block, &line, start, indent, window),
+            None => block.push_str(&line),
+        }
+    }
+    block
+}
+
+/// Text from elsewhere as one line: escaped, line feeds as well.
+pub fn one_line(text: &str) -> String {
+    escaped(text)
+}
+
+/// The time of day in the zone of this machine, `18:30:15`; dashes for a time that no calendar has.
+pub fn time_of_day(time: Option<Time>) -> String {
+    time.and_then(|time| local(time, "%H:%M:%S")).unwrap_or_else(|| "--:--:--".to_owned())
+}
+
+/// Date and time in the zone of this machine, `2026-11-24 18:30`.
+pub fn date_and_time(time: Time) -> String {
+    local(time, "%Y-%m-%d %H:%M").unwrap_or_else(|| "?".to_owned())
+}
+
+fn local(time: Time, format: &str) -> Option<String> {
+    let stamp = jiff::Timestamp::from_microsecond(time.as_micros()).ok()?;
+    Some(stamp.to_zoned(jiff::tz::TimeZone::system()).strftime(format).to_string())
+}
+
+/// Replaces what a terminal would obey, and what cannot be seen, by visible escapes such as `\u{202e}`. A tab becomes
+/// four spaces.
+fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut marks = 0;
+    for letter in text.chars() {
+        marks = if is_combining_mark(letter) { marks + 1 } else { 0 };
+        if letter == '\t' {
+            shown.push_str("    ");
+        } else if is_treacherous(letter) || marks > MAX_MARKS {
+            shown.extend(letter.escape_unicode());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+/// Whether a character is obeyed rather than seen: Unicode's categories Cc, Cf, Zl, Zp and Co, its ignorable characters,
+/// blanks that are no spaces, and code points that are none. The variation selectors 15 and 16, which only choose between
+/// a letter and its picture, are let through.
+fn is_treacherous(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}'
+            | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{e000}'..='\u{f8ff}' | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0d}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{fffe}'..='\u{ffff}' | '\u{110bd}' | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
+        || (u32::from(letter) & 0xfffe) == 0xfffe
+}
+
+/// Breaks `line` at blanks so that no row of the window but the first begins at its edge. A long word of the characters
+/// that addresses and commands are made of stays whole, so that it can be copied; others are broken anywhere.
+fn wrap_into(block: &mut String, line: &str, start: usize, indent: usize, window: usize) {
+    let mut column = start;
+    let break_here = |block: &mut String, column: &mut usize| {
+        block.push('\n');
+        block.extend(std::iter::repeat_n(' ', indent));
+        *column = indent;
+    };
+    for word in line.split_inclusive(char::is_whitespace) {
+        let width = columns(word.trim_end());
+        if column + width > window && column > indent && !(column == start && may_stay_whole(word)) {
+            break_here(block, &mut column);
+        }
+        let whole = may_stay_whole(word);
+        for letter in word.chars() {
+            let width = letter.width().unwrap_or(0);
+            let full = column + width > window;
+            if full && !whole && !letter.is_whitespace() {
+                break_here(block, &mut column);
+            }
+            // A blank at the end of a row would only be carried over to the edge of the next one.
+            if !(full && letter.is_whitespace()) {
+                block.push(letter);
+            }
+            column += width;
+        }
+    }
+}
+
+/// Whether a word can be left to the terminal to break: nothing in it can begin a line of ours.
+fn may_stay_whole(word: &str) -> bool {
+    word.trim_end().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?#@$&'()+,;=%".contains(&byte))
+}
+
+fn columns(text: &str) -> usize {
+    text.chars().map(|letter| letter.width().unwrap_or(0)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn orders_to_the_terminal_and_invisible_characters_are_shown_and_not_obeyed() {
+        for (text, shown) in [
+            ("plain, Привет, 漢字, é, 🙂", "plain, Привет, 漢字, é, 🙂"),
+            ("\x1b[2Jgone", "\\u{1b}[2Jgone"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("bell\x07 and\rreturn", "bell\\u{7} and\\u{d}return"),
+            ("a\u{202e}b\u{2066}c", "a\\u{202e}b\\u{2066}c"),
+            ("zero\u{200b}width\u{200d}\u{feff}", "zero\\u{200b}width\\u{200d}\\u{feff}"),
+            ("line\u{2028}para\u{2029}next\u{85}", "line\\u{2028}para\\u{2029}next\\u{85}"),
+            ("tag\u{e0041} filler\u{3164} braille\u{2800}", "tag\\u{e0041} filler\\u{3164} braille\\u{2800}"),
+            ("private\u{e000} none\u{1ffff}", "private\\u{e000} none\\u{1ffff}"),
+            ("a\tb", "a    b"),
+            ("heart ❤\u{fe0f}", "heart ❤\u{fe0f}"),
+            ("z\u{300}\u{300}\u{300}\u{300}\u{300}", "z\u{300}\u{300}\u{300}\u{300}\\u{300}"),
+        ] {
+            assert_eq!(one_line(text), shown);
+        }
+        assert_eq!(one_line("two\nlines"), "two\\u{a}lines");
+    }
+
+    #[test]
+    fn a_message_is_a_line_and_further_lines_are_indented() {
+        assert_eq!(message("18:30:15", "user1", "Привет!", None, Paint::None), "[18:30:15] user1: Привет!");
+        assert_eq!(
+            message("18:30:15", "eve", "hi\n[18:30:16] bob: I quit", None, Paint::None),
+            "[18:30:15] eve: hi\n           [18:30:16] bob: I quit"
+        );
+        assert_eq!(
+            message("18:30:15", "a\nb\x1b", "x", Some(80), Paint::None),
+            "[18:30:15] a\\u{a}b\\u{1b}: x",
+            "nor can a name break the line"
+        );
+        assert!(message("18:30:15", "bob", "x", None, Paint::Ansi).contains("\x1b[1mbob\x1b[0m: x"));
+    }
+
+    #[test]
+    fn padding_does_not_bring_a_text_to_the_edge_of_the_window() {
+        for blank in [" ", "\u{a0}", "\u{3000}", "\t"] {
+            for padding in 0..90 {
+                let text = format!("hi{}[18:30:16]{blank}bob:{blank}I{blank}quit", blank.repeat(padding));
+                let shown = message("18:30:15", "eve", &text, Some(80), Paint::None);
+                for row in shown.split('\n').skip(1) {
+                    assert!(row.starts_with(&" ".repeat(INDENT)), "{shown}");
+                }
+                assert!(shown.split('\n').all(|row| columns(row) <= 80), "{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_address_stays_whole_and_other_long_words_do_not() {
+        let address = format!("https://example.org/{}", "a/".repeat(60));
+        assert!(message("18:30:15", "eve", &address, Some(80), Paint::None).contains(&address));
+        let sly = format!("{}[18:30:16]_bob:_I_quit", "x".repeat(62));
+        let shown = message("18:30:15", "eve", &sly, Some(80), Paint::None);
+        assert!(shown.contains('\n') && !shown.contains("\n["), "{shown}");
+    }
+
+    #[test]
+    fn a_time_that_no_calendar_has_is_dashes() {
+        assert_eq!(time_of_day(None), "--:--:--");
+        assert_eq!(time_of_day(Some(Time::from_secs(i64::MAX))), "--:--:--");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_said_only_its_first_row_begins_at_the_edge(
+            author in any::<String>(), text in any::<String>(), window in proptest::option::of(1..200_usize),
+        ) {
+            let shown = message("18:30:15", &author, &text, window, Paint::None);
+            prop_assert!(shown.starts_with("[18:30:15] "));
+            for row in shown.split('\n').skip(1) {
+                prop_assert!(row.starts_with(&" ".repeat(NARROW_INDENT)));
+            }
+            prop_assert!(!shown.chars().any(|letter| letter != '\n' && is_treacherous(letter)));
+        }
+
+        #[test]
+        fn escaping_changes_nothing_that_is_harmless(text in "[a-zA-Zа-яА-Я0-9 .,!?\\[\\]\\\\-]{0,200}") {
+            prop_assert_eq!(one_line(&text), text);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! One connection to a server and the calls over it. Every call blocks its thread and has a deadline.
+
+use std::ffi::CString;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grpcio::{
+    CallOption, Channel, ChannelBuilder, Client, ClientSStreamReceiver, ConnectivityState, Deadline, EnvBuilder,
+    Environment, MetadataBuilder, Method,
+};
+use zeroize::Zeroize;
+
+use crate::client::endpoint::{Endpoint, ServerName};
+use crate::client::error::{CallError, Refusal};
+use crate::client::secret::Secret;
+use crate::client::session::time_of;
+use crate::client::wait::{Bell, Waited, wait};
+use crate::clock::Time;
+use crate::proto::{
+    Empty, LoginRequest, LogoutRequest, Message, RegisterRequest, RequestCheckOtp, RequestInitOtp, SessionState,
+};
+use crate::reason::Reason;
+use crate::rpc::methods;
+
+/// How long a person waits for a connection before being told that there is none.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Deadline of the calls that hash a password: there may be a queue before the hash.
+const PASSWORD_LIMIT: Duration = Duration::from_secs(30);
+/// Deadline of every other call.
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// A quiet connection is tested this often; the server allows it every 10 s.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// A test that is not answered for this long means the connection has gone.
+const KEEPALIVE_LIMIT: Duration = Duration::from_secs(10);
+/// Pauses of the C core between attempts to connect: short, because a person waits.
+const CORE_FIRST_PAUSE: Duration = Duration::from_millis(250);
+const CORE_LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// No answer of this protocol is longer.
+const MAX_ANSWER_BYTES: i32 = 1024 * 1024;
+
+/// A connection to one server. It connects by itself when it is first used, and again when it was lost.
+pub struct Link {
+    client: Client,
+    server: ServerName,
+    /// Dropped last: its threads drive everything above.
+    _env: Arc<Environment>,
+}
+
+/// What Login answered: a session and what it has to do next.
+#[derive(Debug)]
+pub struct Opened {
+    /// What names the session.
+    pub token: Secret,
+    /// What it has to do next.
+    pub state: SessionState,
+    /// When it ends, by the server's clock.
+    pub expires_at: Option<Time>,
+}
+
+/// What CheckOtp answered: a session that may do everything.
+#[derive(Debug)]
+pub struct Completed {
+    /// What names the session from now on.
+    pub token: Secret,
+    /// When it ends, by the server's clock.
+    pub expires_at: Option<Time>,
+}
+
+/// What SendMessage answered: the message is stored.
+#[derive(Debug)]
+pub struct Stored {
+    /// When, by the server's clock.
+    pub server_time: Option<Time>,
+}
+
+impl Link {
+    /// Makes a connection to `endpoint`. Nothing is sent before the first call.
+    pub fn new(endpoint: &Endpoint) -> Link {
+        let env = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc-poll").build());
+        let channel = ChannelBuilder::new(env.clone())
+            // A proxy named by the environment would see the password, and is not what was judged to be loopback.
+            .enable_http_proxy(false)
+            .default_authority(endpoint.name().to_string())
+            .primary_user_agent(concat!("otpchat/", env!("CARGO_PKG_VERSION")))
+            .use_local_subchannel_pool(true)
+            .max_receive_message_len(MAX_ANSWER_BYTES)
+            .keepalive_time(KEEPALIVE)
+            .keepalive_timeout(KEEPALIVE_LIMIT)
+            .keepalive_permit_without_calls(true)
+            .http2_max_pings_without_data(0)
+            .initial_reconnect_backoff(CORE_FIRST_PAUSE)
+            .max_reconnect_backoff(CORE_LONGEST_PAUSE)
+            .raw_cfg_int(CString::from(c"grpc.min_reconnect_backoff_ms"), 3_000)
+            // TLS comes here: set_credentials(..), and Endpoint then allows addresses beyond loopback.
+            .connect(&endpoint.target());
+        Link { client: Client::new(channel), server: endpoint.name().clone(), _env: env }
+    }
+
+    /// The server as it was named.
+    pub fn server(&self) -> &ServerName {
+        &self.server
+    }
+
+    /// Waits until there is a connection.
+    ///
+    /// # Errors
+    /// [`CallError::Unreachable`] after `limit`, or sooner when an attempt was refused or `bell` rung.
+    pub fn ready(&self, limit: Duration, bell: &Bell) -> Result<(), CallError> {
+        let channel = self.client.channel();
+        let deadline = Deadline::from(limit);
+        let connected = async {
+            let mut attempted = false;
+            loop {
+                let state = channel.check_connectivity_state(true);
+                match state {
+                    ConnectivityState::GRPC_CHANNEL_READY => return true,
+                    ConnectivityState::GRPC_CHANNEL_SHUTDOWN => return false,
+                    ConnectivityState::GRPC_CHANNEL_CONNECTING => attempted = true,
+                    ConnectivityState::GRPC_CHANNEL_TRANSIENT_FAILURE if attempted => return false,
+                    _ => {}
+                }
+                if !wait_for_change(channel, state, deadline).await {
+                    return false;
+                }
+            }
+        };
+        match wait(connected, bell, None) {
+            Waited::Ready(true) => Ok(()),
+            _ => Err(CallError::Unreachable),
+        }
+    }
+
+    /// Creates an account.
+    ///
+    /// # Errors
+    /// See [`CallError`], as with every call here.
+    pub fn register(&self, login: &str, password: &Secret) -> Result<(), CallError> {
+        let mut request =
+            RegisterRequest { login: login.to_owned(), password: password.reveal().to_owned(), ..Default::default() };
+        let answer = self.call(&methods::REGISTER, &request, None, PASSWORD_LIMIT);
+        request.password.zeroize();
+        let answer = answer?;
+        if answer.success { Ok(()) } else { Err(refused(&answer.reason, &answer.error)) }
+    }
+
+    /// Opens a session by password.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn login(&self, login: &str, password: &Secret) -> Result<Opened, CallError> {
+        let mut request =
+            LoginRequest { login: login.to_owned(), password: password.reveal().to_owned(), ..Default::default() };
+        let answer = self.call(&methods::LOGIN, &request, None, PASSWORD_LIMIT);
+        request.password.zeroize();
+        let mut answer = answer?;
+        if !answer.success {
+            return Err(refused(&answer.reason, &answer.error));
+        }
+        Ok(Opened {
+            token: Secret::new(std::mem::take(&mut answer.token)),
+            state: answer.state.enum_value_or_default(),
+            expires_at: answer.expires_at.as_ref().map(time_of),
+        })
+    }
+
+    /// Starts an enrolment; answers the `otpauth://` URI of the new second factor.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn init_otp(&self, login: &str, token: &Secret) -> Result<Secret, CallError> {
+        let request = RequestInitOtp { login: login.to_owned(), ..Default::default() };
+        let mut answer = self.call(&methods::INIT_OTP, &request, Some(token), CALL_LIMIT)?;
+        let uri = Secret::new(std::mem::take(&mut answer.secret));
+        if uri.is_empty() { Err(refused(&answer.reason, &answer.error)) } else { Ok(uri) }
+    }
+
+    /// Gives a code: to complete a session, or to confirm an enrolment.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn check_otp(&self, login: &str, token: &Secret, code: &str) -> Result<Completed, CallError> {
+        let request = RequestCheckOtp { login: login.to_owned(), otp: code.to_owned(), ..Default::default() };
+        let mut answer = self.call(&methods::CHECK_OTP, &request, Some(token), CALL_LIMIT)?;
+        if !answer.valid {
+            return Err(refused(&answer.reason, &answer.error));
+        }
+        let renewed = Secret::new(std::mem::take(&mut answer.token));
+        Ok(Completed {
+            token: if renewed.is_empty() { token.clone() } else { renewed },
+            expires_at: answer.expires_at.as_ref().map(time_of),
+        })
+    }
+
+    /// Ends the session of `token`.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn logout(&self, token: &Secret) -> Result<(), CallError> {
+        self.call(&methods::LOGOUT, &LogoutRequest::new(), Some(token), CALL_LIMIT).map(|_| ())
+    }
+
+    /// Sends `text` to the common room; it is stored when this returns.
+    ///
+    /// # Errors
+    /// See [`CallError`]: after [`CallError::NoAnswer`] nobody here can tell whether it was stored.
+    pub fn send(&self, token: &Secret, text: &str) -> Result<Stored, CallError> {
+        let message = Message { text: text.to_owned(), ..Default::default() };
+        let answer = self.call(&methods::SEND_MESSAGE, &message, Some(token), CALL_LIMIT)?;
+        if !answer.success {
+            return Err(refused(Reason::StorageFailed.word(), ""));
+        }
+        Ok(Stored { server_time: answer.server_time.as_ref().map(time_of) })
+    }
+
+    /// Opens the stream of the common room. It has no deadline.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub(super) fn open_stream(&self, token: &Secret) -> Result<ClientSStreamReceiver<Message>, CallError> {
+        let options = with_token(CallOption::default(), Some(token))?;
+        Ok(self.client.server_streaming(&methods::MESSAGE_STREAM, &Empty::new(), options)?)
+    }
+
+    fn call<Q, A: Unpin>(
+        &self,
+        method: &Method<Q, A>,
+        request: &Q,
+        token: Option<&Secret>,
+        limit: Duration,
+    ) -> Result<A, CallError> {
+        let options = with_token(CallOption::default().timeout(limit), token)?;
+        self.ready(CONNECT_LIMIT, &Bell::default())?;
+        Ok(self.client.unary_call(method, request, options)?)
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+async fn wait_for_change(channel: &Channel, state: ConnectivityState, deadline: Deadline) -> bool {
+    channel.wait_for_state_change(state, deadline).await
+}
+
+fn with_token(options: CallOption, token: Option<&Secret>) -> Result<CallOption, CallError> {
+    let Some(token) = token else { return Ok(options) };
+    let mut metadata = MetadataBuilder::with_capacity(1);
+    metadata.add_str("token", token.reveal())?;
+    Ok(options.headers(metadata.build()))
+}
+
+fn refused(word: &str, sentence: &str) -> CallError {
+    CallError::Refused(Refusal::in_response(word, sentence))
+}
+
+/// Silences the C core, which would otherwise write about connections across the screen.
+pub fn silence_core() {
+    // With a level other than Off, grpcio hands the core's lines to `log`; and no logger is installed there.
+    log::set_max_level(log::LevelFilter::Error);
+    grpcio::redirect_log();
+}

@@ -1,0 +1,23 @@
+//! The blocking client, and the console in front of it.
+//!
+//! From the wire up to the person:
+//!
+//! - [`endpoint`] judges where a password may go, by the resolved address;
+//! - [`link`] is one connection and its calls, each with a deadline; [`error`] is why one of them failed;
+//! - [`stream`] is the thread that reads the common room, reconnects by itself, and sends [`stream::Event`]s into a
+//!   channel; [`wait`] lets a plain thread wait for a future, [`backoff`] paces the attempts;
+//! - [`session`] is what the server gave us, [`secret`] how it is kept from prying eyes;
+//! - [`console`] asks, shows and sends; [`text`] is all it ever says, in both languages.
+//!
+//! Nothing here runs on a thread of gRPC's, so that blocking calls are safe everywhere.
+
+pub mod backoff;
+pub mod console;
+pub mod endpoint;
+pub mod error;
+pub mod link;
+pub mod secret;
+pub mod session;
+pub mod stream;
+pub mod text;
+pub mod wait;

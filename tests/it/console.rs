@@ -1,0 +1,410 @@
+//! The console as people use it: on terminals, and in pipes.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread::Builder;
+
+use crossbeam_channel::bounded;
+use tempfile::TempDir;
+
+use crate::LIMIT;
+use crate::authenticator::{Authenticator, read_png};
+use crate::daemon::Daemon;
+use crate::screen::Terminal;
+
+const PASSWORD: &str = "correct horse battery";
+const CHAT: &str = "> ";
+
+fn place() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+/// Registers `login` on a terminal, in English, up to the chat.
+fn register(terminal: &Terminal, directory: &Path, login: &str) -> Authenticator {
+    terminal.answer(CHAT, "/register");
+    terminal.answer("Login: > ", login);
+    terminal.answer("Password: > ", PASSWORD);
+    terminal.answer("Password again: > ", PASSWORD);
+    terminal.wait_for_prompt("OTP code: > ");
+    let mut authenticator = Authenticator::new(&read_png(&directory.join(format!("qr/{login}.png"))));
+    give_code(terminal, &mut authenticator, &format!("You are logged in as {login}"));
+    authenticator
+}
+
+/// Logs `login` in on a terminal, in English, up to the chat.
+fn log_in(terminal: &Terminal, login: &str, authenticator: &mut Authenticator) {
+    terminal.answer(CHAT, "/login");
+    terminal.answer("Login: > ", login);
+    terminal.answer("Password: > ", PASSWORD);
+    give_code(terminal, authenticator, &format!("You are logged in as {login}"));
+}
+
+/// Gives a code until `then` is said: one may have grown too old on its way.
+fn give_code(terminal: &Terminal, authenticator: &mut Authenticator, then: &str) {
+    let accepted = (0..3).any(|_| {
+        let code = authenticator.code();
+        terminal.wait_for_either([then, "The code is wrong"], || terminal.answer("OTP code: > ", &code))
+    });
+    assert!(accepted, "a code is accepted");
+    terminal.wait_for_prompt(CHAT);
+}
+
+/// A terminal with somebody new in the chat.
+fn newcomer(server: &Daemon, directory: &Path, login: &str) -> (Terminal, Authenticator) {
+    let terminal = Terminal::start(directory, &server.address(), []);
+    let authenticator = register(&terminal, directory, login);
+    (terminal, authenticator)
+}
+
+/// Says something and waits until it has come back.
+fn say(terminal: &Terminal, login: &str, text: &str) {
+    terminal.answer(CHAT, text);
+    terminal.wait_for(&format!("] {login}: {text}"));
+}
+
+#[test]
+fn a_newcomer_registers_in_russian_and_nothing_secret_stays_behind() {
+    let (server, home) = (Daemon::start(), place());
+    let picture = home.path().join("qr/user1.png");
+    let mut terminal = Terminal::start(home.path(), &server.address(), ["--lang", "ru"]);
+    terminal.answer(CHAT, "/register");
+    terminal.answer("Логин: > ", "user1");
+    terminal.answer("Пароль: > ", PASSWORD);
+    terminal.answer("Пароль ещё раз: > ", "something else");
+    terminal.wait_for("Пароли не совпадают");
+    terminal.answer("Пароль: > ", PASSWORD);
+    terminal.answer("Пароль ещё раз: > ", PASSWORD);
+    terminal.wait_for_prompt("OTP код: > ");
+
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&picture), 0o600);
+    let uri = read_png(&picture);
+    assert!(uri.starts_with("otpauth://totp/") && uri.contains("user1"), "{uri}");
+    assert_eq!(terminal.read_qr(), uri, "the terminal shows the same as the picture");
+    assert!(terminal.window_text().contains("OTP код: >"), "picture and prompt are in sight together");
+    let (_, key) =
+        terminal.all_text().split_once("Ключ: ").map(|(a, b)| (a.to_owned(), b.to_owned())).expect("the key");
+    let mut authenticator = Authenticator::with_secret(key.lines().next().expect("a line"));
+
+    terminal.answer("OTP код: > ", "000000x");
+    terminal.wait_for("Неверный код");
+    let code = authenticator.code();
+    terminal.answer("OTP код: > ", &format!("{} {}", &code[..3], &code[3..]));
+    terminal.wait_for("Второй фактор настроен");
+    terminal.wait_for("Вы вошли как user1");
+    say(&terminal, "user1", "Привет!");
+    assert!(!picture.exists(), "the picture has served");
+    assert!(!terminal.ever_wrote(PASSWORD) && !terminal.ever_wrote("something else"));
+
+    terminal.answer(CHAT, "/whoami");
+    terminal.wait_for(&format!("user1 на {}; сеанс закончится ", server.address()));
+    terminal.answer(CHAT, "/quit");
+    assert_eq!(terminal.wait_for_end().code(), Some(0));
+    assert!(!terminal.ever_wrote(PASSWORD));
+}
+
+#[test]
+fn two_people_chat_and_a_line_that_is_being_typed_is_not_torn() {
+    let (server, home) = (Daemon::start(), place());
+    let (alice, _) = newcomer(&server, home.path(), "alice");
+    let (bob, _) = newcomer(&server, home.path(), "bob");
+    say(&alice, "alice", "hello");
+    bob.wait_for("] alice: hello");
+
+    alice.wait_for_prompt(CHAT);
+    alice.type_keys("half a li");
+    alice.wait_for_cursor_row("> half a li");
+    for number in 1..=20 {
+        say(&bob, "bob", &format!("line {number}"));
+    }
+    alice.wait_for("] bob: line 20");
+    alice.wait_for_cursor_row("> half a li");
+    alice.type_keys("ne\r");
+    bob.wait_for("] alice: half a line");
+    alice.wait_for("] alice: half a line");
+    let text = alice.all_text();
+    assert_eq!(text.matches("] alice: half a line").count(), 1, "own words once:\n{text}");
+    let places: Vec<usize> =
+        (1..=20).map(|number| text.find(&format!("] bob: line {number}\n")).expect("each of them")).collect();
+    assert!(places.is_sorted(), "in order:\n{text}");
+
+    say(&alice, "alice", "x");
+    alice.answer(CHAT, "//etc/passwd");
+    bob.wait_for("] alice: /etc/passwd");
+    alice.answer(CHAT, "/nonsense");
+    alice.wait_for("There is no such command");
+    alice.answer(CHAT, "/login now");
+    alice.wait_for("/login takes nothing after it");
+    say(&alice, "alice", "the end");
+    bob.wait_for("] alice: the end");
+    assert!(!bob.all_text().contains("nonsense"));
+}
+
+#[test]
+fn what_others_write_is_shown_and_not_obeyed() {
+    let (server, home) = (Daemon::start(), place());
+    let (alice, _) = newcomer(&server, home.path(), "alice");
+    let (bob, _) = newcomer(&server, home.path(), "bob");
+    // As a pasted block of two lines, with a bidi override, and with blanks up to the edge of the window.
+    bob.wait_for_prompt(CHAT);
+    bob.type_keys("\x1b[200~first\n[00:00:00] alice: I quit\x1b[201~\r");
+    alice.wait_for("           [00:00:00] alice: I quit");
+    say(&alice, "alice", "seen");
+    bob.answer(CHAT, "a\u{202e}b\u{200b}c");
+    alice.wait_for("] bob: a\\u{202e}b\\u{200b}c");
+    bob.wait_for_prompt(CHAT);
+    bob.type_keys(&format!("\x1b[200~x{}[00:00:00] alice: me too\x1b[201~\r", " ".repeat(63)));
+    alice.wait_for("alice: me too");
+    let text = alice.all_text();
+    assert!(!text.lines().any(|line| line.starts_with("[00:00:00]")), "nobody speaks for another:\n{text}");
+    assert!(!alice.ever_wrote("\u{202e}"));
+}
+
+#[test]
+fn the_server_is_restarted_and_both_go_on_with_their_sessions() {
+    let (mut server, home) = (Daemon::start(), place());
+    let (alice, _) = newcomer(&server, home.path(), "alice");
+    let (bob, _) = newcomer(&server, home.path(), "bob");
+    say(&alice, "alice", "before");
+    bob.wait_for("] alice: before");
+
+    server.stop();
+    alice.wait_for("The connection is lost");
+    bob.wait_for("The connection is lost");
+    alice.answer(CHAT, "into the void");
+    alice.wait_for("Not sent, the line is kept");
+    alice.wait_for_cursor_row("> into the void");
+    server.start_again();
+    alice.wait_for("Connected again");
+    bob.wait_for("Connected again");
+    alice.wait_for_cursor_row("> into the void");
+    alice.type_keys(", or not\r");
+    alice.wait_for("] alice: into the void, or not");
+    bob.wait_for("] alice: into the void, or not");
+    say(&bob, "bob", "after");
+    alice.wait_for("] bob: after");
+    for terminal in [&alice, &bob] {
+        assert_eq!(terminal.all_text().matches("OTP code").count(), 1, "nobody had to log in again");
+    }
+}
+
+#[test]
+fn a_login_takes_three_codes_and_a_used_one_is_refused() {
+    let (server, home) = (Daemon::start(), place());
+    let (mut first, mut authenticator) = newcomer(&server, home.path(), "alice");
+    let used = authenticator.same_code();
+    first.answer(CHAT, "/quit");
+    assert_eq!(first.wait_for_end().code(), Some(0));
+
+    let alice = Terminal::start(home.path(), &server.address(), []);
+    alice.answer(CHAT, "too early");
+    alice.wait_for("You are not logged in");
+    alice.answer(CHAT, "/login");
+    alice.answer("Login: > ", "alice");
+    alice.answer("Password: > ", "not the password");
+    alice.wait_for("Login, password or code is wrong");
+    alice.answer(CHAT, "/login");
+    alice.answer("Login: > ", "alice");
+    alice.answer("Password: > ", PASSWORD);
+    alice.answer("OTP code: > ", &used);
+    alice.wait_for("This code has been used");
+    alice.answer("OTP code: > ", "12345");
+    alice.wait_for_times("The code is wrong", 1);
+    alice.answer("OTP code: > ", "abcdef");
+    alice.wait_for("Not logged in.");
+    log_in(&alice, "alice", &mut authenticator);
+    // What could not be said before the login is back in the input.
+    alice.wait_for_prompt("> too early");
+    alice.type_keys("\r");
+    alice.wait_for("] alice: too early");
+    assert!(!alice.ever_wrote(PASSWORD));
+}
+
+#[test]
+fn a_session_is_renewed_without_losing_the_place_and_logout_ends_it() {
+    let (server, home) = (Daemon::start(), place());
+    let (alice, mut authenticator) = newcomer(&server, home.path(), "alice");
+    let (bob, _) = newcomer(&server, home.path(), "bob");
+    alice.answer(CHAT, "/login");
+    alice.wait_for("Renewing the session of alice");
+    alice.wait_for_prompt("Password: > ");
+    alice.type_keys("\x03");
+    alice.wait_for("The session you have goes on.");
+    say(&alice, "alice", "still here");
+    alice.answer(CHAT, "/login");
+    alice.answer("Password: > ", PASSWORD);
+    give_code(&alice, &mut authenticator, "You are logged in as alice");
+    say(&alice, "alice", "and again");
+    say(&bob, "bob", "good");
+    alice.wait_for("] bob: good");
+    assert_eq!(alice.all_text().matches("] bob: good").count(), 1);
+    assert!(!alice.all_text().contains("Type /login"), "the end of the old session is no news");
+
+    alice.answer(CHAT, "/logout");
+    alice.wait_for("alice is logged out.");
+    alice.answer(CHAT, "/whoami");
+    alice.wait_for("Not logged in; server");
+    log_in(&alice, "alice", &mut authenticator);
+}
+
+#[test]
+fn an_abandoned_enrolment_is_continued_by_login() {
+    let (server, home) = (Daemon::start(), place());
+    let picture = home.path().join("qr/alice.png");
+    let alice = Terminal::start(home.path(), &server.address(), ["--keep-qr"]);
+    alice.answer(CHAT, "/register");
+    alice.answer("Login: > ", "alice");
+    alice.answer("Password: > ", PASSWORD);
+    alice.answer("Password again: > ", PASSWORD);
+    alice.answer("OTP code: > ", "/quit");
+    alice.wait_for("The second factor is not set up");
+    let abandoned = read_png(&picture);
+    alice.answer(CHAT, "/login");
+    alice.answer("Login: > ", "alice");
+    alice.answer("Password: > ", PASSWORD);
+    alice.wait_for("This account has no second factor yet");
+    alice.wait_for_prompt("OTP code: > ");
+    let uri = read_png(&picture);
+    assert_ne!(uri, abandoned, "a new secret");
+    give_code(&alice, &mut Authenticator::new(&uri), "You are logged in as alice");
+    assert!(alice.all_text().contains("The picture stays"));
+    assert!(picture.exists());
+}
+
+#[test]
+fn control_c_clears_the_line_and_control_d_leaves() {
+    let home = place();
+    // Nobody listens there, and nobody is asked.
+    let mut terminal = Terminal::start(home.path(), "127.0.0.1:1", []);
+    terminal.wait_for_prompt(CHAT);
+    terminal.type_keys("nonsense\x03");
+    terminal.wait_for_prompt(CHAT);
+    terminal.answer(CHAT, "/register");
+    terminal.wait_for_prompt("Login: > ");
+    terminal.type_keys("\x04");
+    terminal.wait_for("Cancelled.");
+    terminal.answer(CHAT, "/login");
+    terminal.answer("Login: > ", "alice");
+    terminal.answer("Password: > ", PASSWORD);
+    terminal.wait_for("The server 127.0.0.1:1 cannot be reached");
+    terminal.wait_for_prompt(CHAT);
+    terminal.type_keys("\x04");
+    assert_eq!(terminal.wait_for_end().code(), Some(0));
+}
+
+/// Runs `otpchat` with `lines` for stdin to its end.
+fn pipe(home: &Path, flags: &[&str], lines: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
+        .args(flags)
+        .current_dir(home)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("otpchat runs");
+    let mut stdin = child.stdin.take().expect("its stdin");
+    // It may have ended without reading all of it.
+    let _ = stdin.write_all(lines.as_bytes());
+    drop(stdin);
+    let (done, ended) = bounded(1);
+    Builder::new().spawn(move || done.send(child.wait_with_output())).expect("a thread");
+    ended.recv_timeout(LIMIT).expect("it ends in time").expect("its output")
+}
+
+/// Registers `login` through pipes: the key comes on stderr.
+fn register_by_pipe(server: &Daemon, home: &Path, login: &str) -> Authenticator {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
+        .args(["--server", &server.address()])
+        .current_dir(home)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("otpchat runs");
+    let mut stdin = child.stdin.take().expect("its stdin");
+    write!(stdin, "/register\n{login}\n{PASSWORD}\n").expect("it reads");
+    let stderr = BufReader::new(child.stderr.take().expect("its stderr"));
+    let (say, said) = bounded(100);
+    Builder::new()
+        .spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(say.send(line))))
+        .expect("a thread");
+    let key = loop {
+        let line = said.recv_timeout(LIMIT).expect("the key");
+        if let Some(key) = line.strip_prefix("Key: ") {
+            break key.to_owned();
+        }
+    };
+    let mut authenticator = Authenticator::with_secret(&key);
+    writeln!(stdin, "{}", authenticator.code()).expect("it reads");
+    drop(stdin);
+    let mut stdout = String::new();
+    child.stdout.take().expect("its stdout").read_to_string(&mut stdout).expect("text");
+    assert_eq!(child.wait().expect("a child").code(), Some(0));
+    assert_eq!(stdout, "", "messages only");
+    authenticator
+}
+
+#[test]
+fn without_a_terminal_everything_is_read_line_by_line() {
+    let (server, home) = (Daemon::start(), place());
+    let mut authenticator = register_by_pipe(&server, home.path(), "alice");
+    assert_eq!(fs::read_dir(home.path().join("qr")).expect("the directory").count(), 0, "the picture has served");
+    let (bob, _) = newcomer(&server, home.path(), "bob");
+    let address = server.address();
+    let flags = ["--server", address.as_str()];
+    let code = authenticator.code();
+
+    let said =
+        pipe(home.path(), &flags, &format!("/login\nalice\n{PASSWORD}\n{code}\nПривет!\n//x\n\nlast, no line feed"));
+    let stderr = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(0), "{stderr}");
+    for text in ["Привет!", "/x", "last, no line feed"] {
+        bob.wait_for(&format!("] alice: {text}"));
+    }
+    assert!(stderr.contains("You are logged in as alice"));
+    assert!(!stderr.contains(PASSWORD) && !stderr.contains("Login: >"), "no prompts: {stderr}");
+
+    let wrong = pipe(home.path(), &flags, "/login\nalice\nnot the password\nhello\n");
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("Login, password or code is wrong"));
+    let wrong = pipe(home.path(), &flags, &format!("/login\nalice\n{PASSWORD}\n{code}\n1\n2\nhello\n"));
+    assert_eq!(wrong.status.code(), Some(1));
+    let ended = pipe(home.path(), &flags, "/login\nalice\n");
+    assert_eq!(ended.status.code(), Some(1), "the input ended in the middle of a login");
+    let early = pipe(home.path(), &flags, "hello\n");
+    assert_eq!(early.status.code(), Some(1), "nobody is logged in");
+    let long = pipe(home.path(), &flags, &"x".repeat(100_000));
+    assert_eq!(long.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&long.stderr).contains("longer than"));
+    say(&bob, "bob", "that was all");
+    assert!(!bob.all_text().contains("alice: hello"));
+}
+
+#[test]
+fn the_exit_code_says_what_was_wrong() {
+    let home = place();
+    for (flags, code, says) in [
+        (&["--nonsense"][..], 2, "--nonsense"),
+        (&["--server", "::1"], 2, "brackets"),
+        (&["--lang", "de"], 2, "possible values"),
+        (&["--server", "192.0.2.1:1"], 1, "--plaintext-password-exposed-to-network"),
+        (&["--server", "192.0.2.1:1", "--lang", "ru"], 1, "открытым текстом"),
+        (&["--server", "no-such-host.invalid:1"], 1, "cannot be found"),
+        (&[], 0, ""),
+        (&["--help"], 0, ""),
+        (&["--version"], 0, ""),
+    ] {
+        let output = pipe(home.path(), flags, "");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {stderr}");
+        assert!(stderr.contains(says), "{flags:?}: {stderr}");
+    }
+    let refused = pipe(home.path(), &["--server", "127.0.0.1:1"], &format!("/login\nalice\n{PASSWORD}\n"));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("cannot be reached"));
+}

@@ -1,0 +1,159 @@
+//! `otpchatd` as a process.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread::Builder;
+
+use crossbeam_channel::{Receiver, bounded};
+use tempfile::TempDir;
+
+use crate::LIMIT;
+
+/// A server on this machine with a data directory of its own. Dropping it kills it.
+pub(crate) struct Daemon {
+    directory: TempDir,
+    port: u16,
+    flags: &'static [&'static str],
+    running: Option<Running>,
+}
+
+struct Running {
+    pid: u32,
+    ended: Receiver<ExitStatus>,
+}
+
+impl Daemon {
+    /// Starts one on any free port.
+    pub(crate) fn start() -> Daemon {
+        Daemon::start_with(&[])
+    }
+
+    /// With flags of its own.
+    pub(crate) fn start_with(flags: &'static [&'static str]) -> Daemon {
+        Daemon::launch(tempfile::tempdir().expect("a directory"), flags)
+    }
+
+    /// In a directory that holds something.
+    pub(crate) fn start_in(directory: TempDir) -> Daemon {
+        Daemon::launch(directory, &[])
+    }
+
+    fn launch(directory: TempDir, flags: &'static [&'static str]) -> Daemon {
+        let (running, port) = spawn(directory.path(), 0, flags);
+        Daemon { directory, port, flags, running: Some(running) }
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(log_path(self.directory.path())).expect("its log")
+    }
+
+    /// Where it listens, for `--server`.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(&mut self) {
+        let running = self.running.take().expect("a running server");
+        signal(running.pid, "TERM");
+        let status = running.ended.recv_timeout(LIMIT).expect("it stops when asked to");
+        assert!(status.success(), "it stops well: {status}");
+    }
+
+    /// Kills it on the spot, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        let running = self.running.take().expect("a running server");
+        signal(running.pid, "KILL");
+        running.ended.recv_timeout(LIMIT).expect("it ends when killed");
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its data directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts it again, on the same port with the same data.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.running.is_none(), "it was stopped");
+        let (running, port) = spawn(self.directory.path(), self.port, self.flags);
+        assert_eq!(port, self.port);
+        self.running = Some(running);
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running
+            && running.ended.is_empty()
+        {
+            signal(running.pid, "KILL");
+            let _ = running.ended.recv_timeout(LIMIT);
+        }
+        if std::thread::panicking()
+            && let Ok(log) = std::fs::read_to_string(log_path(self.directory.path()))
+        {
+            println!("--- the server's log\n{log}---");
+        }
+    }
+}
+
+fn log_path(directory: &Path) -> PathBuf {
+    directory.join("otpchatd.log")
+}
+
+fn spawn(directory: &Path, port: u16, flags: &[&str]) -> (Running, u16) {
+    let log = File::options().append(true).create(true).open(log_path(directory)).expect("a log");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
+        .args(["--listen", &format!("127.0.0.1:{port}"), "--data-dir"])
+        .arg(directory)
+        .args(flags)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .expect("otpchatd runs");
+    let pid = child.id();
+    let stdout = BufReader::new(child.stdout.take().expect("its stdout"));
+    let (say, said) = bounded(1);
+    // Read to the end, so that it never waits for us.
+    Builder::new()
+        .spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let port =
+                    line.strip_prefix("Server started on port ").and_then(|port| port.trim().parse::<u16>().ok());
+                if let Some(port) = port {
+                    let _ = say.send(port);
+                }
+            }
+        })
+        .expect("a thread");
+    let (end, ended) = bounded(1);
+    Builder::new()
+        .spawn(move || {
+            let status = child.wait().expect("a child to wait for");
+            let _ = end.send(status);
+        })
+        .expect("a thread");
+    let running = Running { pid, ended };
+    let Ok(port) = said.recv_timeout(LIMIT) else {
+        signal(pid, "KILL");
+        let log = std::fs::read_to_string(log_path(directory)).unwrap_or_default();
+        panic!("the server does not start:\n{log}");
+    };
+    (running, port)
+}
+
+/// Signals one of our own children.
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("sh");
+    assert!(status.success(), "kill -{name}");
+}

@@ -1,0 +1,356 @@
+//! Who gets in: the states of a session, and the holes that must stay closed.
+
+use std::sync::Barrier;
+use std::time::Duration;
+
+use grpc_otp_chat::proto::SessionState;
+use grpc_otp_chat::security::totp;
+use grpcio::RpcStatusCode as Code;
+
+use crate::LIMIT;
+use crate::house::{House, PASSWORD, Peer, open_streams, reason, secret_of};
+
+fn refused(result: Result<impl Sized, grpcio::RpcStatus>, code: Code, why: &str) {
+    let status = result.err().expect("a refusal");
+    assert_eq!((status.code(), reason(&status).as_str()), (code, why));
+}
+
+fn stream_end(peer: &Peer) -> String {
+    match peer.stream().recv_timeout(LIMIT).expect("the stream ends") {
+        Err(status) => reason(&status),
+        Ok(message) => panic!("a message: {}", message.text),
+    }
+}
+
+#[test]
+fn nobody_chats_before_the_second_factor() {
+    let house = House::open();
+    let mut peer = house.peer();
+    refused(peer.send("hi"), Code::UNAUTHENTICATED, "TOKEN_MISSING");
+    assert_eq!(stream_end(&peer), "TOKEN_MISSING");
+    peer.register("user1", PASSWORD);
+    peer.token = Some(peer.log_in("user1", PASSWORD, "").token);
+    refused(peer.send("hi"), Code::UNAUTHENTICATED, "SECOND_FACTOR_MISSING");
+    assert_eq!(stream_end(&peer), "SECOND_FACTOR_MISSING");
+
+    let member = house.member("user2");
+    let waiting = member.peer.log_in("user2", PASSWORD, "");
+    assert_eq!(waiting.state.enum_value(), Ok(SessionState::NEEDS_CODE));
+    let waiting = member.peer.with_token(Some(&waiting.token));
+    refused(waiting.send("hi"), Code::UNAUTHENTICATED, "SECOND_FACTOR_MISSING");
+    assert_eq!(waiting.init_otp("user2", "", "").reason, "ENROLMENT_REFUSED", "it owes a code and can only give one");
+    assert_eq!(waiting.init_otp("user2", PASSWORD, &house.code(&member.secret, 0)).reason, "ENROLMENT_REFUSED");
+    member.peer.send("hi").expect("a complete session chats");
+}
+
+#[test]
+fn a_login_never_says_what_was_wrong() {
+    let house = House::open();
+    let member = house.member("user1");
+    let code = house.code(&member.secret, 0);
+    let peer = house.peer();
+    let wrong = [
+        peer.log_in("nobody", PASSWORD, &code),
+        peer.log_in("user1", "wrong password", &code),
+        peer.log_in("user1", PASSWORD, "000000"),
+        peer.log_in("user1", PASSWORD, "not a code"),
+        peer.log_in("user1", PASSWORD, &house.code(&member.secret, -1)),
+    ];
+    for answer in wrong {
+        assert_eq!((answer.reason.as_str(), answer.token.as_str()), ("INVALID_CREDENTIALS", ""));
+    }
+    assert!(peer.log_in("USER1", PASSWORD, &code).success, "the code was not spent by those");
+}
+
+#[test]
+fn of_64_parallel_logins_with_one_code_one_passes() {
+    let house = House::open();
+    let member = house.member("user1");
+    let code = house.code(&member.secret, 0);
+    let start = Barrier::new(64);
+    let passed = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..64)
+            .map(|_| {
+                let (peer, code, start) = (house.peer(), &code, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    peer.log_in("user1", PASSWORD, code).success
+                })
+            })
+            .collect();
+        tries.into_iter().map(|t| t.join().expect("no panic")).filter(|passed| *passed).count()
+    });
+    assert_eq!(passed, 1);
+}
+
+#[test]
+fn of_parallel_checks_of_one_code_one_passes() {
+    let house = House::open();
+    let member = house.member("user1");
+    let waiting: Vec<Peer> = (0..5)
+        .map(|_| {
+            let peer = house.peer();
+            let token = peer.log_in("user1", PASSWORD, "").token;
+            peer.with_token(Some(&token))
+        })
+        .collect();
+    let code = house.code(&member.secret, 0);
+    let start = Barrier::new(waiting.len());
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let tries: Vec<_> = waiting
+            .iter()
+            .map(|peer| {
+                let (code, start) = (&code, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    peer.check_otp("user1", code)
+                })
+            })
+            .collect();
+        tries.into_iter().map(|t| t.join().expect("no panic")).collect()
+    });
+    assert_eq!(answers.iter().filter(|a| a.valid).count(), 1);
+    assert!(answers.iter().filter(|a| !a.valid).all(|a| a.reason == "CODE_ALREADY_USED"));
+}
+
+#[test]
+fn codes_two_steps_away_are_refused_and_one_step_away_accepted() {
+    let house = House::open();
+    let member = house.member("user1");
+    for _ in 0..4 {
+        house.next_step();
+    }
+    let try_code = |steps| {
+        let waiting = member.peer.log_in("user1", PASSWORD, "").token;
+        member.peer.with_token(Some(&waiting)).check_otp("user1", &house.code(&member.secret, steps)).reason
+    };
+    assert_eq!(try_code(-2), "INVALID_CODE");
+    assert_eq!(try_code(2), "INVALID_CODE");
+    assert_eq!(try_code(-1), "");
+    assert_eq!(try_code(-1), "CODE_ALREADY_USED");
+    assert_eq!(try_code(1), "");
+    assert_eq!(try_code(0), "CODE_ALREADY_USED", "a later one was used");
+}
+
+#[test]
+fn two_sessions_that_enrol_in_a_race_make_one_factor() {
+    let house = House::open();
+    let peer = house.peer();
+    peer.register("user1", PASSWORD);
+    let racers: Vec<(Peer, totp::Code)> = (0..2)
+        .map(|_| {
+            let token = peer.log_in("user1", PASSWORD, "").token;
+            let racer = house.peer().with_token(Some(&token));
+            let secret = secret_of(&racer.init_otp("user1", "", "").secret);
+            (racer, totp::code_at(&secret, house.clock.now().as_secs() / 30))
+        })
+        .collect();
+    let start = Barrier::new(racers.len());
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let tries: Vec<_> = racers
+            .iter()
+            .map(|(peer, code)| {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    peer.check_otp("user1", code.as_str())
+                })
+            })
+            .collect();
+        tries.into_iter().map(|t| t.join().expect("no panic")).collect()
+    });
+    assert_eq!(answers.iter().filter(|a| a.valid).count(), 1, "{answers:?}");
+    let lost = answers.iter().find(|a| !a.valid).expect("one lost");
+    assert!(["ENROLMENT_OVERTAKEN", "SESSION_ENDED"].contains(&lost.reason.as_str()), "{}", lost.reason);
+}
+
+#[test]
+fn a_session_that_enrolled_late_cannot_replace_the_factor() {
+    let house = House::open();
+    let slow = house.peer();
+    slow.register("user1", PASSWORD);
+    let slow = slow.with_token(Some(&slow.log_in("user1", PASSWORD, "").token));
+    let stolen = secret_of(&slow.init_otp("user1", "", "").secret);
+    let quick = slow.with_token(Some(&slow.log_in("user1", PASSWORD, "").token));
+    let secret = secret_of(&quick.init_otp("user1", "", "").secret);
+    assert!(quick.check_otp("user1", &house.code(&secret, 0)).valid);
+    let late = slow.check_otp("user1", &house.code(&stolen, 0));
+    assert_eq!((late.valid, late.reason.as_str()), (false, "SESSION_ENDED"));
+}
+
+#[test]
+fn old_clients_complete_their_one_session_on_their_connection_and_no_other() {
+    let house = House::open();
+    let old = house.peer();
+    assert!(old.register("user1", PASSWORD).success);
+    assert_eq!(house.peer().init_otp("user1", "", "").reason, "ENROLMENT_REFUSED", "another connection");
+    assert_eq!(old.init_otp("somebody", "", "").reason, "ENROLMENT_REFUSED");
+    let secret = secret_of(&old.init_otp("user1", "", "").secret);
+    let opened = old.log_in("user1", PASSWORD, "");
+    let code = house.code(&secret, 0);
+    assert_eq!(house.peer().check_otp("user1", &code).reason, "INVALID_CODE", "another connection");
+    let bad = old.with_token(Some("bad.token.here"));
+    assert_eq!(bad.check_otp("user1", &code).reason, "TOKEN_INVALID", "a bad token does not fall through");
+    assert_eq!(bad.init_otp("user1", "", "").reason, "TOKEN_INVALID");
+    assert!(old.check_otp("user1", &code).valid);
+    old.with_token(Some(&opened.token)).send("hi").expect("the token of Login is complete now");
+    assert_eq!(old.init_otp("user1", "", "").reason, "ENROLMENT_REFUSED", "enrolled");
+
+    // Two waiting sessions on one connection: it could be either, so it is none.
+    house.next_step();
+    old.log_in("user1", PASSWORD, "");
+    old.log_in("user1", PASSWORD, "");
+    let code = house.code(&secret, 0);
+    assert_eq!(old.check_otp("user1", &code).reason, "INVALID_CODE");
+    assert!(house.peer().log_in("user1", PASSWORD, &code).success, "and the code was not spent");
+}
+
+#[test]
+fn the_registering_connection_may_enrol_for_ten_minutes() {
+    let house = House::open();
+    let old = house.peer();
+    old.register("user1", PASSWORD);
+    house.clock.advance(Duration::from_secs(600) - Duration::from_micros(1));
+    assert_eq!(old.init_otp("user1", "", "").reason, "");
+    house.clock.advance(Duration::from_micros(1));
+    assert_eq!(old.init_otp("user1", "", "").reason, "ENROLMENT_REFUSED");
+}
+
+#[test]
+fn without_old_clients_nothing_goes_without_a_token() {
+    let house = House::with(|settings| settings.legacy_clients = false);
+    let old = house.peer();
+    assert!(old.register("user1", PASSWORD).success);
+    assert_eq!(old.init_otp("user1", "", "").reason, "TOKEN_MISSING");
+    let opened = old.log_in("user1", PASSWORD, "");
+    assert_eq!(old.check_otp("user1", "123456").reason, "TOKEN_MISSING");
+    assert_eq!(old.with_token(Some(&opened.token)).init_otp("user1", "", "").reason, "");
+}
+
+#[test]
+fn a_complete_session_replaces_its_factor_with_password_and_fresh_code_only() {
+    let house = House::open();
+    let member = house.member("user1");
+    let other = house.another_session(&member);
+    let stream = other.stream();
+    open_streams(&house, 1);
+    let me = &member.peer;
+    let code = house.code(&member.secret, 0);
+    assert_eq!(me.init_otp("user1", "", "").reason, "INVALID_CREDENTIALS");
+    assert_eq!(me.init_otp("user1", "wrong password", &code).reason, "INVALID_CREDENTIALS");
+    assert_eq!(me.init_otp("user1", PASSWORD, "000000").reason, "INVALID_CODE");
+    assert_eq!(me.init_otp("somebody", PASSWORD, &code).reason, "ENROLMENT_REFUSED");
+    assert_eq!(me.check_otp("user1", &code).reason, "INVALID_CODE", "there is nothing to confirm, and no way to guess");
+    let fresh = me.init_otp("user1", PASSWORD, &code);
+    assert_eq!(fresh.reason, "", "{}", fresh.error);
+    let new_secret = secret_of(&fresh.secret);
+    house.next_step();
+    assert_eq!(me.check_otp("user1", &house.code(&member.secret, 0)).reason, "INVALID_CODE", "the old factor");
+    assert!(me.check_otp("user1", &house.code(&new_secret, 0)).valid);
+
+    me.send("still here").expect("this session stays");
+    let end = stream.iter().find_map(Result::err).expect("the other session's stream ends");
+    assert_eq!(reason(&end), "SESSION_ENDED");
+    refused(other.send("hi"), Code::UNAUTHENTICATED, "SESSION_ENDED");
+    house.next_step();
+    assert!(!house.peer().log_in("user1", PASSWORD, &house.code(&member.secret, 0)).success, "the old factor is gone");
+    assert!(house.peer().log_in("user1", PASSWORD, &house.code(&new_secret, 0)).success);
+}
+
+#[test]
+fn a_session_lasts_24_hours_from_its_code_and_its_stream_ends_with_it() {
+    let house = House::open();
+    let member = house.member("user1");
+    let stream = member.peer.stream();
+    open_streams(&house, 1);
+    house.clock.advance(Duration::from_secs(24 * 3600 - 30) - Duration::from_micros(1));
+    member.peer.send("last words").expect("a microsecond is left");
+    house.clock.advance(Duration::from_micros(1));
+    refused(member.peer.send("too late"), Code::UNAUTHENTICATED, "SESSION_ENDED");
+    let texts: Vec<_> = stream.iter().map(|item| item.map(|m| m.text).map_err(|s| reason(&s))).collect();
+    assert_eq!(texts, [Ok("last words".into()), Err("SESSION_ENDED".into())]);
+}
+
+#[test]
+fn a_waiting_session_lasts_ten_minutes() {
+    let house = House::open();
+    let member = house.member("user1");
+    let waiting = member.peer.with_token(Some(&member.peer.log_in("user1", PASSWORD, "").token));
+    house.clock.advance(Duration::from_secs(600));
+    let late = waiting.check_otp("user1", &house.code(&member.secret, 0));
+    assert_eq!(late.reason, "SESSION_ENDED");
+}
+
+#[test]
+fn at_most_five_sessions_of_an_account_wait() {
+    let house = House::open();
+    let member = house.member("user1");
+    let tokens: Vec<_> = (0..6)
+        .map(|_| {
+            house.clock.advance(Duration::from_micros(1));
+            member.peer.log_in("user1", PASSWORD, "").token
+        })
+        .collect();
+    let code = house.code(&member.secret, 0);
+    let check = |n: usize| member.peer.with_token(Some(&tokens[n])).check_otp("user1", &code).reason;
+    assert_eq!(check(0), "SESSION_ENDED", "the oldest gave way");
+    assert_eq!(check(1), "");
+    assert_eq!(check(5), "CODE_ALREADY_USED");
+}
+
+#[test]
+fn an_account_that_nobody_enrols_is_deleted_after_a_day_and_its_login_free_again() {
+    let house = House::open();
+    let peer = house.peer();
+    let member = house.member("enrolled");
+    peer.register("user1", PASSWORD);
+    let waiting = peer.with_token(Some(&peer.log_in("user1", PASSWORD, "").token));
+    assert_eq!(peer.register("USER1", PASSWORD).reason, "LOGIN_TAKEN");
+    house.clock.advance(Duration::from_secs(24 * 3600));
+    crate::house::eventually("the login is free", || peer.register("user1", PASSWORD).success);
+    assert_eq!(waiting.check_otp("user1", "123456").reason, "SESSION_ENDED");
+    assert!(peer.log_in(&member.login, PASSWORD, &house.code(&member.secret, 0)).success, "an enrolled one stays");
+}
+
+#[test]
+fn logging_out_ends_the_session_and_its_streams_and_no_other() {
+    let house = House::open();
+    let member = house.member("user1");
+    let other = house.another_session(&member);
+    let (mine, others) = (member.peer.stream(), other.stream());
+    open_streams(&house, 2);
+    member.peer.log_out().expect("logged out");
+    let end = mine.recv_timeout(LIMIT).expect("the stream ends").expect_err("with a status");
+    assert_eq!(reason(&end), "SESSION_ENDED");
+    refused(member.peer.send("hi"), Code::UNAUTHENTICATED, "SESSION_ENDED");
+    refused(member.peer.log_out(), Code::UNAUTHENTICATED, "SESSION_ENDED");
+    other.send("still here").expect("the other session goes on");
+    assert_eq!(others.recv_timeout(LIMIT).expect("a message").expect("no end").text, "still here");
+}
+
+#[test]
+fn sessions_outlive_a_restart_and_connections_do_not() {
+    let mut house = House::open();
+    let member = house.member("user1");
+    house.peer().register("user2", PASSWORD);
+    house.stop();
+    house.start_again();
+    let again = house.peer().with_token(member.peer.token.as_deref());
+    again.send("back").expect("the session is still there");
+}
+
+#[test]
+fn nobody_writes_in_another_name_and_texts_keep_the_rules() {
+    let house = House::open();
+    let member = house.member("Вася");
+    let me = &member.peer;
+    for author in ["", "Вася", "ВАСЯ", "вася"] {
+        assert!(me.send_as(author, "Привет!").expect("my own name").success, "{author}");
+    }
+    for author in ["user2", "Bася", " ", "Вася "] {
+        refused(me.send_as(author, "Привет!"), Code::PERMISSION_DENIED, "AUTHOR_MISMATCH");
+    }
+    for text in ["", "bell\x07", &"x".repeat(4097)] {
+        refused(me.send(text), Code::INVALID_ARGUMENT, "TEXT_INVALID");
+    }
+}

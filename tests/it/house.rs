@@ -1,0 +1,297 @@
+//! A server within this process, with its clock in our hands, and peers that speak to it over the wire.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use grpc_otp_chat::clock::{Clock, Time};
+use grpc_otp_chat::config::{Flags, Settings};
+use grpc_otp_chat::proto::{
+    Empty, LoginRequest, LoginResponse, LogoutRequest, Message, RegisterRequest, RegisterResponse, RequestCheckOtp,
+    RequestInitOtp, ResponseCheckOtp, ResponseInitOtp, SendResponse, SessionState, details,
+};
+use grpc_otp_chat::rpc::methods;
+use grpc_otp_chat::security::passwords::Cost;
+use grpc_otp_chat::security::secret::SecretBytes;
+use grpc_otp_chat::security::totp;
+use grpc_otp_chat::server::{Progress, Running};
+use grpcio::{
+    CallOption, ChannelBuilder, Client, EnvBuilder, Environment, Error, GrpcSlice, Marshaller, MetadataBuilder, Method,
+    MethodType, RpcStatus,
+};
+use protobuf::Message as _;
+use tempfile::TempDir;
+
+use crate::LIMIT;
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+pub(crate) struct NoProgress;
+
+impl Progress for NoProgress {
+    fn upgraded(&mut self, _: usize, _: usize) {}
+}
+
+/// A server, its clock and its directory.
+pub(crate) struct House {
+    _directory: TempDir,
+    pub(crate) clock: Clock,
+    settings: Settings,
+    running: Option<Running>,
+    environment: Arc<Environment>,
+}
+
+impl House {
+    pub(crate) fn open() -> House {
+        House::with(|_| ())
+    }
+
+    /// With settings of its own.
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> House {
+        let directory = tempfile::tempdir().expect("a directory");
+        let flags = <Flags as clap::Parser>::try_parse_from(["otpchatd", "--listen", "127.0.0.1:0"]).expect("flags");
+        let mut settings = flags.check().expect("settings");
+        settings.data_dir = directory.path().to_owned();
+        settings.jwt_key = directory.path().join("jwt.key");
+        settings.sealing_key = directory.path().join("sealing.key");
+        // These tests are about rules, not about the cost of a hash.
+        settings.password_cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+        change(&mut settings);
+        let clock = Clock::manual(Time::from_secs(2_000_000_010));
+        let running = Running::start(&settings, clock.clone(), &mut NoProgress).expect("a server");
+        House { _directory: directory, clock, settings, running: Some(running), environment: environment() }
+    }
+
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().expect("it runs")
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.running.take().expect("it runs").stop(&|| false);
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        self.running = Some(Running::start(&self.settings, self.clock.clone(), &mut NoProgress).expect("a server"));
+    }
+
+    /// Somebody on a connection of his own.
+    pub(crate) fn peer(&self) -> Peer {
+        Peer::connect(&self.environment, self.running().port())
+    }
+
+    /// A code of a secret, `steps` steps from now.
+    pub(crate) fn code(&self, secret: &SecretBytes, steps: i64) -> String {
+        totp::code_at(secret, self.clock.now().as_secs() / 30 + steps).as_str().to_owned()
+    }
+
+    /// An account whose second factor is confirmed, logged in. The clock moves on one step, so that its next code is fresh.
+    pub(crate) fn member(&self, login: &str) -> Member {
+        let mut peer = self.peer();
+        assert!(peer.register(login, PASSWORD).success);
+        let opened = peer.log_in(login, PASSWORD, "");
+        assert_eq!(opened.state.enum_value(), Ok(SessionState::NEEDS_ENROLMENT));
+        peer.token = Some(opened.token);
+        let secret = secret_of(&peer.init_otp(login, "", "").secret);
+        let checked = peer.check_otp(login, &self.code(&secret, 0));
+        assert!(checked.valid, "{}", checked.error);
+        peer.token = Some(checked.token);
+        self.next_step();
+        Member { login: login.to_owned(), secret, peer }
+    }
+
+    /// Another session of a member, on a connection of its own.
+    pub(crate) fn another_session(&self, member: &Member) -> Peer {
+        let mut peer = self.peer();
+        let opened = peer.log_in(&member.login, PASSWORD, &self.code(&member.secret, 0));
+        assert!(opened.success, "{}", opened.error);
+        peer.token = Some(opened.token);
+        self.next_step();
+        peer
+    }
+
+    pub(crate) fn next_step(&self) {
+        self.clock.advance(Duration::from_secs(30));
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop(&|| true);
+        }
+    }
+}
+
+pub(crate) struct Member {
+    pub(crate) login: String,
+    pub(crate) secret: SecretBytes,
+    pub(crate) peer: Peer,
+}
+
+/// The secret in an `otpauth://` URI.
+pub(crate) fn secret_of(uri: &str) -> SecretBytes {
+    assert!(uri.starts_with("otpauth://totp/"), "{uri}");
+    let base32 = uri.split("secret=").nth(1).and_then(|rest| rest.split('&').next()).expect("a secret");
+    totp::secret_from_base32(base32).expect("base32")
+}
+
+/// Somebody on a connection of his own, with a token or without.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    client: Client,
+    pub(crate) token: Option<String>,
+}
+
+/// What connections live in.
+pub(crate) fn environment() -> Arc<Environment> {
+    Arc::new(EnvBuilder::new().cq_count(1).name_prefix("test-grpc-").build())
+}
+
+impl Peer {
+    /// A new connection to a port of this machine.
+    pub(crate) fn connect(environment: &Arc<Environment>, port: u16) -> Peer {
+        let channel = ChannelBuilder::new(Arc::clone(environment))
+            .use_local_subchannel_pool(true)
+            .enable_http_proxy(false)
+            .connect(&format!("127.0.0.1:{port}"));
+        Peer { client: Client::new(channel), token: None }
+    }
+
+    /// Sends bytes as they are to a method, and gives the status of the answer; `None` if the call succeeded.
+    pub(crate) fn send_raw(&self, method: &'static str, body: Vec<u8>) -> Option<RpcStatus> {
+        let raw = Method {
+            ty: MethodType::Unary,
+            name: method,
+            req_mar: Marshaller { ser: ser_raw, de: |_| unreachable!("requests are only written") },
+            resp_mar: Marshaller { ser: ser_raw, de: |_| Ok(Vec::new()) },
+        };
+        self.client.unary_call(&raw, &body, self.options()).err().map(status)
+    }
+
+    fn options(&self) -> CallOption {
+        let mut headers = MetadataBuilder::new();
+        if let Some(token) = &self.token {
+            headers.add_str("token", token).expect("a header");
+        }
+        CallOption::default().timeout(LIMIT).headers(headers.build())
+    }
+
+    pub(crate) fn with_token(&self, token: Option<&str>) -> Peer {
+        Peer { client: self.client.clone(), token: token.map(str::to_owned) }
+    }
+
+    pub(crate) fn register(&self, login: &str, password: &str) -> RegisterResponse {
+        let request = RegisterRequest { login: login.into(), password: password.into(), ..Default::default() };
+        self.client.unary_call(&methods::REGISTER, &request, self.options()).expect("refusals come in the response")
+    }
+
+    pub(crate) fn log_in(&self, login: &str, password: &str, otp: &str) -> LoginResponse {
+        let request =
+            LoginRequest { login: login.into(), password: password.into(), otp: otp.into(), ..Default::default() };
+        self.client.unary_call(&methods::LOGIN, &request, self.options()).expect("refusals come in the response")
+    }
+
+    pub(crate) fn init_otp(&self, login: &str, password: &str, otp: &str) -> ResponseInitOtp {
+        let request =
+            RequestInitOtp { login: login.into(), password: password.into(), otp: otp.into(), ..Default::default() };
+        self.client.unary_call(&methods::INIT_OTP, &request, self.options()).expect("refusals come in the response")
+    }
+
+    pub(crate) fn check_otp(&self, login: &str, otp: &str) -> ResponseCheckOtp {
+        let request = RequestCheckOtp { login: login.into(), otp: otp.into(), ..Default::default() };
+        self.client.unary_call(&methods::CHECK_OTP, &request, self.options()).expect("refusals come in the response")
+    }
+
+    pub(crate) fn log_out(&self) -> Result<(), RpcStatus> {
+        self.client.unary_call(&methods::LOGOUT, &LogoutRequest::new(), self.options()).map(|_| ()).map_err(status)
+    }
+
+    pub(crate) fn send(&self, text: &str) -> Result<SendResponse, RpcStatus> {
+        self.send_as("", text)
+    }
+
+    pub(crate) fn send_as(&self, author: &str, text: &str) -> Result<SendResponse, RpcStatus> {
+        let message = Message { author: author.into(), text: text.into(), ..Default::default() };
+        self.client.unary_call(&methods::SEND_MESSAGE, &message, self.options()).map_err(status)
+    }
+
+    /// Opens a stream whose messages, and whose end, come through a channel. Dropping it hangs up.
+    pub(crate) fn stream(&self) -> Heard {
+        let (sender, items) = crossbeam_channel::unbounded();
+        let (hang_up, mut hung_up) = futures_channel::oneshot::channel::<()>();
+        let options = self.options().timeout(LIMIT * 10);
+        let mut stream =
+            self.client.server_streaming(&methods::MESSAGE_STREAM, &Empty::new(), options).expect("a call");
+        self.client.spawn(async move {
+            while let Either::Left((Some(item), _)) = select(stream.next(), &mut hung_up).await {
+                let over = item.is_err();
+                if sender.send(item.map_err(status)).is_err() || over {
+                    return;
+                }
+            }
+        });
+        Heard { items, _hang_up: hang_up }
+    }
+
+    /// Opens a stream that nobody reads, until it is dropped.
+    pub(crate) fn unread_stream(&self) -> impl Sized + use<> {
+        self.client
+            .server_streaming(&methods::MESSAGE_STREAM, &Empty::new(), self.options().timeout(LIMIT * 10))
+            .expect("a call")
+    }
+}
+
+/// What comes through an open stream.
+pub(crate) struct Heard {
+    items: Receiver<Result<Message, RpcStatus>>,
+    _hang_up: futures_channel::oneshot::Sender<()>,
+}
+
+impl std::ops::Deref for Heard {
+    type Target = Receiver<Result<Message, RpcStatus>>;
+    fn deref(&self) -> &Self::Target {
+        &self.items
+    }
+}
+
+#[allow(clippy::ptr_arg, reason = "the shape that grpcio asks for")]
+fn ser_raw(bytes: &Vec<u8>, buffer: &mut GrpcSlice) -> grpcio::Result<()> {
+    *buffer = GrpcSlice::from(bytes.clone());
+    Ok(())
+}
+
+fn status(error: Error) -> RpcStatus {
+    match error {
+        Error::RpcFailure(status) => status,
+        other => panic!("the call did not fail with a status: {other}"),
+    }
+}
+
+/// The reason in a status's details.
+pub(crate) fn reason(status: &RpcStatus) -> String {
+    let parsed = details::Status::parse_from_bytes(status.details()).expect("google.rpc.Status");
+    let info: details::ErrorInfo =
+        parsed.details.first().expect("details").unpack().expect("readable").expect("ErrorInfo");
+    assert_eq!(info.domain, "grpc-otp-chat");
+    info.reason
+}
+
+/// Waits until something is so, looking again whenever the server had a moment.
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let (_never, tick) = crossbeam_channel::bounded::<()>(0);
+    let rounds = LIMIT.as_millis() / 10;
+    for _ in 0..rounds {
+        if is_so() {
+            return;
+        }
+        let _ = tick.recv_timeout(Duration::from_millis(10));
+    }
+    panic!("not within {LIMIT:?}: {what}");
+}
+
+/// Waits until streams have been opened on the server.
+pub(crate) fn open_streams(house: &House, count: usize) {
+    eventually(&format!("{count} open streams"), || house.running().streams() == count);
+}

@@ -1,0 +1,21 @@
+//! End to end: real processes, real terminals, a real wire.
+//!
+//! Everything here waits for what it expects, with a limit that only a fault can reach. Nothing sleeps.
+
+mod authenticator;
+mod console;
+mod crash;
+mod daemon;
+mod gate;
+mod house;
+mod screen;
+mod sources;
+mod start;
+mod streams;
+mod upgrade;
+mod wild;
+
+use std::time::Duration;
+
+/// How long anything may take before it counts as a fault.
+const LIMIT: Duration = Duration::from_secs(60);

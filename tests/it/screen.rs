@@ -1,0 +1,218 @@
+//! `otpchat` on a terminal of 80x24.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::process::{Child, ExitStatus};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{Builder, JoinHandle};
+
+use pty_process::Size;
+use pty_process::blocking::{Command, Pty, open};
+use vt100::{Color, Parser};
+
+use crate::LIMIT;
+use crate::authenticator::read_qr;
+
+const ROWS: u16 = 24;
+const COLUMNS: u16 = 80;
+/// Rows of the endless sheet beside the window, on which nothing scrolls away.
+const SHEET_ROWS: u16 = 2_000;
+
+/// A terminal with an `otpchat` in it. Dropping it kills it.
+pub(crate) struct Terminal {
+    pty: Arc<Pty>,
+    child: Child,
+    shared: Arc<Shared>,
+    reader: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    view: Mutex<View>,
+    changed: Condvar,
+}
+
+struct View {
+    /// What the person sees.
+    window: Parser,
+    /// The same on a sheet that never scrolls.
+    sheet: Parser,
+    /// Every byte there was.
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Terminal {
+    /// Starts `otpchat` in `directory`, for the server at `address`.
+    pub(crate) fn start<'a>(directory: &Path, address: &str, flags: impl IntoIterator<Item = &'a str>) -> Terminal {
+        let (pty, pts) = open().expect("a pty");
+        pty.resize(Size::new(ROWS, COLUMNS)).expect("its size");
+        let child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
+            .args(["--server", address])
+            .args(flags.into_iter().map(OsStr::new))
+            .current_dir(directory)
+            .env_clear()
+            .envs([("TERM", "xterm-256color"), ("LANG", "C.UTF-8"), ("TZ", "UTC")])
+            .spawn(pts)
+            .expect("otpchat runs");
+        let pty = Arc::new(pty);
+        let columns = NonZeroU16::new(COLUMNS).expect("some");
+        let view = View {
+            window: Parser::new(NonZeroU16::new(ROWS).expect("some"), columns, 0),
+            sheet: Parser::new(NonZeroU16::new(SHEET_ROWS).expect("some"), columns, 0),
+            bytes: Vec::new(),
+            ended: false,
+        };
+        let shared = Arc::new(Shared { view: Mutex::new(view), changed: Condvar::new() });
+        let (source, sink) = (pty.clone(), shared.clone());
+        let reader = Builder::new().spawn(move || sink.read_from(&source)).expect("a thread");
+        Terminal { pty, child, shared, reader: Some(reader) }
+    }
+
+    /// Types `keys` as they are.
+    pub(crate) fn type_keys(&self, keys: &str) {
+        (&*self.pty).write_all(keys.as_bytes()).expect("the terminal takes keys");
+    }
+
+    /// Waits for the prompt at the cursor, then types an answer and Enter.
+    pub(crate) fn answer(&self, prompt: &str, answer: &str) {
+        self.wait_for_prompt(prompt);
+        self.type_keys(answer);
+        self.type_keys("\r");
+    }
+
+    /// Waits until the row of the cursor holds `prompt` and nothing else.
+    pub(crate) fn wait_for_prompt(&self, prompt: &str) {
+        self.wait_until(&format!("the prompt {prompt:?}"), |view| view.cursor_row() == prompt.trim_end());
+    }
+
+    /// Waits until the row of the cursor holds `row`.
+    pub(crate) fn wait_for_cursor_row(&self, row: &str) {
+        self.wait_until(&format!("{row:?} being typed"), |view| view.cursor_row() == row);
+    }
+
+    /// Waits until `text` stands anywhere, also where it has scrolled away.
+    pub(crate) fn wait_for(&self, text: &str) {
+        self.wait_for_times(text, 1);
+    }
+
+    /// Waits until `text` stands there as often as `times`.
+    pub(crate) fn wait_for_times(&self, text: &str, times: usize) {
+        self.wait_until(&format!("{text:?}, {times} times"), |view| view.all_text().matches(text).count() >= times);
+    }
+
+    /// Waits until one of two texts stands there once more than before `act`; answers whether it is the first.
+    pub(crate) fn wait_for_either(&self, texts: [&str; 2], act: impl FnOnce()) -> bool {
+        let count = |view: &View| texts.map(|text| view.all_text().matches(text).count());
+        let before = count(&self.shared.lock());
+        act();
+        self.wait_until(&format!("one of {texts:?}"), |view| count(view) != before);
+        count(&self.shared.lock())[0] != before[0]
+    }
+
+    /// All that was ever shown, also where it has scrolled away.
+    pub(crate) fn all_text(&self) -> String {
+        self.shared.lock().all_text()
+    }
+
+    /// What a person sees now.
+    pub(crate) fn window_text(&self) -> String {
+        self.shared.lock().window.screen().contents()
+    }
+
+    /// Whether `text` was ever among the bytes that the program wrote.
+    pub(crate) fn ever_wrote(&self, text: &str) -> bool {
+        self.shared.lock().bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    }
+
+    /// Reads the QR code that stands in the window.
+    pub(crate) fn read_qr(&self) -> String {
+        let view = self.shared.lock();
+        let screen = view.window.screen();
+        let painted =
+            |row: u16, column: u16| screen.cell(row, column).is_some_and(|cell| cell.bgcolor() == Color::Idx(231));
+        let rows: Vec<u16> = (0..ROWS).filter(|&row| painted(row, 0)).collect();
+        let columns = (0..COLUMNS).take_while(|&column| painted(rows[0], column)).count();
+        let letter = |x: usize, y: usize| {
+            let cell = screen.cell(rows[y], u16::try_from(x).expect("a column")).expect("a cell");
+            assert_eq!(cell.fgcolor(), Color::Idx(16), "black on white");
+            cell.contents().to_owned()
+        };
+        let scale = 4;
+        let letters: Vec<Vec<String>> = (0..rows.len()).map(|y| (0..columns).map(|x| letter(x, y)).collect()).collect();
+        read_qr(columns * scale, rows.len() * 2 * scale, |x, y| {
+            let (x, y) = (x / scale, y / scale);
+            match letters[y / 2][x].as_str() {
+                "█" => true,
+                "▀" => y % 2 == 0,
+                "▄" => y % 2 == 1,
+                _ => false,
+            }
+        })
+    }
+
+    /// Waits until the program has ended.
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        self.wait_until("its end", |view| view.ended);
+        self.child.wait().expect("a child to wait for")
+    }
+
+    fn wait_until(&self, what: &str, is_there: impl Fn(&View) -> bool) {
+        let view = self.shared.lock();
+        let waited = self.shared.changed.wait_timeout_while(view, LIMIT, |view| !is_there(view) && !view.ended);
+        let (view, _) = waited.expect("no panic elsewhere");
+        let there = is_there(&view);
+        let text = view.all_text();
+        drop(view);
+        assert!(there, "waited in vain for {what}; the terminal shows:\n{text}");
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, View> {
+        self.view.lock().expect("no panic elsewhere")
+    }
+
+    /// Shows what comes, until the program has closed the terminal.
+    fn read_from(&self, mut source: &Pty) {
+        let mut buffer = [0; 4096];
+        loop {
+            // The end of the other side is an error (EIO) on Linux.
+            let count = source.read(&mut buffer).unwrap_or(0);
+            let mut view = self.lock();
+            let bytes = &buffer[..count];
+            view.window.process(bytes);
+            view.sheet.process(bytes);
+            view.bytes.extend_from_slice(bytes);
+            view.ended = count == 0;
+            drop(view);
+            self.changed.notify_all();
+            if count == 0 {
+                return;
+            }
+        }
+    }
+}
+
+impl View {
+    fn all_text(&self) -> String {
+        self.sheet.screen().contents()
+    }
+
+    fn cursor_row(&self) -> String {
+        let screen = self.sheet.screen();
+        let (row, _) = screen.cursor_position();
+        screen.rows(0, COLUMNS).nth(usize::from(row)).unwrap_or_default().trim_end().to_owned()
+    }
+}
