@@ -2,13 +2,14 @@
 //! reason.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
 use crate::app::AppLimits;
 use crate::hub::HubLimits;
+use crate::security::keys::Guard;
 use crate::security::passwords::Cost;
 use crate::store::StoreLimits;
 
@@ -161,6 +162,8 @@ pub struct Settings {
     pub jwt_key: PathBuf,
     /// The key that seals second factors.
     pub sealing_key: PathBuf,
+    /// Where the service manager put credentials for this service alone.
+    pub credentials_dir: Option<PathBuf>,
     /// Whether clients of the predecessor are served their way.
     pub legacy_clients: bool,
     /// Whether chat lines are logged.
@@ -257,6 +260,7 @@ impl Flags {
             jwt_key: self.jwt_key.unwrap_or_else(|| self.data_dir.join("jwt.key")),
             sealing_key: self.sealing_key.unwrap_or_else(|| self.data_dir.join("sealing.key")),
             data_dir: self.data_dir,
+            credentials_dir: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             legacy_clients: self.legacy_clients.is_on(),
             chat_log: self.chat_log.is_on(),
             password_cost: Cost::default(),
@@ -295,6 +299,14 @@ impl Flags {
             },
             grace: Duration::from_secs(limits.grace_seconds),
         })
+    }
+}
+
+impl Settings {
+    /// What guards a key file: its place, where the service manager handed it in, else its mode.
+    pub fn guard_of(&self, key: &Path) -> Guard {
+        let handed_in = |dir: &PathBuf| key.parent() == Some(dir);
+        if self.credentials_dir.as_ref().is_some_and(handed_in) { Guard::Place } else { Guard::Mode }
     }
 }
 
@@ -349,6 +361,16 @@ mod tests {
         check("[::]:50051", false);
         check("192.0.2.1:50051", false);
         assert!(settings(&["--listen", "0.0.0.0:1", "--plaintext-exposed-to-network"]).is_ok());
+    }
+
+    #[test]
+    fn only_what_lies_right_in_the_credentials_directory_is_judged_by_its_place() {
+        let mut settings = settings(&[]).unwrap();
+        assert_eq!(settings.guard_of(Path::new("/run/credentials/x/jwt.key")), Guard::Mode);
+        settings.credentials_dir = Some("/run/credentials/x".into());
+        assert_eq!(settings.guard_of(Path::new("/run/credentials/x/jwt.key")), Guard::Place);
+        assert_eq!(settings.guard_of(Path::new("/run/credentials/x/../../../home/jwt.key")), Guard::Mode);
+        assert_eq!(settings.guard_of(Path::new("jwt.key")), Guard::Mode);
     }
 
     #[test]

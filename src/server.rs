@@ -107,8 +107,9 @@ impl Running {
         passwords.warm_up()?;
         let upgrading = upgrade::is_needed(&settings.data_dir)?;
         let may_make_key = upgrading || !Store::holds_secrets(&settings.data_dir)?;
-        let vault = Arc::new(Vault::new(&keys::load_or_create(&settings.sealing_key, may_make_key)?)?);
-        let tokens = Tokens::new(&keys::load_or_create(&settings.jwt_key, true)?);
+        let key = |path: &PathBuf, may_make| keys::load_or_create(path, settings.guard_of(path), may_make);
+        let vault = Arc::new(Vault::new(&key(&settings.sealing_key, may_make_key)?)?);
+        let tokens = Tokens::new(&key(&settings.jwt_key, true)?);
         if upgrading {
             let mut hear = |done, all| progress.upgraded(done, all);
             let report = upgrade::run(&settings.data_dir, &lock, &passwords, &vault, clock.now(), &mut hear)?;

@@ -53,15 +53,25 @@ pub enum KeyError {
     },
 }
 
+/// What says that nobody else can read a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// The file's mode: nothing for group and others.
+    Mode,
+    /// The place: a directory of credentials that the service manager made for this service alone. Its files may be root's
+    /// with an access list, and then show a mode of 0440 (systemd's `LoadCredential=`).
+    Place,
+}
+
 /// Reads the key in `path`.
 ///
 /// # Errors
 /// [`KeyError`]: it is not there, others may read it, or it is not a key.
-pub fn load(path: &Path) -> Result<SecretBytes, KeyError> {
+pub fn load(path: &Path, guard: Guard) -> Result<SecretBytes, KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io)?;
     let mode = file.metadata().map_err(io)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if guard == Guard::Mode && mode & 0o077 != 0 {
         return Err(KeyError::Exposed { path: path.to_owned(), mode });
     }
     let mut bytes = Vec::with_capacity(KEY_BYTES + 1);
@@ -83,15 +93,15 @@ pub fn load(path: &Path) -> Result<SecretBytes, KeyError> {
 ///
 /// # Errors
 /// As [`load`]; [`KeyError::Missing`] if it is not there and must be.
-pub fn load_or_create(path: &Path, may_create: bool) -> Result<SecretBytes, KeyError> {
+pub fn load_or_create(path: &Path, guard: Guard, may_create: bool) -> Result<SecretBytes, KeyError> {
     if path.exists() {
-        return load(path);
+        return load(path, guard);
     }
     if !may_create {
         return Err(KeyError::Missing { path: path.to_owned() });
     }
     create(path).map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
-    load(path)
+    load(path, guard)
 }
 
 fn create(path: &Path) -> io::Result<()> {
@@ -135,10 +145,10 @@ mod tests {
     fn a_key_is_made_once_for_its_owner_only_and_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jwt.key");
-        let made = load_or_create(&path, true).unwrap();
+        let made = load_or_create(&path, Guard::Mode, true).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(load_or_create(&path, true).unwrap(), made);
-        assert_eq!(load_or_create(&path, false).unwrap(), made);
+        assert_eq!(load_or_create(&path, Guard::Mode, true).unwrap(), made);
+        assert_eq!(load_or_create(&path, Guard::Mode, false).unwrap(), made);
         assert_eq!(key_id(&made).len(), 16);
     }
 
@@ -149,7 +159,7 @@ mod tests {
         let check = |bytes: &[u8], mode: u32| {
             fs::write(&path, bytes).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            load(&path).unwrap_err().to_string()
+            load(&path, Guard::Mode).unwrap_err().to_string()
         };
         let good: Vec<u8> = (0..32).collect();
         assert!(check(&good, 0o640).contains("mode 0640"));
@@ -157,6 +167,9 @@ mod tests {
         assert!(check(&good[..31], 0o600).contains("31 bytes"));
         assert!(check(&[good.clone(), good.clone()].concat(), 0o600).contains("33 bytes"));
         assert!(check(&[b'x'; 32], 0o600).contains("not random"));
-        assert!(matches!(load_or_create(&dir.path().join("none"), false), Err(KeyError::Missing { .. })));
+        fs::write(&path, &good).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
+        assert_eq!(load(&path, Guard::Place).unwrap().expose(), good, "a credential of the service manager");
+        assert!(matches!(load_or_create(&dir.path().join("none"), Guard::Mode, false), Err(KeyError::Missing { .. })));
     }
 }
