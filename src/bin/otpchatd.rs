@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use clap::Parser;
 use grpc_otp_chat::clock::Clock;
-use grpc_otp_chat::config::Flags;
+use grpc_otp_chat::config::{Flags, Settings};
 use grpc_otp_chat::server::{CHAT_TARGET, Progress, Running};
 use indicatif::{ProgressBar, ProgressStyle};
 use sd_notify::NotifyState;
@@ -18,21 +18,24 @@ use signal_hook::iterator::Signals;
 fn main() -> ExitCode {
     // Wrong flags end here with exit code 2.
     let flags = Flags::parse();
-    let outcome = start_logging(&flags.log).and_then(|()| run(flags));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "otpchatd: {error:#}");
-            ExitCode::FAILURE
-        }
+    let filter = flags.log.clone();
+    let failed = |error: &dyn std::fmt::Display, code: u8| {
+        let _ = writeln!(io::stderr(), "otpchatd: {error}");
+        ExitCode::from(code)
+    };
+    match flags.check() {
+        Err(error) => failed(&error, 2),
+        Ok(settings) => match start_logging(&filter).and_then(|()| run(&settings)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&format!("{error:#}"), 1),
+        },
     }
 }
 
-fn run(flags: Flags) -> anyhow::Result<()> {
-    let settings = flags.check()?;
+fn run(settings: &Settings) -> anyhow::Result<()> {
     // Before any thread is there, so that none misses it.
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be caught")?;
-    let server = Running::start(&settings, Clock::system(), &mut Bar::default())?;
+    let server = Running::start(settings, Clock::system(), &mut Bar::default())?;
     writeln!(io::stdout(), "Server started on port {}", server.port()).context("standard output")?;
     notify(&[NotifyState::Ready, NotifyState::Status(&format!("serving on port {}", server.port()))]);
 
@@ -98,7 +101,7 @@ impl Progress for Bar {
             if done == all {
                 bar.finish_and_clear();
             }
-        } else if done == all || done % (all / 10).max(1) == 0 {
+        } else if done == all || done.is_multiple_of((all / 10).max(1)) {
             log::info!("upgrading accounts: {done} of {all}");
         }
     }

@@ -260,3 +260,116 @@ where
         let _ = pool.try_run(move || job(&shared, incoming, request, reply.started()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, Time};
+    use crate::config::Flags;
+    use crate::proto::{LogoutRequest, LogoutResponse, Message, SendResponse};
+    use crate::security::passwords::Passwords;
+    use crate::security::secret::SecretBytes;
+    use crate::security::tokens::Tokens;
+    use crate::security::vault::Vault;
+    use crossbeam_channel::bounded;
+    use grpcio::{CallOption, Client, RpcStatus, RpcStatusCode as Code};
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// One worker, and a queue of one.
+    fn shared() -> (tempfile::TempDir, Arc<Shared>) {
+        let settings = <Flags as clap::Parser>::try_parse_from(["otpchatd"]).unwrap().check().unwrap();
+        let (dir, store) = crate::store::testing::store(Box::new(|_| ()));
+        let key = SecretBytes::new((0..32).collect());
+        let app = Arc::new(App {
+            clock: Clock::manual(Time::from_secs(0)),
+            limits: settings.app,
+            store,
+            sessions: Arc::new(crate::app::sessions::Sessions::new(Box::new(|_| ()))),
+            passwords: Passwords::new(settings.password_cost).unwrap(),
+            vault: Arc::new(Vault::new(&key).unwrap()),
+            tokens: Tokens::new(&key),
+        });
+        let shared = Shared {
+            app,
+            hub: Arc::new(Hub::new(settings.hub, 0)),
+            streams: Streams::default(),
+            work: Pool::new("test-work", 1, 1).unwrap(),
+            hash: Pool::new("test-hash", 1, 1).unwrap(),
+            legacy_clients: true,
+            limits: settings.rpc,
+        };
+        (dir, Arc::new(shared))
+    }
+
+    fn serve(service: Service) -> (Server, Client) {
+        let environment = Arc::new(EnvBuilder::new().cq_count(1).build());
+        let mut server = ServerBuilder::new(Arc::clone(&environment)).register_service(service).build().unwrap();
+        let port = server.add_listening_port("127.0.0.1:0", ServerCredentials::insecure()).unwrap();
+        server.start();
+        let channel = ChannelBuilder::new(environment).enable_http_proxy(false).connect(&format!("127.0.0.1:{port}"));
+        (server, Client::new(channel))
+    }
+
+    fn options() -> CallOption {
+        CallOption::default().timeout(LIMIT)
+    }
+
+    fn failed<T>(result: grpcio::Result<T>) -> RpcStatus {
+        match result {
+            Err(grpcio::Error::RpcFailure(status)) => status,
+            _ => panic!("the call did not fail with a status"),
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_job_answers_internal_with_an_incident_and_the_server_lives_on() {
+        let (_dir, shared) = shared();
+        let service = ServiceBuilder::new()
+            .add_unary_handler(
+                &methods::LOGOUT,
+                call(&shared, methods::LOGOUT.name, |_| Lane::Work, |_, _, _| panic!("on purpose")),
+            )
+            .add_unary_handler(
+                &methods::SEND_MESSAGE,
+                call(&shared, methods::SEND_MESSAGE.name, |_| Lane::Work, |_, _, _| Ok(SendResponse::new())),
+            )
+            .build();
+        let (_server, client) = serve(service);
+        for _ in 0..3 {
+            let status = failed(client.unary_call(&methods::LOGOUT, &LogoutRequest::new(), options()));
+            assert_eq!(status.code(), Code::INTERNAL);
+            assert!(status.message().contains("incident id") && !status.message().contains("on purpose"));
+        }
+        client.unary_call(&methods::SEND_MESSAGE, &Message::new(), options()).unwrap();
+    }
+
+    #[test]
+    fn a_full_queue_answers_unavailable_at_once_and_serves_again_when_there_is_room() {
+        let (_dir, shared) = shared();
+        let (started, starts) = bounded::<()>(1);
+        let (release, blocked) = bounded::<()>(0);
+        shared
+            .work
+            .try_run(move || {
+                started.send(()).unwrap();
+                let _ = blocked.recv();
+            })
+            .unwrap();
+        starts.recv_timeout(LIMIT).unwrap();
+        shared.work.try_run(|| ()).unwrap();
+        let service = ServiceBuilder::new()
+            .add_unary_handler(
+                &methods::LOGOUT,
+                call(&shared, methods::LOGOUT.name, |_| Lane::Work, |_, _, _| Ok(LogoutResponse::new())),
+            )
+            .build();
+        let (_server, client) = serve(service);
+        let status = failed(client.unary_call(&methods::LOGOUT, &LogoutRequest::new(), options()));
+        assert_eq!(status.code(), Code::UNAVAILABLE);
+        drop(release);
+        let answered =
+            (0..1_000).any(|_| client.unary_call(&methods::LOGOUT, &LogoutRequest::new(), options()).is_ok());
+        assert!(answered);
+    }
+}

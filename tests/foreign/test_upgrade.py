@@ -43,7 +43,7 @@ class OldDatabase(unittest.TestCase):
         self.make_database([(login, password, secrets[login]) for login, password in PEOPLE.items()])
         with Server(data_dir=self.dir) as server:
             for login, password in PEOPLE.items():
-                phone = Authenticator(pyotp.TOTP(secrets[login]).provisioning_uri(login))
+                phone = Authenticator(pyotp.TOTP(secrets[login]).provisioning_uri(name=login))
                 client = OldClient(server.address)
                 self.addCleanup(client.close)
                 self.assertFalse(client.do_login(login, password + "x", phone.fresh_code), login)
@@ -78,7 +78,7 @@ class OldDatabase(unittest.TestCase):
                 shutil.copy(name, self.dir)
         self.assertIn(secrets["ann"].encode(), (self.dir / "users.db-wal").read_bytes())
         with Server(data_dir=self.dir) as server:
-            phone = Authenticator(pyotp.TOTP(secrets["ann"]).provisioning_uri("ann"))
+            phone = Authenticator(pyotp.TOTP(secrets["ann"]).provisioning_uri(name="ann"))
             self.assertTrue(self.peer(server).log_in("ann", PEOPLE["ann"], phone.fresh_code()).success)
             server.stop()
         for path in self.dir.iterdir():

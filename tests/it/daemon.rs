@@ -15,6 +15,7 @@ use crate::LIMIT;
 pub(crate) struct Daemon {
     directory: TempDir,
     port: u16,
+    flags: &'static [&'static str],
     running: Option<Running>,
 }
 
@@ -26,9 +27,27 @@ struct Running {
 impl Daemon {
     /// Starts one on any free port.
     pub(crate) fn start() -> Daemon {
-        let directory = tempfile::tempdir().expect("a directory");
-        let (running, port) = spawn(directory.path(), 0);
-        Daemon { directory, port, running: Some(running) }
+        Daemon::start_with(&[])
+    }
+
+    /// With flags of its own.
+    pub(crate) fn start_with(flags: &'static [&'static str]) -> Daemon {
+        Daemon::launch(tempfile::tempdir().expect("a directory"), flags)
+    }
+
+    /// In a directory that holds something.
+    pub(crate) fn start_in(directory: TempDir) -> Daemon {
+        Daemon::launch(directory, &[])
+    }
+
+    fn launch(directory: TempDir, flags: &'static [&'static str]) -> Daemon {
+        let (running, port) = spawn(directory.path(), 0, flags);
+        Daemon { directory, port, flags, running: Some(running) }
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(log_path(self.directory.path())).expect("its log")
     }
 
     /// Where it listens, for `--server`.
@@ -44,10 +63,27 @@ impl Daemon {
         assert!(status.success(), "it stops well: {status}");
     }
 
+    /// Kills it on the spot, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        let running = self.running.take().expect("a running server");
+        signal(running.pid, "KILL");
+        running.ended.recv_timeout(LIMIT).expect("it ends when killed");
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its data directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Starts it again, on the same port with the same data.
     pub(crate) fn start_again(&mut self) {
         assert!(self.running.is_none(), "it was stopped");
-        let (running, port) = spawn(self.directory.path(), self.port);
+        let (running, port) = spawn(self.directory.path(), self.port, self.flags);
         assert_eq!(port, self.port);
         self.running = Some(running);
     }
@@ -73,11 +109,12 @@ fn log_path(directory: &Path) -> PathBuf {
     directory.join("otpchatd.log")
 }
 
-fn spawn(directory: &Path, port: u16) -> (Running, u16) {
+fn spawn(directory: &Path, port: u16, flags: &[&str]) -> (Running, u16) {
     let log = File::options().append(true).create(true).open(log_path(directory)).expect("a log");
     let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
         .args(["--listen", &format!("127.0.0.1:{port}"), "--data-dir"])
         .arg(directory)
+        .args(flags)
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -17,7 +17,10 @@ use grpc_otp_chat::security::passwords::Cost;
 use grpc_otp_chat::security::secret::SecretBytes;
 use grpc_otp_chat::security::totp;
 use grpc_otp_chat::server::{Progress, Running};
-use grpcio::{CallOption, ChannelBuilder, Client, EnvBuilder, Environment, Error, MetadataBuilder, RpcStatus};
+use grpcio::{
+    CallOption, ChannelBuilder, Client, EnvBuilder, Environment, Error, GrpcSlice, Marshaller, MetadataBuilder, Method,
+    MethodType, RpcStatus,
+};
 use protobuf::Message as _;
 use tempfile::TempDir;
 
@@ -33,7 +36,7 @@ impl Progress for NoProgress {
 
 /// A server, its clock and its directory.
 pub(crate) struct House {
-    directory: TempDir,
+    _directory: TempDir,
     pub(crate) clock: Clock,
     settings: Settings,
     running: Option<Running>,
@@ -57,13 +60,8 @@ impl House {
         settings.password_cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         change(&mut settings);
         let clock = Clock::manual(Time::from_secs(2_000_000_010));
-        let environment = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("test-grpc-").build());
         let running = Running::start(&settings, clock.clone(), &mut NoProgress).expect("a server");
-        House { directory, clock, settings, running: Some(running), environment }
-    }
-
-    pub(crate) fn directory(&self) -> &std::path::Path {
-        self.directory.path()
+        House { _directory: directory, clock, settings, running: Some(running), environment: environment() }
     }
 
     pub(crate) fn running(&self) -> &Running {
@@ -80,11 +78,7 @@ impl House {
 
     /// Somebody on a connection of his own.
     pub(crate) fn peer(&self) -> Peer {
-        let channel = ChannelBuilder::new(Arc::clone(&self.environment))
-            .use_local_subchannel_pool(true)
-            .enable_http_proxy(false)
-            .connect(&format!("127.0.0.1:{}", self.running().port()));
-        Peer { client: Client::new(channel), token: None }
+        Peer::connect(&self.environment, self.running().port())
     }
 
     /// A code of a secret, `steps` steps from now.
@@ -150,7 +144,32 @@ pub(crate) struct Peer {
     pub(crate) token: Option<String>,
 }
 
+/// What connections live in.
+pub(crate) fn environment() -> Arc<Environment> {
+    Arc::new(EnvBuilder::new().cq_count(1).name_prefix("test-grpc-").build())
+}
+
 impl Peer {
+    /// A new connection to a port of this machine.
+    pub(crate) fn connect(environment: &Arc<Environment>, port: u16) -> Peer {
+        let channel = ChannelBuilder::new(Arc::clone(environment))
+            .use_local_subchannel_pool(true)
+            .enable_http_proxy(false)
+            .connect(&format!("127.0.0.1:{port}"));
+        Peer { client: Client::new(channel), token: None }
+    }
+
+    /// Sends bytes as they are to a method, and gives the status of the answer; `None` if the call succeeded.
+    pub(crate) fn send_raw(&self, method: &'static str, body: Vec<u8>) -> Option<RpcStatus> {
+        let raw = Method {
+            ty: MethodType::Unary,
+            name: method,
+            req_mar: Marshaller { ser: ser_raw, de: |_| unreachable!("requests are only written") },
+            resp_mar: Marshaller { ser: ser_raw, de: |_| Ok(Vec::new()) },
+        };
+        self.client.unary_call(&raw, &body, self.options()).err().map(status)
+    }
+
     fn options(&self) -> CallOption {
         let mut headers = MetadataBuilder::new();
         if let Some(token) = &self.token {
@@ -235,6 +254,12 @@ impl std::ops::Deref for Heard {
     fn deref(&self) -> &Self::Target {
         &self.items
     }
+}
+
+#[allow(clippy::ptr_arg, reason = "the shape that grpcio asks for")]
+fn ser_raw(bytes: &Vec<u8>, buffer: &mut GrpcSlice) -> grpcio::Result<()> {
+    *buffer = GrpcSlice::from(bytes.clone());
+    Ok(())
 }
 
 fn status(error: Error) -> RpcStatus {

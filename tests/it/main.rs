@@ -12,11 +12,16 @@
 
 mod authenticator;
 mod console;
+mod crash;
 mod daemon;
 mod gate;
 mod house;
 mod screen;
+mod sources;
+mod start;
 mod streams;
+mod upgrade;
+mod wild;
 
 use std::time::Duration;
 
