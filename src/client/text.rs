@@ -158,7 +158,7 @@ texts! {
     /// The session is nearly over. Time.
     SESSION_ENDING = "The session ends {}: /login renews it with password and code, and you keep your place.",
         "Сеанс закончится {}: /login продлит его по паролю и коду, из чата вы не выйдете.";
-    /// The screen thread's words for an unknown server time.
+    /// Certainly not sent. Cause.
     SENT_NOT = "Not sent, the line is kept: {}", "Не отправлено, строка сохранена: {}";
     /// Perhaps sent.
     SENT_PERHAPS = "No answer came: the message may have arrived or not. The line is kept; look before you send it again.",
@@ -173,6 +173,8 @@ texts! {
     NO_ANSWER = "The server did not answer in time: try again.", "Сервер не ответил вовремя: попробуйте ещё раз.";
     /// The same in few words.
     NO_ANSWER_SHORT = "it broke off", "соединение прервалось";
+    /// The server said that it stops.
+    STOPPING_SHORT = "the server is stopping", "сервер останавливается";
     /// A refusal this client has no words for. The server's sentence.
     SERVER_SAYS = "The server says: {}", "Ответ сервера: {}";
     /// A refusal without any words.
@@ -207,7 +209,8 @@ pub fn loss(error: &CallError, lang: Lang) -> String {
     match error {
         CallError::Unreachable => UNREACHABLE_SHORT.say(lang).to_owned(),
         CallError::NoAnswer => NO_ANSWER_SHORT.say(lang).to_owned(),
-        CallError::Refused(refusal) => self::refusal(refusal, lang),
+        CallError::Refused(refusal) if refusal.reason == Some(Reason::Draining) => STOPPING_SHORT.say(lang).to_owned(),
+        CallError::Refused(refusal) => self::refusal(refusal, lang).trim_end_matches('.').to_owned(),
     }
 }
 
