@@ -213,13 +213,13 @@ impl<B: Clone> Subscription<B> {
         self.cursor
     }
 
-    /// Names the calling thread as the one to be woken. Before the first [`Subscription::next`].
+    /// Names the calling thread as the one to be woken. Before the first [`Subscription::take_next`].
     pub fn attach(&self) {
         let _ = self.flags.reader.set(std::thread::current());
     }
 
     /// What to do next; never blocks. Frames come in the order of their ids, each once.
-    pub fn next(&mut self) -> Next<B> {
+    pub fn take_next(&mut self) -> Next<B> {
         if self.flags.session_ended.load(Ordering::Acquire) {
             return Next::Ended(Ended::Session);
         }
@@ -298,7 +298,7 @@ mod tests {
     }
 
     fn drain_ids(subscription: &mut Subscription<()>) -> Vec<i64> {
-        std::iter::from_fn(|| match subscription.next() {
+        std::iter::from_fn(|| match subscription.take_next() {
             Next::Frame(frame) => Some(frame.id),
             _ => None,
         })
@@ -314,7 +314,7 @@ mod tests {
         hub.publish(&frames(103..=103));
         assert_eq!(drain_ids(&mut first), [101, 102, 103]);
         assert_eq!(drain_ids(&mut second), [103]);
-        assert!(matches!(first.next(), Next::Idle));
+        assert!(matches!(first.take_next(), Next::Idle));
     }
 
     #[test]
@@ -323,7 +323,7 @@ mod tests {
         let mut slow = hub.subscribe(1, session()).unwrap();
         hub.publish(&frames(101..=110));
         assert_eq!(drain_ids(&mut slow), [101, 102, 103, 104], "what the mailbox held");
-        assert!(matches!(slow.next(), Next::Behind));
+        assert!(matches!(slow.take_next(), Next::Behind));
         hub.publish(&frames(111..=111));
         // The store gives a first page; more is published meanwhile.
         slow.delivered(110);
@@ -356,7 +356,7 @@ mod tests {
         let mut stays = hub.subscribe(1, session()).unwrap();
         hub.publish(&frames(101..=101));
         hub.end_sessions(&[revoked]);
-        assert!(matches!(gone.next(), Next::Ended(Ended::Session)));
+        assert!(matches!(gone.take_next(), Next::Ended(Ended::Session)));
         assert_eq!(drain_ids(&mut stays), [101]);
     }
 
@@ -367,7 +367,7 @@ mod tests {
         hub.publish(&frames(101..=102));
         hub.drain();
         assert_eq!(drain_ids(&mut last), [101, 102]);
-        assert!(matches!(last.next(), Next::Ended(Ended::Draining)));
+        assert!(matches!(last.take_next(), Next::Ended(Ended::Draining)));
         assert_eq!(hub.subscribe(2, session()).err(), Some(SubscribeError::Draining));
     }
 }

@@ -3,7 +3,17 @@
 //! The messages of the three services have no package, as the predecessor has them; `proto/*.proto` says what each field
 //! means and which are frozen.
 
-#[allow(clippy::all, missing_docs, unused, unreachable_pub, rustdoc::all, rust_2018_idioms)]
+#[allow(
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unused,
+    unreachable_pub,
+    rustdoc::all,
+    rust_2018_idioms
+)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/proto/mod.rs"));
 }

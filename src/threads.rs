@@ -127,7 +127,7 @@ impl Pool {
     pub fn stop(&self, limit: Duration) -> bool {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        threads.into_iter().fold(true, |all, thread| thread.join_within(limit) && all)
+        threads.into_iter().map(|thread| thread.join_within(limit)).filter(|ended| !ended).count() == 0
     }
 }
 

@@ -101,7 +101,7 @@ impl Progress for Bar {
             if done == all {
                 bar.finish_and_clear();
             }
-        } else if done == all || done % (all / 10).max(1) == 0 {
+        } else if done == all || done.is_multiple_of((all / 10).max(1)) {
             log::info!("upgrading accounts: {done} of {all}");
         }
     }

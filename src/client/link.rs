@@ -25,6 +25,8 @@ use crate::rpc::methods;
 
 /// How long a person waits for a connection before being told that there is none.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// The same for a message: it can be sent again, and its sender waits without a prompt.
+const SEND_CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Deadline of the calls that hash a password: there may be a queue before the hash.
 const PASSWORD_LIMIT: Duration = Duration::from_secs(30);
 /// Deadline of every other call.
@@ -206,6 +208,7 @@ impl Link {
     /// See [`CallError`]: after [`CallError::NoAnswer`] nobody here can tell whether it was stored.
     pub fn send(&self, token: &Secret, text: &str) -> Result<Stored, CallError> {
         let message = Message { text: text.to_owned(), ..Default::default() };
+        self.ready(SEND_CONNECT_LIMIT, &Bell::default())?;
         let answer = self.call(&methods::SEND_MESSAGE, &message, Some(token), CALL_LIMIT)?;
         if !answer.success {
             return Err(refused(Reason::StorageFailed.word(), ""));

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{SendTimeoutError, Sender};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use futures_util::StreamExt;
 
 use crate::client::backoff::Backoff;
@@ -65,6 +65,7 @@ impl From<Message> for Said {
 /// A running reader. Dropping it ends the stream and joins the thread.
 pub struct Reader {
     bell: Bell,
+    opened: Receiver<()>,
     thread: Option<Thread>,
 }
 
@@ -77,9 +78,25 @@ impl Reader {
     /// The system refuses another thread.
     pub fn start(link: Arc<Link>, token: Secret, mark: u64, events: Sender<(u64, Event)>) -> io::Result<Reader> {
         let bell = Bell::default();
-        let reading = Reading { link, token, mark, events, bell: bell.clone(), lost: false, backoff: Backoff::new() };
+        let (open, opened) = bounded(1);
+        let reading = Reading {
+            link,
+            token,
+            mark,
+            events,
+            bell: bell.clone(),
+            open: Some(open),
+            lost: false,
+            backoff: Backoff::new(),
+        };
         let thread = Thread::spawn("stream", move || reading.run())?;
-        Ok(Reader { bell, thread: Some(thread) })
+        Ok(Reader { bell, opened, thread: Some(thread) })
+    }
+
+    /// Waits until the stream has opened for the first time, at most `limit`. What is said before that is not read.
+    pub fn wait_until_open(&self, limit: Duration) {
+        // Open, failed or late: the events tell which.
+        let _ = self.opened.recv_timeout(limit);
     }
 }
 
@@ -102,6 +119,8 @@ struct Reading {
     mark: u64,
     events: Sender<(u64, Event)>,
     bell: Bell,
+    /// Dropped when the stream has opened, or failed to, for the first time.
+    open: Option<Sender<()>>,
     /// Whether [`Event::Lost`] was said and not yet taken back.
     lost: bool,
     backoff: Backoff,
@@ -114,6 +133,7 @@ impl Reading {
     fn run(mut self) {
         // The only way out of the loop is that nobody wants it any more, or that there is no session to read with.
         while let Ok(ended) = self.read_once() {
+            self.open = None;
             let said = match ended {
                 CallError::Refused(refusal) if refusal.ends_session => {
                     let _ = self.say(Event::Over(refusal));
@@ -168,6 +188,7 @@ impl Reading {
             return Ok(());
         }
         self.backoff.reset();
+        self.open = None;
         let again = std::mem::take(&mut self.lost);
         self.say(Event::Open { again })
     }

@@ -179,9 +179,6 @@ texts! {
     REFUSED = "The server refuses.", "Сервер отказал.";
     /// A line longer than the bound. Bytes.
     LINE_TOO_LONG = "The line is longer than {} bytes, nothing was sent.", "Строка длиннее {} байт, ничего не отправлено.";
-    /// A text longer than the bound. Bytes.
-    TEXT_TOO_LONG = "A message has {} bytes at most: shorten it, the line is kept.",
-        "Сообщение не длиннее {} байт: сократите его, строка сохранена.";
     /// No UTF-8.
     NOT_TEXT = "The line is not UTF-8, nothing was sent.", "Строка не в UTF-8, ничего не отправлено.";
     /// An address that would see the password. Server, address, flag.

@@ -119,7 +119,7 @@ impl Stream {
                     self.subscription.delivered(frame.id);
                     Next::Frame(frame)
                 }
-                None => self.subscription.next(),
+                None => self.subscription.take_next(),
             };
             match next {
                 Next::Frame(frame) => {

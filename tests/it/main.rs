@@ -2,6 +2,14 @@
 //!
 //! Everything here waits for what it expects, with a limit that only a fault can reach. Nothing sleeps.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that fails says so by a panic"
+)]
+
 mod authenticator;
 mod console;
 mod crash;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
@@ -100,6 +101,13 @@ impl Terminal {
     /// Waits until `text` stands there as often as `times`.
     pub(crate) fn wait_for_times(&self, text: &str, times: usize) {
         self.wait_until(&format!("{text:?}, {times} times"), |view| view.all_text().matches(text).count() >= times);
+    }
+
+    /// Whether `text` comes to stand anywhere within `soon`.
+    pub(crate) fn comes_to_show(&self, text: &str, soon: Duration) -> bool {
+        let view = self.shared.lock();
+        let waited = self.shared.changed.wait_timeout_while(view, soon, |view| !view.all_text().contains(text));
+        !waited.expect("no panic elsewhere").1.timed_out()
     }
 
     /// Waits until one of two texts stands there once more than before `act`; answers whether it is the first.

@@ -1,9 +1,8 @@
 //! What a line means: a command, or something to say.
 
-/// The longest line that is taken, in bytes; a message has 4096 at most.
-pub const MAX_LINE_BYTES: usize = 16 * 1024;
-/// The longest message, in bytes of UTF-8. The server refuses longer ones; knowing it here spares the way.
-pub const MAX_TEXT_BYTES: usize = 4096;
+/// The longest line that is taken, in bytes: the longest message that any server's settings allow fits. Whether it is too
+/// long for this server, the server says.
+pub const MAX_LINE_BYTES: usize = 32 * 1024;
 
 /// What a line means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +17,6 @@ pub enum Line {
     Unknown,
     /// A command with something after it, which none takes.
     TooMuch(Command),
-    /// Something to say, longer than [`MAX_TEXT_BYTES`].
-    TooLong,
 }
 
 /// A command.
@@ -65,13 +62,7 @@ pub fn parse(line: &str) -> Line {
         Some(_) => return command(line),
         None => line,
     };
-    if text.is_empty() {
-        Line::Blank
-    } else if text.len() > MAX_TEXT_BYTES {
-        Line::TooLong
-    } else {
-        Line::Text(text.to_owned())
-    }
+    if text.is_empty() { Line::Blank } else { Line::Text(text.to_owned()) }
 }
 
 fn command(line: &str) -> Line {
@@ -114,7 +105,5 @@ mod tests {
         for command in Command::ALL {
             assert_eq!(parse(command.name()), Line::Command(command));
         }
-        assert_eq!(parse(&"я".repeat(MAX_TEXT_BYTES / 2)), text(&"я".repeat(MAX_TEXT_BYTES / 2)));
-        assert_eq!(parse(&"я".repeat(MAX_TEXT_BYTES / 2 + 1)), Line::TooLong);
     }
 }

@@ -1,6 +1,7 @@
 //! `/register`, `/login` and `/logout`: the dialogues that open and end sessions.
 
 use std::io;
+use std::time::Duration;
 
 use crate::client::console::input::Asked;
 use crate::client::console::{Console, Next, shown};
@@ -15,6 +16,9 @@ use crate::reason::Reason;
 
 /// How many codes a login may try, as the predecessor had it.
 const CODE_TRIES: u32 = 3;
+
+/// How long a login waits for the stream of the room before it goes on without.
+const OPEN_LIMIT: Duration = Duration::from_secs(2);
 
 /// How a dialogue came to its end.
 pub(super) enum Done<T> {
@@ -193,7 +197,10 @@ impl Console {
         };
         let token = session.token.clone();
         let mark = self.presence.enter(session);
-        self.reader = Some(Reader::start(self.link.clone(), token, mark, self.events.clone())?);
+        let reader = Reader::start(self.link.clone(), token, mark, self.events.clone())?;
+        // What is said next, by ourselves for instance, is to be seen.
+        reader.wait_until_open(OPEN_LIMIT);
+        self.reader = Some(reader);
         self.screen.notice(&words)
     }
 

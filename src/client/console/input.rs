@@ -66,7 +66,7 @@ impl Input {
             return None;
         }
         let mut editor = new_editor().ok()?;
-        editor.set_helper(Some(Guard { gate: Some(gate.clone()), masked: false }));
+        editor.set_helper(Some(Guard { gate: gate.clone(), masked: false }));
         let printer = editor.create_external_printer().ok()?;
         let kind = Kind::Editor { editor: Box::new(editor), gate: gate.clone() };
         Some((Input(kind), Box::new(printer)))
@@ -108,12 +108,13 @@ impl Input {
     /// The terminal or pipe failed.
     pub fn secret(&mut self, prompt: &str) -> io::Result<Asked<Secret>> {
         match &mut self.0 {
-            Kind::Editor { .. } => {
-                // An editor of its own, thrown away afterwards: the other one's clipboard (Ctrl-U, Ctrl-Y) would bring the
-                // password back where it can be seen.
-                let mut editor = new_editor().map_err(error)?;
-                editor.set_helper(Some(Guard { gate: None, masked: true }));
-                Ok(outcome(editor.readline(prompt))?.map(Secret::new))
+            // The same editor as for everything else, so that what was typed ahead answers the question it was meant for.
+            Kind::Editor { editor, gate } => {
+                mask(editor, true);
+                let read = editor.readline(prompt);
+                mask(editor, false);
+                gate.close();
+                Ok(outcome(read)?.map(Secret::new))
             }
             Kind::Plain { prompts: true, .. } => {
                 show_prompt(prompt)?;
@@ -146,6 +147,12 @@ fn new_editor() -> rustyline::Result<Editor<Guard, MemHistory>> {
         .build();
     let history = MemHistory::with_config(&config);
     Editor::with_history(config, history)
+}
+
+fn mask(editor: &mut Editor<Guard, MemHistory>, masked: bool) {
+    if let Some(guard) = editor.helper_mut() {
+        guard.masked = masked;
+    }
 }
 
 fn outcome(read: rustyline::Result<String>) -> io::Result<Asked<String>> {
@@ -183,7 +190,7 @@ fn show_prompt(prompt: &str) -> io::Result<()> {
 
 /// What the editor calls back: it hides a password, and tells the gate when the line is on the screen and when it leaves.
 struct Guard {
-    gate: Option<Arc<Gate>>,
+    gate: Arc<Gate>,
     masked: bool,
 }
 
@@ -198,9 +205,7 @@ impl Hinter for Guard {
 
     /// Called with every refresh, the first one included, when the terminal is in the editor's hands already.
     fn hint(&self, _line: &str, _pos: usize, _context: &Context<'_>) -> Option<String> {
-        if let Some(gate) = &self.gate {
-            gate.open();
-        }
+        self.gate.open();
         None
     }
 }
@@ -219,9 +224,7 @@ impl Highlighter for Guard {
 impl Validator for Guard {
     /// Called at Enter, before the editor gives the terminal back.
     fn validate(&self, _context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        if let Some(gate) = &self.gate {
-            gate.close();
-        }
+        self.gate.close();
         Ok(ValidationResult::Valid(None))
     }
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Sender, bounded};
 
 use crate::client::console::args::Args;
-use crate::client::console::command::{Command, Line, MAX_LINE_BYTES, MAX_TEXT_BYTES, parse};
+use crate::client::console::command::{Command, Line, MAX_LINE_BYTES, parse};
 use crate::client::console::gate::Gate;
 use crate::client::console::input::{Asked, Input};
 use crate::client::console::room::{Presence, Room};
@@ -196,10 +196,6 @@ impl Console {
             Line::Command(command) => self.command(command),
             Line::Unknown => self.complain(text::UNKNOWN_COMMAND.say(self.lang)),
             Line::TooMuch(command) => self.complain(&text::NO_ARGUMENTS.with(self.lang, &[command.name()])),
-            Line::TooLong => {
-                self.draft = line.to_owned();
-                self.complain(&text::TEXT_TOO_LONG.with(self.lang, &[&MAX_TEXT_BYTES.to_string()]))
-            }
         }
     }
 
@@ -225,7 +221,10 @@ impl Console {
                 if let Some(time) = stored.server_time {
                     self.clock.heard(time);
                 }
-                // It is shown when it comes back by the stream, in its place among the others.
+                // It is shown when it comes back by the stream, in its place among the others; not twice.
+                if self.presence.is_reading() {
+                    self.screen.take_back(PROMPT, line)?;
+                }
                 Ok(Next::Line)
             }
             Err(error) => {

@@ -28,6 +28,8 @@ struct State {
     mark: u64,
     session: Option<Session>,
     warned: bool,
+    /// Whether the room is being read just now, as far as is known.
+    reading: bool,
 }
 
 impl Presence {
@@ -42,7 +44,20 @@ impl Presence {
         state.mark += 1;
         state.session = Some(session);
         state.warned = false;
+        state.reading = false;
         state.mark
+    }
+
+    /// Whether what is said in the room is being read just now.
+    pub fn is_reading(&self) -> bool {
+        self.lock().reading
+    }
+
+    fn set_reading(&self, mark: u64, reading: bool) {
+        let mut state = self.lock();
+        if state.mark == mark {
+            state.reading = reading;
+        }
     }
 
     /// The session there is has ended.
@@ -118,6 +133,7 @@ impl Room {
     }
 
     fn stream_event(&self, mark: u64, event: Event) -> io::Result<()> {
+        self.presence.set_reading(mark, matches!(event, Event::Open { .. }));
         match event {
             Event::Said(_) | Event::Open { again: false } => Ok(()),
             Event::Open { again: true } => self.screen.notice_among_messages(text::BACK.say(self.lang)),

@@ -7,7 +7,7 @@ use rustyline::ExternalPrinter;
 use terminal_size::{Height, Width, terminal_size_of};
 
 use crate::client::console::gate::{Gate, Passed};
-use crate::client::console::shown::Paint;
+use crate::client::console::shown::{self, Paint};
 use crate::qr::Cells;
 
 type Sink = Box<dyn Write + Send>;
@@ -78,7 +78,7 @@ impl Screen {
     /// # Errors
     /// The screen has gone.
     pub fn notice_among_messages(&self, text: &str) -> io::Result<()> {
-        let line = self.paint.dim(&format!("* {text}"));
+        let line = self.paint.dim(&self.wrapped("* ", text));
         match &self.editor {
             Some(editor) => editor.print(&line, &self.messages),
             None => write_to(self.notices(), &line),
@@ -90,7 +90,7 @@ impl Screen {
     /// # Errors
     /// The screen has gone.
     pub fn notice(&self, text: &str) -> io::Result<()> {
-        write_to(self.notices(), &self.paint.dim(&format!("* {text}")))
+        write_to(self.notices(), &self.paint.dim(&self.wrapped("* ", text)))
     }
 
     /// Shows what went wrong; as [`Screen::notice`].
@@ -98,7 +98,7 @@ impl Screen {
     /// # Errors
     /// The screen has gone.
     pub fn error(&self, text: &str) -> io::Result<()> {
-        write_to(self.notices(), &self.paint.red(&format!("! {text}")))
+        write_to(self.notices(), &self.paint.red(&self.wrapped("! ", text)))
     }
 
     /// Shows `text` as it is; as [`Screen::notice`].
@@ -107,6 +107,26 @@ impl Screen {
     /// The screen has gone.
     pub fn raw(&self, text: &str) -> io::Result<()> {
         write_to(self.notices(), text)
+    }
+
+    /// Takes the typed `line` behind `prompt` off the terminal again; as [`Screen::notice`], and only right after it was
+    /// read. Does nothing where it is not sure which rows that are.
+    ///
+    /// # Errors
+    /// The screen has gone.
+    pub fn take_back(&self, prompt: &str, line: &str) -> io::Result<()> {
+        let rows = self
+            .window()
+            .and_then(|window| shown::typed_rows(prompt, line, window.columns).filter(|&rows| rows < window.rows));
+        match rows {
+            // Up to its first row, and clear from there.
+            Some(rows) => write_all(&self.messages, &format!("\x1b[{rows}A\r\x1b[J")),
+            None => Ok(()),
+        }
+    }
+
+    fn wrapped(&self, sign: &str, text: &str) -> String {
+        shown::notice(sign, text, self.window().map(|window| window.columns))
     }
 
     fn notices(&self) -> &Mutex<Sink> {
@@ -128,10 +148,11 @@ impl Editor {
 }
 
 fn write_to(sink: &Mutex<Sink>, text: &str) -> io::Result<()> {
+    if text.ends_with('\n') { write_all(sink, text) } else { write_all(sink, &format!("{text}\n")) }
+}
+
+fn write_all(sink: &Mutex<Sink>, text: &str) -> io::Result<()> {
     let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
     sink.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
-        sink.write_all(b"\n")?;
-    }
     sink.flush()
 }

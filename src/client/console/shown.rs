@@ -71,6 +71,35 @@ pub fn message(clock_time: &str, author: &str, text: &str, window: Option<usize>
     block
 }
 
+/// What the program itself says, behind `sign` (`* ` or `! `), which begins no message; `window` as for [`message`].
+pub fn notice(sign: &str, text: &str, window: Option<usize>) -> String {
+    let indent = columns(sign);
+    let mut block = sign.to_owned();
+    match window {
+        Some(window) => wrap_into(&mut block, text, indent, indent, window),
+        None => block.push_str(text),
+    }
+    block
+}
+
+/// How many rows of a window of `window` columns the editor has filled with `prompt` and `line`, the one below included
+/// where the last is full; `None` if that cannot be told for sure, because something in it has no width of its own.
+pub fn typed_rows(prompt: &str, line: &str, window: usize) -> Option<usize> {
+    let (mut rows, mut column) = (1, 0);
+    for letter in prompt.chars().chain(line.chars()) {
+        if letter == '\n' {
+            (rows, column) = (rows + 1, 0);
+            continue;
+        }
+        let width = letter.width().filter(|&width| width > 0)?;
+        if column + width > window {
+            (rows, column) = (rows + 1, 0);
+        }
+        column += width;
+    }
+    Some(if column >= window { rows + 1 } else { rows })
+}
+
 /// Text from elsewhere as one line: escaped, line feeds as well.
 pub fn one_line(text: &str) -> String {
     escaped(text)
@@ -227,6 +256,28 @@ mod tests {
         let sly = format!("{}[18:30:16]_bob:_I_quit", "x".repeat(62));
         let shown = message("18:30:15", "eve", &sly, Some(80), Paint::None);
         assert!(shown.contains('\n') && !shown.contains("\n["), "{shown}");
+    }
+
+    #[test]
+    fn what_the_program_says_is_broken_between_words() {
+        assert_eq!(notice("* ", "one two three", Some(9)), "* one two\n  three");
+        assert_eq!(notice("! ", "one two three", None), "! one two three");
+    }
+
+    #[test]
+    fn the_rows_of_a_typed_line_are_counted_as_the_editor_fills_them() {
+        for (line, rows) in [
+            ("", Some(1)),
+            ("1234567", Some(1)),
+            ("12345678", Some(2)),
+            ("123456789", Some(2)),
+            ("1234567漢", Some(2)),
+            ("two\nlines", Some(2)),
+            ("❤\u{fe0f}", None),
+            ("\u{1b}", None),
+        ] {
+            assert_eq!(typed_rows("> ", line, 10), rows, "{line:?}");
+        }
     }
 
     #[test]
