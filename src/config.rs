@@ -137,6 +137,9 @@ pub struct LimitFlags {
     /// Database connections that read at once.
     #[arg(long, env = "OTPCHAT_READERS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub readers: u32,
+    /// Database connections that read for streams that fell behind.
+    #[arg(long, env = "OTPCHAT_REPLAYERS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub replayers: u32,
     /// Seconds that a reader waits for a database connection.
     #[arg(long, env = "OTPCHAT_READER_WAIT_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
     pub reader_wait_seconds: u64,
@@ -256,12 +259,12 @@ impl Flags {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let (minutes, hours) = (|n| Duration::from_secs(n * 60), |n| Duration::from_secs(n * 3600));
         Ok(Settings {
-            listen,
             jwt_key: self.jwt_key.unwrap_or_else(|| self.data_dir.join("jwt.key")),
             sealing_key: self.sealing_key.unwrap_or_else(|| self.data_dir.join("sealing.key")),
             data_dir: self.data_dir,
             credentials_dir: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            legacy_clients: self.legacy_clients.is_on(),
+            // Where strangers can reach a port, something in between may make them look like this machine.
+            legacy_clients: self.legacy_clients.is_on() && listen.iter().all(|l| l.address.ip().is_loopback()),
             chat_log: self.chat_log.is_on(),
             password_cost: Cost::default(),
             app: AppLimits {
@@ -280,6 +283,7 @@ impl Flags {
             },
             store: StoreLimits {
                 readers: limits.readers,
+                replayers: limits.replayers,
                 reader_wait: Duration::from_secs(limits.reader_wait_seconds),
                 write_queue: limits.write_queue as usize,
                 write_batch: limits.write_batch as usize,
@@ -298,6 +302,7 @@ impl Flags {
                 catch_up_page: 128,
             },
             grace: Duration::from_secs(limits.grace_seconds),
+            listen,
         })
     }
 }
@@ -360,7 +365,9 @@ mod tests {
         check("0.0.0.0:50051", false);
         check("[::]:50051", false);
         check("192.0.2.1:50051", false);
-        assert!(settings(&["--listen", "0.0.0.0:1", "--plaintext-exposed-to-network"]).is_ok());
+        let exposed = settings(&["--listen", "localhost:1,0.0.0.0:2", "--plaintext-exposed-to-network"]).unwrap();
+        assert!(!exposed.legacy_clients, "old clients are for loopback alone");
+        assert!(settings(&[]).unwrap().legacy_clients);
     }
 
     #[test]

@@ -215,6 +215,8 @@ impl<B: Clone> Subscription<B> {
 
     /// Names the calling thread as the one to be woken. Before the first [`Subscription::take_next`].
     pub fn attach(&self) {
+        // Under the lock, so that whoever sets a flag either finds this thread, or is seen by its first look.
+        let _inner = self.hub.lock();
         let _ = self.flags.reader.set(std::thread::current());
     }
 
@@ -248,6 +250,11 @@ impl<B: Clone> Subscription<B> {
     /// Notes that a message read from the store was delivered.
     pub fn delivered(&mut self, id: i64) {
         self.cursor = id;
+    }
+
+    /// Notes that the store has nothing more up to `id`: what was there has been deleted.
+    pub fn skip_to(&mut self, id: i64) {
+        self.cursor = self.cursor.max(id);
     }
 
     /// Takes the mailbox up again, if everything that was published has been delivered. Returns whether it has; if not,

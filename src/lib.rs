@@ -36,4 +36,5 @@ pub mod qr;
 
 pub mod escape;
 pub mod lang;
+pub mod logging;
 pub mod reason;

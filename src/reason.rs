@@ -59,6 +59,10 @@ reasons! {
     EnrolmentCodeRequired = "ENROLMENT_CODE_REQUIRED",
         "This account has no second factor and waits for the administrator: ask for an enrolment code.",
         "У этой учётной записи нет второго фактора, она ждёт администратора: попросите у него код привязки.";
+    /// There is no second factor to confirm.
+    EnrolmentNotStarted = "ENROLMENT_NOT_STARTED",
+        "No second factor has been set up yet: set it up first.",
+        "Второй фактор ещё не настроен: сначала настройте его.";
     /// This caller may not start an enrolment.
     EnrolmentRefused = "ENROLMENT_REFUSED",
         "The second factor cannot be set up from here: log in first.",

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::security::keys::{self, KeyError};
 use crate::security::passwords::{HashError, Passwords};
 use crate::security::tokens::Tokens;
 use crate::security::vault::{Vault, VaultError};
-use crate::store::upgrade::{self, Report, UpgradeError};
+use crate::store::upgrade::{self, UpgradeError};
 use crate::store::{DirectoryLock, OpenError, Store, StoreError, StoredMessage, factors, messages, sessions, users};
 use crate::threads::{Pool, Thread};
 
@@ -32,6 +33,9 @@ pub const CHAT_TARGET: &str = "chat";
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// How long each step of the stop may take beside the grace period.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long streams get for their last frames even without a grace period.
+const LAST_FRAMES: Duration = Duration::from_millis(200);
 
 /// The server could not start. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +86,8 @@ pub enum StartError {
 
 /// Hears of a long upgrade.
 pub trait Progress {
-    /// `done` of `all` accounts are upgraded.
-    fn upgraded(&mut self, done: usize, all: usize);
+    /// `done` of `all` accounts are upgraded. Breaking stops it, and leaves the old database as it was.
+    fn upgraded(&mut self, done: usize, all: usize) -> ControlFlow<()>;
 }
 
 /// A running server. To be stopped by [`Running::stop`].
@@ -112,10 +116,11 @@ impl Running {
         let tokens = Tokens::new(&key(&settings.jwt_key, true)?);
         if upgrading {
             let mut hear = |done, all| progress.upgraded(done, all);
-            let report = upgrade::run(&settings.data_dir, &lock, &passwords, &vault, clock.now(), &mut hear)?;
-            tell_of_upgrade(&report);
+            let accounts = upgrade::run(&settings.data_dir, &lock, &passwords, &vault, clock.now(), &mut hear)?;
+            log::info!("upgraded {accounts} accounts of the predecessor's database");
         }
         let (hub, store) = open_store(settings, lock)?;
+        remind_of_upgrade(settings, &store)?;
         check_sealing_key(&store, &vault, &settings.sealing_key)?;
         let sessions = Arc::new(Sessions::new({
             let hub = Arc::clone(&hub);
@@ -157,19 +162,17 @@ impl Running {
     }
 
     /// Stops. The one order: no new streams and the last frames of the open ones; no new calls; the grace period; the rest
-    /// cancelled; workers; the writer's last commit; the C core. `hurry` cuts the grace period short.
+    /// cancelled; workers; the writer's last commit; the C core. It is over as soon as `hurry` says so.
     pub fn stop(mut self, hurry: &dyn Fn() -> bool) {
         let watch = Stopwatch::start();
-        let grace = || if hurry() { Duration::ZERO } else { self.grace };
         log::info!("stopping: {} streams get their last messages", self.shared.hub.len());
         self.shared.hub.drain();
-        let limit = grace();
-        let left = self.shared.streams.join(limit.max(Duration::from_millis(200)));
+        let left = self.shared.streams.join(self.grace.max(LAST_FRAMES), hurry);
         if left > 0 {
             log::warn!("{left} streams did not end by themselves and are cut off");
         }
         log::info!("stopping: no more calls");
-        if !self.front.stop(grace()) {
+        if !self.front.stop(self.grace, hurry) {
             log::warn!("open calls were cancelled");
         }
         log::info!("stopping: workers");
@@ -185,15 +188,19 @@ impl Running {
     }
 }
 
-fn tell_of_upgrade(report: &Report) {
-    log::info!("upgraded {} accounts of the predecessor's database", report.accounts);
-    log::warn!(
-        "{} holds the old passwords' hashes and the second factors in the clear: delete it once people could log in",
-        report.copy.display()
-    );
-    for login in &report.waiting {
-        log::warn!("{:?} has no readable second factor and waits for the administrator", one_line(login));
+/// At every start, until the administrator has done what is his to do.
+fn remind_of_upgrade(settings: &Settings, store: &Store) -> Result<(), StoreError> {
+    let copy = upgrade::copy_in(&settings.data_dir);
+    if copy.exists() {
+        log::warn!(
+            "{} holds the old passwords' hashes and second factors in the clear: delete it once people could log in",
+            copy.display()
+        );
     }
+    for login in store.read(users::awaiting_admin)? {
+        log::warn!("{:?} has no second factor and waits for the administrator", one_line(&login));
+    }
+    Ok(())
 }
 
 type MessageHub = Arc<Hub<GrpcSlice>>;
@@ -206,12 +213,12 @@ fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(MessageHub, S
     let feed = Box::new({
         let hub = Arc::clone(&hub);
         move |batch: &[StoredMessage]| {
-            if chat_log {
-                batch.iter().for_each(log_chat_line);
-            }
             let frames: Vec<_> = batch.iter().filter_map(|message| wire::frame(message).ok()).collect();
             if let Some(hub) = hub.get() {
                 hub.publish(&frames);
+            }
+            if chat_log {
+                batch.iter().for_each(log_chat_line);
             }
         }
     });

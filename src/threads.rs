@@ -95,13 +95,14 @@ impl Pool {
     /// The system refuses another thread.
     pub fn new(name: &str, threads: usize, queue: usize) -> io::Result<Pool> {
         let (sender, receiver) = bounded::<Job>(queue);
-        let threads = (0..threads)
-            .map(|n| {
-                let jobs = receiver.clone();
-                Thread::spawn(&format!("{name}-{n}"), move || work_off(&jobs))
-            })
-            .collect::<io::Result<Vec<_>>>()?;
-        Ok(Pool { queue: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
+        // If a thread cannot be had, dropping the pool ends those that were started.
+        let mut pool = Pool { queue: Mutex::new(Some(sender)), threads: Mutex::default() };
+        for n in 0..threads {
+            let jobs = receiver.clone();
+            let thread = Thread::spawn(&format!("{name}-{n}"), move || work_off(&jobs))?;
+            pool.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        Ok(pool)
     }
 
     /// Hands a job to the pool without waiting.

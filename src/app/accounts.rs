@@ -87,19 +87,20 @@ impl App {
                     Session { id, user_id: user.id, state, base_factor, created_at: now, expires_at, connection };
                 sessions::insert(tx, &session)?;
                 let keep = limits.waiting_sessions_per_user;
-                let mut ended = sessions::end(tx, End::Oldest(user.id, false, keep))?;
+                let mut ended =
+                    sessions::end(tx, End::Oldest { user_id: user.id, in_hand: id, complete: false, keep })?;
                 if let Some(code) = code {
                     let factor_id = match active {
                         Some(active) => {
                             factor::use_code(tx, &vault, user.id, &active, code.as_ref(), now)
-                                .map_err(which_is_not_said)?;
+                                .map_err(|error| which_is_not_said(error, user.id))?;
                             active.id
                         }
                         None => {
                             let pending =
                                 factors::pending(tx, user.id, PendingOf::Account)?.ok_or(Refusal::Credentials)?;
                             let others = factor::confirm(tx, &vault, &session, &pending, code.as_ref(), now)
-                                .map_err(which_is_not_said)?;
+                                .map_err(|error| which_is_not_said(error, user.id))?;
                             ended.extend(others);
                             pending.id
                         }
@@ -147,10 +148,15 @@ fn still_the_same(tx: &Tx<'_>, verified: &User, new_hash: Option<&PasswordHash>)
     Ok(())
 }
 
-/// A refused login does not say that it was the code.
-fn which_is_not_said(error: Error) -> Error {
+/// A refused login does not say that it was the code. The log does, of one that was used before: it may have been watched.
+fn which_is_not_said(error: Error, user_id: i64) -> Error {
     match error {
-        Error::Refused(Refusal::Code | Refusal::CodeUsed) => Refusal::Credentials.into(),
+        Error::Refused(refusal @ (Refusal::Code | Refusal::CodeUsed)) => {
+            if refusal == Refusal::CodeUsed {
+                log::warn!("a login of user {user_id} came with a code that was used before");
+            }
+            Refusal::Credentials.into()
+        }
         other => other,
     }
 }

@@ -190,19 +190,20 @@ fn pass(
 ) -> Result<i64, Error> {
     let user_id = session.user_id;
     let own = || factors::pending(tx, user_id, PendingOf::Session(session.id));
-    let pending = match session.state {
+    let (pending, without) = match session.state {
         State::NeedsCode => {
             let active = factors::active(tx, user_id)?.ok_or(Refusal::Code)?;
             factor::use_code(tx, vault, user_id, &active, code, now)?;
             return Ok(active.id);
         }
         State::NeedsEnrolment => match own()? {
-            Some(own) => Some(own),
-            None => factors::pending(tx, user_id, PendingOf::Account)?,
+            Some(own) => (Some(own), Refusal::EnrolmentNotStarted),
+            None => (factors::pending(tx, user_id, PendingOf::Account)?, Refusal::EnrolmentNotStarted),
         },
-        State::Complete => own()?,
+        // It tests nothing, and says no more than that the code is wrong.
+        State::Complete => (own()?, Refusal::Code),
     };
-    let pending = pending.ok_or(Refusal::Code)?;
+    let pending = pending.ok_or(without)?;
     ended.extend(factor::confirm(tx, vault, session, &pending, code, now)?);
     Ok(pending.id)
 }

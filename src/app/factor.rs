@@ -43,7 +43,8 @@ pub(super) fn complete(
     session.base_factor = Some(factor_id);
     session.connection = None;
     sessions::complete(tx, session.id, factor_id, session.expires_at)?;
-    ended.extend(sessions::end(tx, End::Oldest(session.user_id, true, limits.complete_sessions_per_user))?);
+    let (user_id, keep) = (session.user_id, limits.complete_sessions_per_user);
+    ended.extend(sessions::end(tx, End::Oldest { user_id, in_hand: session.id, complete: true, keep })?);
     Ok(())
 }
 

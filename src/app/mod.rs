@@ -91,23 +91,22 @@ impl App {
     pub fn sweep(&self) -> Result<(), Error> {
         let now = self.clock.now();
         let too_old = now - self.limits.unenrolled_account;
+        // Streams end in time also when the database cannot be read.
+        self.sessions.expire(now);
         let needed = self
             .store
             .read(|c| Ok(rows::any_expired(c, now)? || crate::store::users::any_unenrolled_before(c, too_old)?))?;
-        // A session may run out in memory a moment before the query sees it in the database, or the other way round.
-        self.sessions.expire(now);
         if !needed {
             return Ok(());
         }
-        let sessions = Arc::clone(&self.sessions);
         self.store.write(
             move |tx| {
                 let mut ended = rows::end(tx, rows::End::Expired(now))?;
-                let users = crate::store::users::delete_unenrolled_before(tx, too_old)?;
-                if !users.is_empty() {
-                    log::info!("deleted {} accounts that nobody enrolled in time", users.len());
+                ended.extend(rows::end(tx, rows::End::Unenrolled(too_old))?);
+                let deleted = crate::store::users::delete_unenrolled_before(tx, too_old)?;
+                if deleted > 0 {
+                    log::info!("deleted {deleted} accounts that nobody enrolled in time");
                 }
-                ended.extend(sessions.of_users(&users));
                 Ok::<_, Error>(ended)
             },
             {
@@ -119,7 +118,7 @@ impl App {
     }
 }
 
-/// A connection, as the wire names it: the same for all calls on it.
+/// A connection, as the wire names it: the same for all calls on it, and never the same for two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection(pub String);
 

@@ -34,6 +34,9 @@ pub enum Refusal {
     /// The account waits for the administrator.
     #[error("this account has no second factor and waits for the administrator: ask for an enrolment code")]
     AwaitsAdmin,
+    /// A code for an enrolment that was not started.
+    #[error("no second factor has been set up for this account yet: set it up first, then give its code")]
+    EnrolmentNotStarted,
     /// Who calls may not enrol.
     #[error("the second factor cannot be set up from here: log in first")]
     Enrolment,
@@ -83,6 +86,7 @@ impl Refusal {
             Refusal::Code => Reason::InvalidCode,
             Refusal::CodeUsed => Reason::CodeAlreadyUsed,
             Refusal::AwaitsAdmin => Reason::EnrolmentCodeRequired,
+            Refusal::EnrolmentNotStarted => Reason::EnrolmentNotStarted,
             Refusal::Enrolment => Reason::EnrolmentRefused,
             Refusal::EnrolmentOvertaken => Reason::EnrolmentOvertaken,
             Refusal::TokenMissing => Reason::TokenMissing,

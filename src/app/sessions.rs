@@ -1,6 +1,7 @@
 //! Who is logged in: the sessions of the database, in memory, so that proving a caller costs no query.
 //!
-//! Changed on the writer's thread only, right after the commit that changed the row; so what is not here is no session.
+//! Changed on the writer's thread, right after the commit that changed the row; so what is not here is no session. Only what
+//! has run out is dropped from elsewhere.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -121,18 +122,13 @@ impl Sessions {
 
     /// Drops sessions whose time is over; their rows go with the next sweep of the database.
     pub(super) fn expire(&self, now: Time) {
-        let over: Vec<SessionId> = self.matching(|entry| entry.expires_at <= now);
-        self.ended(&over);
-    }
-
-    /// The sessions of accounts.
-    pub(super) fn of_users(&self, users: &[i64]) -> Vec<SessionId> {
-        self.matching(|entry| users.contains(&entry.person.id))
-    }
-
-    fn matching(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<SessionId> {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.iter().filter(|(_, entry)| wanted(entry)).map(|(id, _)| *id).collect()
+        let over: Vec<SessionId> = {
+            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            live.extract_if(|_, entry| entry.expires_at <= now).map(|(id, _)| id).collect()
+        };
+        if !over.is_empty() {
+            (self.on_end)(&over);
+        }
     }
 
     /// Whether a session is still complete and its time not over.

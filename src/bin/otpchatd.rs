@@ -1,15 +1,17 @@
 //! The server: parse, start, wait for a signal, stop, exit code.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 
 use anyhow::Context;
 use clap::Parser;
 use grpc_otp_chat::clock::Clock;
 use grpc_otp_chat::config::{Flags, Settings};
-use grpc_otp_chat::server::{CHAT_TARGET, Progress, Running};
+use grpc_otp_chat::logging::{self, LogError};
+use grpc_otp_chat::server::{Progress, Running};
 use indicatif::{ProgressBar, ProgressStyle};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -19,42 +21,47 @@ fn main() -> ExitCode {
     // Wrong flags end here with exit code 2.
     let flags = Flags::parse();
     let filter = flags.log.clone();
-    let failed = |error: &dyn std::fmt::Display, code: u8| {
+    let failed = |error: &dyn Display, code: u8| {
         let _ = writeln!(io::stderr(), "otpchatd: {error}");
         ExitCode::from(code)
     };
-    match flags.check() {
-        Err(error) => failed(&error, 2),
-        Ok(settings) => match start_logging(&filter).and_then(|()| run(&settings)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&format!("{error:#}"), 1),
-        },
+    let settings = match flags.check() {
+        Ok(settings) => settings,
+        Err(error) => return failed(&error, 2),
+    };
+    let log = match logging::start(&filter) {
+        Ok(log) => log,
+        Err(error @ LogError::Filter { .. }) => return failed(&error, 2),
+        Err(error) => return failed(&error, 1),
+    };
+    let outcome = run(&settings);
+    // The last lines of the log go first.
+    drop(log);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, 1),
     }
 }
 
 fn run(settings: &Settings) -> anyhow::Result<()> {
-    // Before any thread is there, so that none misses it.
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be caught")?;
-    let server = Running::start(settings, Clock::system(), &mut Bar::default())?;
+    // Before any thread of the server is there, so that none misses it.
+    let signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be caught")?;
+    let mut progress = UpgradeProgress { signals, bar: None };
+    let server = Running::start(settings, Clock::system(), &mut progress)?;
+    let mut signals = progress.signals;
     writeln!(io::stdout(), "Server started on port {}", server.port()).context("standard output")?;
     notify(&[NotifyState::Ready, NotifyState::Status(&format!("serving on port {}", server.port()))]);
 
     let first = signals.forever().next();
     log::info!("signal {}: stopping; a second one skips the grace period", first.unwrap_or(0));
     notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
-    let hurry = Arc::new(AtomicBool::new(false));
-    let handle = signals.handle();
-    let watcher = grpc_otp_chat::threads::Thread::spawn("signals", {
-        let hurry = Arc::clone(&hurry);
-        move || {
-            if signals.forever().next().is_some() {
-                hurry.store(true, Ordering::Relaxed);
-            }
-        }
+    let second = Mutex::new((signals, false));
+    server.stop(&|| {
+        second.lock().is_ok_and(|mut second| {
+            second.1 |= second.0.pending().next().is_some();
+            second.1
+        })
     });
-    server.stop(&|| hurry.load(Ordering::Relaxed));
-    handle.close();
-    drop(watcher);
     Ok(())
 }
 
@@ -65,33 +72,14 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Log lines go to standard error; chat lines are bare, so that they read as the predecessor's.
-fn start_logging(filter: &str) -> anyhow::Result<()> {
-    let mut builder = env_logger::Builder::new();
-    builder.parse_filters(filter);
-    builder.format(|out, record| {
-        if record.target() == CHAT_TARGET {
-            return writeln!(out, "{}", record.args());
-        }
-        let style = out.default_level_style(record.level());
-        writeln!(out, "{} {style}{:5}{style:#} {}", out.timestamp(), record.level(), record.args())
-    });
-    builder.try_init()?;
-    std::panic::set_hook(Box::new(|info| {
-        let thread = std::thread::current();
-        log::error!("panic on {}: {info}", thread.name().unwrap_or("a thread"));
-    }));
-    Ok(())
-}
-
-/// Shows how far an upgrade is: a bar on a terminal, a log line every tenth elsewhere.
-#[derive(Default)]
-struct Bar {
+/// Shows how far an upgrade is: a bar on a terminal, a log line every tenth elsewhere. A signal stops it.
+struct UpgradeProgress {
+    signals: Signals,
     bar: Option<ProgressBar>,
 }
 
-impl Progress for Bar {
-    fn upgraded(&mut self, done: usize, all: usize) {
+impl Progress for UpgradeProgress {
+    fn upgraded(&mut self, done: usize, all: usize) -> ControlFlow<()> {
         if io::stderr().is_terminal() {
             let bar = self.bar.get_or_insert_with(|| {
                 let style = ProgressStyle::with_template("upgrading accounts {bar:40} {pos}/{len}, {eta} left");
@@ -104,5 +92,6 @@ impl Progress for Bar {
         } else if done == all || done.is_multiple_of((all / 10).max(1)) {
             log::info!("upgrading accounts: {done} of {all}");
         }
+        if self.signals.pending().next().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

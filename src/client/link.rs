@@ -13,7 +13,6 @@ use zeroize::Zeroize;
 
 use crate::client::endpoint::{Endpoint, ServerName};
 use crate::client::error::{CallError, Refusal};
-use crate::client::secret::Secret;
 use crate::client::session::time_of;
 use crate::client::wait::{Bell, Waited, wait};
 use crate::clock::Time;
@@ -22,6 +21,7 @@ use crate::proto::{
 };
 use crate::reason::Reason;
 use crate::rpc::methods;
+use crate::security::secret::SecretText;
 
 /// How long a person waits for a connection before being told that there is none.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -53,7 +53,7 @@ pub struct Link {
 #[derive(Debug)]
 pub struct Opened {
     /// What names the session.
-    pub token: Secret,
+    pub token: SecretText,
     /// What it has to do next.
     pub state: SessionState,
     /// When it ends, by the server's clock.
@@ -64,7 +64,7 @@ pub struct Opened {
 #[derive(Debug)]
 pub struct Completed {
     /// What names the session from now on.
-    pub token: Secret,
+    pub token: SecretText,
     /// When it ends, by the server's clock.
     pub expires_at: Option<Time>,
 }
@@ -137,9 +137,9 @@ impl Link {
     ///
     /// # Errors
     /// See [`CallError`], as with every call here.
-    pub fn register(&self, login: &str, password: &Secret) -> Result<(), CallError> {
+    pub fn register(&self, login: &str, password: &SecretText) -> Result<(), CallError> {
         let mut request =
-            RegisterRequest { login: login.to_owned(), password: password.reveal().to_owned(), ..Default::default() };
+            RegisterRequest { login: login.to_owned(), password: password.expose().to_owned(), ..Default::default() };
         let answer = self.call(&methods::REGISTER, &request, None, PASSWORD_LIMIT);
         request.password.zeroize();
         let answer = answer?;
@@ -150,9 +150,9 @@ impl Link {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn login(&self, login: &str, password: &Secret) -> Result<Opened, CallError> {
+    pub fn login(&self, login: &str, password: &SecretText) -> Result<Opened, CallError> {
         let mut request =
-            LoginRequest { login: login.to_owned(), password: password.reveal().to_owned(), ..Default::default() };
+            LoginRequest { login: login.to_owned(), password: password.expose().to_owned(), ..Default::default() };
         let answer = self.call(&methods::LOGIN, &request, None, PASSWORD_LIMIT);
         request.password.zeroize();
         let mut answer = answer?;
@@ -160,7 +160,7 @@ impl Link {
             return Err(refused(&answer.reason, &answer.error));
         }
         Ok(Opened {
-            token: Secret::new(std::mem::take(&mut answer.token)),
+            token: SecretText::new(std::mem::take(&mut answer.token)),
             state: answer.state.enum_value_or_default(),
             expires_at: answer.expires_at.as_ref().map(time_of),
         })
@@ -170,10 +170,10 @@ impl Link {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn init_otp(&self, login: &str, token: &Secret) -> Result<Secret, CallError> {
+    pub fn init_otp(&self, login: &str, token: &SecretText) -> Result<SecretText, CallError> {
         let request = RequestInitOtp { login: login.to_owned(), ..Default::default() };
         let mut answer = self.call(&methods::INIT_OTP, &request, Some(token), CALL_LIMIT)?;
-        let uri = Secret::new(std::mem::take(&mut answer.secret));
+        let uri = SecretText::new(std::mem::take(&mut answer.secret));
         if uri.is_empty() { Err(refused(&answer.reason, &answer.error)) } else { Ok(uri) }
     }
 
@@ -181,13 +181,13 @@ impl Link {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn check_otp(&self, login: &str, token: &Secret, code: &str) -> Result<Completed, CallError> {
+    pub fn check_otp(&self, login: &str, token: &SecretText, code: &str) -> Result<Completed, CallError> {
         let request = RequestCheckOtp { login: login.to_owned(), otp: code.to_owned(), ..Default::default() };
         let mut answer = self.call(&methods::CHECK_OTP, &request, Some(token), CALL_LIMIT)?;
         if !answer.valid {
             return Err(refused(&answer.reason, &answer.error));
         }
-        let renewed = Secret::new(std::mem::take(&mut answer.token));
+        let renewed = SecretText::new(std::mem::take(&mut answer.token));
         Ok(Completed {
             token: if renewed.is_empty() { token.clone() } else { renewed },
             expires_at: answer.expires_at.as_ref().map(time_of),
@@ -198,7 +198,7 @@ impl Link {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn logout(&self, token: &Secret) -> Result<(), CallError> {
+    pub fn logout(&self, token: &SecretText) -> Result<(), CallError> {
         self.call(&methods::LOGOUT, &LogoutRequest::new(), Some(token), CALL_LIMIT).map(|_| ())
     }
 
@@ -206,7 +206,7 @@ impl Link {
     ///
     /// # Errors
     /// See [`CallError`]: after [`CallError::NoAnswer`] nobody here can tell whether it was stored.
-    pub fn send(&self, token: &Secret, text: &str) -> Result<Stored, CallError> {
+    pub fn send(&self, token: &SecretText, text: &str) -> Result<Stored, CallError> {
         let message = Message { text: text.to_owned(), ..Default::default() };
         self.ready(SEND_CONNECT_LIMIT, &Bell::default())?;
         let answer = self.call(&methods::SEND_MESSAGE, &message, Some(token), CALL_LIMIT)?;
@@ -220,7 +220,7 @@ impl Link {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub(super) fn open_stream(&self, token: &Secret) -> Result<ClientSStreamReceiver<Message>, CallError> {
+    pub(super) fn open_stream(&self, token: &SecretText) -> Result<ClientSStreamReceiver<Message>, CallError> {
         let options = with_token(CallOption::default(), Some(token))?;
         Ok(self.client.server_streaming(&methods::MESSAGE_STREAM, &Empty::new(), options)?)
     }
@@ -229,7 +229,7 @@ impl Link {
         &self,
         method: &Method<Q, A>,
         request: &Q,
-        token: Option<&Secret>,
+        token: Option<&SecretText>,
         limit: Duration,
     ) -> Result<A, CallError> {
         let options = with_token(CallOption::default().timeout(limit), token)?;
@@ -248,10 +248,10 @@ async fn wait_for_change(channel: &Channel, state: ConnectivityState, deadline: 
     channel.wait_for_state_change(state, deadline).await
 }
 
-fn with_token(options: CallOption, token: Option<&Secret>) -> Result<CallOption, CallError> {
+fn with_token(options: CallOption, token: Option<&SecretText>) -> Result<CallOption, CallError> {
     let Some(token) = token else { return Ok(options) };
     let mut metadata = MetadataBuilder::with_capacity(1);
-    metadata.add_str("token", token.reveal())?;
+    metadata.add_str("token", token.expose())?;
     Ok(options.headers(metadata.build()))
 }
 

@@ -16,7 +16,6 @@ pub mod console;
 pub mod endpoint;
 pub mod error;
 pub mod link;
-pub mod secret;
 pub mod session;
 pub mod stream;
 pub mod text;

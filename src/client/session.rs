@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::client::secret::Secret;
 use crate::clock::{Clock, Time};
 use crate::proto::Timestamp;
+use crate::security::secret::SecretText;
 
 /// A session that has passed its second factor.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct Session {
     /// Whose it is.
     pub login: String,
     /// What names it to the server.
-    pub token: Secret,
+    pub token: SecretText,
     /// When it ends, by the server's clock; `None` where the server did not say.
     pub expires_at: Option<Time>,
 }

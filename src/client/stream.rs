@@ -11,11 +11,11 @@ use futures_util::StreamExt;
 use crate::client::backoff::Backoff;
 use crate::client::error::{CallError, Refusal};
 use crate::client::link::Link;
-use crate::client::secret::Secret;
 use crate::client::session::time_of;
 use crate::client::wait::{Bell, Waited, pause, wait};
 use crate::clock::Time;
 use crate::proto::Message;
+use crate::security::secret::SecretText;
 use crate::threads::Thread;
 
 /// How long one attempt to connect may take before the pause to the next.
@@ -76,7 +76,7 @@ impl Reader {
     ///
     /// # Errors
     /// The system refuses another thread.
-    pub fn start(link: Arc<Link>, token: Secret, mark: u64, events: Sender<(u64, Event)>) -> io::Result<Reader> {
+    pub fn start(link: Arc<Link>, token: SecretText, mark: u64, events: Sender<(u64, Event)>) -> io::Result<Reader> {
         let bell = Bell::default();
         let (open, opened) = bounded(1);
         let reading = Reading {
@@ -115,7 +115,7 @@ impl fmt::Debug for Reader {
 
 struct Reading {
     link: Arc<Link>,
-    token: Secret,
+    token: SecretText,
     mark: u64,
     events: Sender<(u64, Event)>,
     bell: Bell,

@@ -1,7 +1,7 @@
 //! Everything the console says, in both languages.
 
-use crate::client::console::shown::one_line;
 use crate::client::error::{CallError, Refusal};
+use crate::escape::one_line;
 use crate::lang::Lang;
 use crate::reason::Reason;
 

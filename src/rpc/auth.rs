@@ -15,7 +15,8 @@ pub(super) fn register(
     incoming: Incoming,
     request: RegisterRequest,
 ) -> Result<RegisterResponse, Error> {
-    shared.app.register(&request.login, request.password.into(), incoming.legacy)?;
+    let on = incoming.legacy_connection();
+    shared.app.register(&request.login, request.password.into(), on)?;
     let mut response = RegisterResponse::new();
     response.success = true;
     Ok(response)
@@ -26,7 +27,7 @@ pub(super) fn login(shared: &Shared, incoming: Incoming, request: LoginRequest) 
         login: request.login,
         password: request.password.into(),
         code: Some(request.otp).filter(|otp| !otp.is_empty()).map(Into::into),
-        connection: incoming.legacy,
+        connection: incoming.legacy_connection(),
     };
     let opened = shared.app.log_in(attempt)?;
     let mut response = LoginResponse::new();

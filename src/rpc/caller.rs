@@ -1,10 +1,10 @@
-//! What a request's headers say about who calls. The only reader of request headers; what it finds is proved in
-//! `app::sessions`.
+//! What a call says about who makes it. The only reader of request headers; what it finds is proved in `app::sessions`.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use grpcio::RpcContext;
 
+use super::connection;
 use crate::app::{Connection, Credential};
 use crate::security::secret::SecretText;
 
@@ -18,41 +18,49 @@ pub struct Incoming {
     pub peer: String,
     /// What he shows.
     pub credential: Credential,
-    /// The connection, if clients of the predecessor are served their way on it.
-    pub legacy: Option<Connection>,
+    /// His address, if clients of the predecessor are served their way there.
+    legacy: Option<SocketAddr>,
 }
 
 impl Incoming {
     /// Reads the headers. On the poll thread, since the context cannot leave it.
     pub fn read(ctx: &RpcContext<'_>, legacy_clients: bool) -> Incoming {
         let peer = ctx.peer();
-        let legacy = (legacy_clients && is_loopback(&peer)).then(|| Connection(peer.clone()));
+        let legacy = address(&peer).filter(|address| legacy_clients && address.ip().to_canonical().is_loopback());
         let tokens = ctx.request_headers().iter().filter(|(key, _)| *key == TOKEN_KEY).map(|(_, value)| value);
-        let credential = credential(tokens, legacy.clone());
+        let credential = credential(tokens);
         Incoming { peer, credential, legacy }
+    }
+
+    /// The connection, if clients of the predecessor are served their way on it. Not for poll threads.
+    pub fn legacy_connection(&self) -> Option<Connection> {
+        self.legacy.and_then(connection::of)
+    }
+
+    /// What he shows; the connection counts where a client of the predecessor shows no token. Not for poll threads.
+    pub fn credential_or_connection(&self) -> Credential {
+        match &self.credential {
+            Credential::None => self.legacy_connection().map_or(Credential::None, Credential::NoneOn),
+            shown => shown.clone(),
+        }
     }
 }
 
 /// One token, however often it is repeated. Two different ones, or one that is no text, are none of ours.
-fn credential<'a>(mut tokens: impl Iterator<Item = &'a [u8]>, legacy: Option<Connection>) -> Credential {
-    let Some(first) = tokens.next() else {
-        return legacy.map_or(Credential::None, Credential::NoneOn);
-    };
+fn credential<'a>(mut tokens: impl Iterator<Item = &'a [u8]>) -> Credential {
+    let Some(first) = tokens.next() else { return Credential::None };
     match std::str::from_utf8(first) {
         Ok(token) if tokens.all(|other| other == first) => Credential::Token(SecretText::new(token.to_owned())),
         _ => Credential::Garbled,
     }
 }
 
-/// Whether the other end is this machine: such a connection cannot have come in on any address but a loopback one.
-fn is_loopback(peer: &str) -> bool {
-    let host_and_port = match peer.split_once(':') {
-        Some(("ipv4" | "ipv6", rest)) => rest,
-        _ => return false,
-    };
-    let Some((host, _port)) = host_and_port.rsplit_once(':') else { return false };
-    let host = host.replace("%5B", "").replace("%5D", "").replace(['[', ']'], "");
-    host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+/// The address in the C core's name for the other end.
+fn address(peer: &str) -> Option<SocketAddr> {
+    match peer.split_once(':')? {
+        ("ipv4" | "ipv6", address) => address.replace("%5B", "[").replace("%5D", "]").parse().ok(),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -61,29 +69,24 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn only_loopback_is_loopback() {
-        fn check(peer: &str, want: bool) {
-            assert_eq!(is_loopback(peer), want, "{peer}");
+    fn the_other_end_has_an_address_or_none() {
+        fn check(peer: &str, want: Option<&str>) {
+            assert_eq!(address(peer).map(|a| a.to_string()).as_deref(), want, "{peer}");
         }
-        check("ipv4:127.0.0.1:4711", true);
-        check("ipv4:127.9.9.9:1", true);
-        check("ipv6:[::1]:4711", true);
-        check("ipv6:%5B::1%5D:4711", true);
-        check("ipv6:[::ffff:127.0.0.1]:4711", true);
-        check("ipv4:192.0.2.1:4711", false);
-        check("ipv6:[2001:db8::1]:4711", false);
-        check("ipv4:127.0.0.1.example.org:1", false);
-        check("unix:/run/x", false);
-        check("unknown", false);
-        check("", false);
+        check("ipv4:127.0.0.1:4711", Some("127.0.0.1:4711"));
+        check("ipv6:[::1]:4711", Some("[::1]:4711"));
+        check("ipv6:%5B::1%5D:4711", Some("[::1]:4711"));
+        check("ipv6:[2001:db8::1]:4711", Some("[2001:db8::1]:4711"));
+        check("ipv4:127.0.0.1.example.org:1", None);
+        check("unix:/run/x", None);
+        check("unknown", None);
+        check("", None);
     }
 
     #[test]
     fn one_token_counts_however_often_and_two_are_none() {
-        let here = || Some(Connection("ipv4:127.0.0.1:1".into()));
-        let read = |tokens: &[&[u8]]| credential(tokens.iter().copied(), here());
-        assert!(matches!(read(&[]), Credential::NoneOn(_)));
-        assert!(matches!(credential(std::iter::empty(), None), Credential::None));
+        let read = |tokens: &[&[u8]]| credential(tokens.iter().copied());
+        assert!(matches!(read(&[]), Credential::None));
         assert!(matches!(read(&[b"a"]), Credential::Token(t) if t.expose() == "a"));
         assert!(matches!(read(&[b"a", b"a"]), Credential::Token(_)));
         assert!(matches!(read(&[b"a", b"b"]), Credential::Garbled));
@@ -94,7 +97,7 @@ mod tests {
     proptest! {
         #[test]
         fn wild_peers_never_panic(peer in "\\PC{0,60}") {
-            let _ = is_loopback(&peer);
+            let _ = address(&peer);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::bounded;
 use futures_channel::oneshot;
 use grpcio::{GrpcSlice, RpcContext, ServerStreamingSink};
 
@@ -37,6 +38,7 @@ pub(super) struct Opening {
     sink: Option<ServerStreamingSink<GrpcSlice>>,
     refuse: Option<oneshot::Sender<(ServerStreamingSink<GrpcSlice>, Error)>>,
     peer: String,
+    started: bool,
 }
 
 impl Opening {
@@ -50,7 +52,7 @@ impl Opening {
                 let _ = sink.fail(failure.status()).await;
             }
         });
-        Opening { sink: Some(sink), refuse: Some(refuse), peer: peer.to_owned() }
+        Opening { sink: Some(sink), refuse: Some(refuse), peer: peer.to_owned(), started: false }
     }
 
     fn refuse(mut self, error: Error) {
@@ -66,12 +68,15 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        self.refuse_with(Refusal::Overloaded.into());
+        let error =
+            if self.started { Error::Fault("a stream was not opened".into()) } else { Refusal::Overloaded.into() };
+        self.refuse_with(error);
     }
 }
 
 /// Proves the caller, subscribes him, and starts his sender thread.
 pub(super) fn message_stream(shared: &Shared, incoming: Incoming, mut opening: Opening) {
+    opening.started = true;
     let app = &shared.app;
     let now = app.clock.now();
     let caller = match app.sessions.caller(&incoming.credential, &app.tokens, now) {
@@ -86,10 +91,20 @@ pub(super) fn message_stream(shared: &Shared, incoming: Incoming, mut opening: O
     if !app.sessions.is_complete(caller.session(), now) {
         return opening.refuse(Refusal::SessionEnded.into());
     }
-    let Some(sink) = opening.sink.take() else { return };
-    let peer = std::mem::take(&mut opening.peer);
-    let stream = Stream { sink, subscription, app: Arc::clone(app), limits: shared.limits.clone(), peer };
-    if let Err(error) = shared.streams.start(stream) {
-        log::error!("no thread for another stream, so the call was cancelled: {error}");
+    // The sink follows once the thread is there; without one, it is still here to refuse with.
+    let (hand_over, sink) = bounded(1);
+    let id = subscription.id();
+    let (app, limits, peer) = (Arc::clone(app), shared.limits.clone(), opening.peer.clone());
+    let run = move || {
+        if let Ok(sink) = sink.recv() {
+            Stream { sink, subscription, app, limits, peer }.run();
+        }
+    };
+    if let Err(error) = shared.streams.start(id, run) {
+        log::error!("the system refuses a thread for another stream: {error}");
+        return opening.refuse(Refusal::Overloaded.into());
+    }
+    if let Some(sink) = opening.sink.take() {
+        let _ = hand_over.send(sink);
     }
 }

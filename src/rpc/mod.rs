@@ -5,6 +5,7 @@
 
 mod auth;
 pub mod caller;
+pub mod connection;
 mod messaging;
 pub mod methods;
 mod otp;
@@ -27,10 +28,11 @@ use grpcio::{
 use self::caller::Incoming;
 use self::messaging::Opening;
 use self::reply::{Answer, Reply};
-use self::stream::Streams;
+use self::stream::{LOOK_AGAIN, Streams};
 use self::wait::within;
 use crate::app::App;
 use crate::app::refusal::Error;
+use crate::clock::Stopwatch;
 use crate::config::{Listen, RpcLimits};
 use crate::hub::Hub;
 use crate::proto::Empty;
@@ -92,7 +94,7 @@ impl Front {
     /// [`ListenError`].
     pub fn start(shared: &Arc<Shared>, listen: &[Listen]) -> Result<Front, ListenError> {
         // One completion queue costs less per delivery than two on two cores.
-        let environment = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc-poll-").build());
+        let environment = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc-poll").build());
         let builder = services(shared)
             .into_iter()
             .fold(ServerBuilder::new(Arc::clone(&environment)), ServerBuilder::register_service)
@@ -130,11 +132,16 @@ impl Front {
         self.port
     }
 
-    /// Takes no more calls, gives the open ones `grace` to end, and cancels the rest. Returns whether all ended by
-    /// themselves.
-    pub fn stop(&mut self, grace: Duration) -> bool {
+    /// Takes no more calls, gives the open ones `grace` to end (no longer once `hurry` says so), and cancels the rest.
+    /// Returns whether all ended by themselves.
+    pub fn stop(&mut self, grace: Duration, hurry: &dyn Fn() -> bool) -> bool {
         let mut shutdown = self.server.shutdown();
-        let by_themselves = within(grace, &mut shutdown).is_some();
+        let watch = Stopwatch::start();
+        let mut by_themselves = within(Duration::ZERO, &mut shutdown).is_some();
+        while !by_themselves && !hurry() {
+            let Some(left) = watch.left_of(grace) else { break };
+            by_themselves = within(left.min(LOOK_AGAIN), &mut shutdown).is_some();
+        }
         if !by_themselves {
             self.server.cancel_all_calls();
             if within(Duration::from_secs(5), &mut shutdown).is_none() {

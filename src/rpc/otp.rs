@@ -3,6 +3,7 @@
 use super::Shared;
 use super::caller::Incoming;
 use super::wire::timestamp;
+use crate::app::Credential;
 use crate::app::enrolment::EnrolmentAttempt;
 use crate::app::refusal::Error;
 use crate::proto::{RequestCheckOtp, RequestInitOtp, ResponseCheckOtp, ResponseInitOtp};
@@ -10,7 +11,7 @@ use crate::proto::{RequestCheckOtp, RequestInitOtp, ResponseCheckOtp, ResponseIn
 pub(super) fn init_otp(shared: &Shared, incoming: Incoming, request: RequestInitOtp) -> Result<ResponseInitOtp, Error> {
     let uri = shared.app.start_enrolment(EnrolmentAttempt {
         login: request.login,
-        by: incoming.credential,
+        by: incoming.credential_or_connection(),
         password: request.password.into(),
         code: request.otp.into(),
     })?;
@@ -24,10 +25,14 @@ pub(super) fn check_otp(
     incoming: Incoming,
     request: RequestCheckOtp,
 ) -> Result<ResponseCheckOtp, Error> {
-    let opened = shared.app.check_code(&request.login, &request.otp.into(), &incoming.credential)?;
+    let by = incoming.credential_or_connection();
+    let opened = shared.app.check_code(&request.login, &request.otp.into(), &by)?;
     let mut response = ResponseCheckOtp::new();
     response.valid = true;
-    opened.token.expose().clone_into(&mut response.token);
+    // Who came without a token has the one of his login; nobody gets one for a code alone.
+    if let Credential::Token(_) = by {
+        opened.token.expose().clone_into(&mut response.token);
+    }
     response.expires_at = Some(timestamp(opened.session.expires_at)).into();
     Ok(response)
 }

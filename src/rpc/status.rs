@@ -56,7 +56,9 @@ fn rule(reason: Reason) -> (Code, Level) {
         Reason::AuthorMismatch | Reason::EnrolmentRefused => (Code::PERMISSION_DENIED, Level::Warn),
         Reason::LoginInvalid | Reason::WeakPassword | Reason::TextInvalid => (Code::INVALID_ARGUMENT, Level::Info),
         Reason::LoginTaken => (Code::ALREADY_EXISTS, Level::Info),
-        Reason::EnrolmentCodeRequired | Reason::EnrolmentOvertaken => (Code::FAILED_PRECONDITION, Level::Info),
+        Reason::EnrolmentCodeRequired | Reason::EnrolmentNotStarted | Reason::EnrolmentOvertaken => {
+            (Code::FAILED_PRECONDITION, Level::Info)
+        }
         Reason::TooManyStreams => (Code::RESOURCE_EXHAUSTED, Level::Warn),
         Reason::StreamStalled => (Code::RESOURCE_EXHAUSTED, Level::Info),
         Reason::Overloaded => (Code::UNAVAILABLE, Level::Warn),

@@ -31,6 +31,9 @@ const STACK_BYTES: usize = 256 * 1024;
 /// How long a stream waits before it asks the store again that could not be read.
 const STORE_RETRY: Duration = Duration::from_millis(200);
 
+/// How often a wait looks whether it should go on.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// The open streams' threads.
 #[derive(Default)]
 pub struct Streams {
@@ -38,13 +41,12 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Starts the thread of a stream.
+    /// Starts the thread of a stream, by the number of its subscription.
     ///
     /// # Errors
-    /// The system refuses another thread; the sink is dropped then, which cancels the call.
-    pub fn start(&self, stream: Stream) -> io::Result<()> {
-        let id = stream.subscription.id();
-        let thread = Thread::spawn_small(&format!("stream-{}", id % 10_000_000), STACK_BYTES, move || stream.run())?;
+    /// The system refuses another thread.
+    pub fn start(&self, id: u64, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = Thread::spawn_small(&format!("stream-{}", id % 10_000_000), STACK_BYTES, run)?;
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).insert(id, thread);
         Ok(())
     }
@@ -55,12 +57,16 @@ impl Streams {
         threads.retain(|_, thread| !thread.has_ended());
     }
 
-    /// Waits until all have ended, at most `limit` together. Returns how many have not.
-    pub fn join(&self, limit: Duration) -> usize {
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Waits until all have ended, at most `limit` together, and no longer once `hurry` says so. Returns how many have not.
+    pub fn join(&self, limit: Duration, hurry: &dyn Fn() -> bool) -> usize {
         let watch = Stopwatch::start();
-        let left = |thread: Thread| thread.join_within(watch.left_of(limit).unwrap_or(Duration::ZERO));
-        threads.into_values().map(left).filter(|ended| !ended).count()
+        loop {
+            self.reap();
+            match watch.left_of(limit) {
+                Some(left) if !self.is_empty() && !hurry() => thread::park_timeout(left.min(LOOK_AGAIN)),
+                _ => return self.len(),
+            }
+        }
     }
 
     /// How many threads there are, ended ones that were not reaped included.
@@ -97,7 +103,8 @@ enum Over {
 }
 
 impl Stream {
-    fn run(mut self) {
+    /// Serves the stream to its end, on the calling thread.
+    pub fn run(mut self) {
         let bell = Bell::here();
         self.subscription.attach();
         let over = self.serve(&bell);
@@ -139,7 +146,13 @@ impl Stream {
                         continue;
                     }
                     match self.read_page() {
-                        Ok(frames) => page = frames,
+                        Ok((frames, last)) => {
+                            // Nothing there up to the last message that was: it has been deleted.
+                            if frames.is_empty() {
+                                self.subscription.skip_to(last);
+                            }
+                            page = frames;
+                        }
                         Err(error) => {
                             log::warn!("a stream that fell behind could not read from the store yet: {error}");
                             if matches!(Pin::new(&mut self.sink).poll_ready(&mut cx), Poll::Ready(Err(_))) {
@@ -194,9 +207,12 @@ impl Stream {
         let _ = within(self.limits.stream_end, self.sink.fail(failure.status()));
     }
 
-    fn read_page(&self) -> Result<VecDeque<Frame<GrpcSlice>>, String> {
+    /// The next page of what was missed, and the last id there was before it was read.
+    fn read_page(&self) -> Result<(VecDeque<Frame<GrpcSlice>>, i64), String> {
         let (cursor, count) = (self.subscription.cursor(), self.limits.catch_up_page);
-        let messages = self.app.store.read(|c| messages::after(c, cursor, count)).map_err(|e| e.to_string())?;
-        messages.iter().map(|message| wire::frame(message).map_err(|e| e.to_string())).collect()
+        let read = |c: &_| Ok((messages::last_id(c)?, messages::after(c, cursor, count)?));
+        let (last, messages) = self.app.store.replay(read).map_err(|e| e.to_string())?;
+        let frames = messages.iter().map(|message| wire::frame(message).map_err(|e| e.to_string()));
+        Ok((frames.collect::<Result<_, _>>()?, last))
     }
 }

@@ -67,17 +67,46 @@ pub(super) fn clashes(users: &[LegacyUser]) -> Vec<Vec<String>> {
     for user in users {
         let key = LoginKey::of(&user.login);
         let names = [format!("n{}", key.name()), format!("l{}", key.look())];
-        let group = names.iter().find_map(|name| group_of.get(name)).copied().unwrap_or_else(|| {
-            groups.push(Vec::new());
-            groups.len() - 1
-        });
-        if let Some(members) = groups.get_mut(group) {
-            members.push(user.login.clone());
-        }
+        let found: Vec<usize> = names.iter().filter_map(|name| group_of.get(name)).copied().collect();
+        let mut members = found.iter().flat_map(|group| groups.get_mut(*group).map(std::mem::take).unwrap_or_default());
+        let mut merged: Vec<String> = members.by_ref().collect();
+        drop(members);
+        merged.push(format!("{:?} (id {})", user.login, user.id));
+        groups.push(merged);
+        let group = groups.len() - 1;
+        group_of.values_mut().filter(|of| found.contains(of)).for_each(|of| *of = group);
         for name in names {
-            group_of.entry(name).or_insert(group);
+            group_of.insert(name, group);
         }
     }
     groups.retain(|group| group.len() > 1);
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(id: i64, login: &str) -> LegacyUser {
+        LegacyUser { id, login: login.into(), password_hash: SecretText::new(String::new()), secret: None }
+    }
+
+    #[test]
+    fn logins_that_would_be_one_are_listed_together_with_their_rows() {
+        let users = [
+            user(1, "Bob"),
+            user(2, "lvan"),
+            user(3, "ivan"),
+            user(4, ""),
+            user(5, "bob"),
+            user(6, "eve"),
+            user(7, ""),
+        ];
+        let groups = clashes(&users);
+        assert_eq!(groups, [vec!["\"Bob\" (id 1)", "\"bob\" (id 5)"], vec!["\"\" (id 4)", "\"\" (id 7)"]]);
+        // "Ivan" is "ivan" by name and "lvan" by look: it makes one group of the two.
+        let chained = [user(1, "lvan"), user(2, "ivan"), user(3, "Ivan")];
+        assert_eq!(clashes(&chained).concat().len(), 3);
+        assert_eq!(clashes(&chained).len(), 1);
+    }
 }

@@ -33,6 +33,8 @@ pub const FILE_NAME: &str = "users.db";
 pub struct StoreLimits {
     /// How many connections read at once.
     pub readers: u32,
+    /// How many connections read for streams that catch up; calls do not wait for those.
+    pub replayers: u32,
     /// How long a reader waits for a connection.
     pub reader_wait: Duration,
     /// How many writes may wait.
@@ -138,6 +140,7 @@ impl DirectoryLock {
 /// The open database.
 pub struct Store {
     readers: r2d2::Pool<SqliteConnectionManager>,
+    replayers: r2d2::Pool<SqliteConnectionManager>,
     writer: Writer,
     _lock: DirectoryLock,
 }
@@ -153,25 +156,11 @@ impl Store {
     pub fn open(data_dir: &Path, lock: DirectoryLock, limits: &StoreLimits, feed: Feed) -> Result<Store, OpenError> {
         let path = data_dir.join(FILE_NAME);
         let connection = open_for_writing(&path, limits.busy_wait)?;
-        let manager = SqliteConnectionManager::file(&path)
-            .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .with_init({
-                let busy_wait = limits.busy_wait;
-                move |connection| {
-                    connection.busy_timeout(busy_wait)?;
-                    connection.pragma_update(None, "trusted_schema", "OFF")
-                }
-            });
-        let readers = r2d2::Pool::builder()
-            .max_size(limits.readers)
-            .min_idle(Some(1))
-            .test_on_check_out(false)
-            .connection_timeout(limits.reader_wait)
-            .build(manager)
-            .map_err(|source| OpenError::Readers { path: path.clone(), source })?;
+        let readers = reading_pool(&path, limits.readers, limits)?;
+        let replayers = reading_pool(&path, limits.replayers, limits)?;
         let writer = Writer::start(connection, limits.write_queue, limits.write_batch, feed)
             .map_err(|source| OpenError::Io { path, source })?;
-        Ok(Store { readers, writer, _lock: lock })
+        Ok(Store { readers, replayers, writer, _lock: lock })
     }
 
     /// Whether there is a database in the directory with second factors in it, which only their key opens.
@@ -200,6 +189,15 @@ impl Store {
     /// No connection came free, or `query` failed.
     pub fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let connection = self.readers.get()?;
+        Ok(query(&connection)?)
+    }
+
+    /// As [`Store::read`], on a pool of its own: for streams that catch up, of which there may be many at once.
+    ///
+    /// # Errors
+    /// No connection came free, or `query` failed.
+    pub fn replay<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let connection = self.replayers.get()?;
         Ok(query(&connection)?)
     }
 
@@ -250,6 +248,27 @@ impl Store {
     }
 }
 
+fn reading_pool(
+    path: &Path,
+    size: u32,
+    limits: &StoreLimits,
+) -> Result<r2d2::Pool<SqliteConnectionManager>, OpenError> {
+    let busy_wait = limits.busy_wait;
+    let manager = SqliteConnectionManager::file(path)
+        .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .with_init(move |connection| {
+            connection.busy_timeout(busy_wait)?;
+            connection.pragma_update(None, "trusted_schema", "OFF")
+        });
+    r2d2::Pool::builder()
+        .max_size(size)
+        .min_idle(Some(1))
+        .test_on_check_out(false)
+        .connection_timeout(limits.reader_wait)
+        .build(manager)
+        .map_err(|source| OpenError::Readers { path: path.to_owned(), source })
+}
+
 /// Opens the file with everything that a writing connection needs, and the newest schema.
 fn open_for_writing(path: &Path, busy_wait: Duration) -> Result<Connection, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
@@ -276,6 +295,7 @@ pub(crate) mod testing {
     pub(crate) fn limits() -> StoreLimits {
         StoreLimits {
             readers: 2,
+            replayers: 2,
             reader_wait: Duration::from_secs(5),
             write_queue: 1024,
             write_batch: 64,

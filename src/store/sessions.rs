@@ -173,8 +173,19 @@ pub enum End {
     One(SessionId),
     /// All of an account but this one.
     Others(i64, SessionId),
-    /// The oldest of an account in a state, so that at most so many stay: waiting ones (`false`) or complete ones (`true`).
-    Oldest(i64, bool, usize),
+    /// The oldest of an account beside the one in hand, so that at most so many stay with it.
+    Oldest {
+        /// Whose.
+        user_id: i64,
+        /// The one that stays in any case.
+        in_hand: SessionId,
+        /// Complete ones, or waiting ones.
+        complete: bool,
+        /// How many may stay, the one in hand included.
+        keep: usize,
+    },
+    /// Those of accounts that [`super::users::delete_unenrolled_before`] is about to delete.
+    Unenrolled(Time),
     /// Those whose time is over.
     Expired(Time),
 }
@@ -195,13 +206,30 @@ pub fn end(tx: &Tx<'_>, which: End) -> rusqlite::Result<Vec<SessionId>> {
             .prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND id <> ?2 RETURNING id")?
             .query_map(params![user_id, keep.to_string()], id)?
             .collect(),
-        End::Oldest(user_id, complete, keep) => sql
+        // What ends last was completed, or opened, last.
+        End::Oldest { user_id, in_hand, complete, keep } => sql
             .prepare_cached(
                 "DELETE FROM sessions WHERE id IN (
-                     SELECT id FROM sessions WHERE user_id = ?1 AND (state = 'complete') = ?2
-                     ORDER BY created_at DESC, id LIMIT -1 OFFSET ?3) RETURNING id",
+                     SELECT id FROM sessions WHERE user_id = ?1 AND id <> ?2 AND (state = 'complete') = ?3
+                     ORDER BY expires_at DESC, id LIMIT -1 OFFSET ?4) RETURNING id",
             )?
-            .query_map(params![user_id, complete, i64::try_from(keep).unwrap_or(i64::MAX)], id)?
+            .query_map(
+                params![
+                    user_id,
+                    in_hand.to_string(),
+                    complete,
+                    i64::try_from(keep).unwrap_or(i64::MAX).saturating_sub(1)
+                ],
+                id,
+            )?
+            .collect(),
+        End::Unenrolled(before) => sql
+            .prepare_cached(
+                "DELETE FROM sessions WHERE user_id IN (
+                     SELECT id FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND created_at <= ?1)
+                 RETURNING id",
+            )?
+            .query_map([before.as_micros()], id)?
             .collect(),
         End::Expired(now) => sql
             .prepare_cached("DELETE FROM sessions WHERE expires_at <= ?1 RETURNING id")?

@@ -6,6 +6,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,9 +26,12 @@ use crate::security::vault::{Vault, VaultError};
 #[derive(Debug, thiserror::Error)]
 pub enum UpgradeError {
     /// Logins that would be one today.
-    #[error("these logins would be the same today, so nothing was changed; rename all but one of each line in the old \
+    #[error("these logins would be the same today, so no account was changed; rename all but one of each line in the old \
              database and start again:\n{}", list(.0))]
     Clashes(Vec<Vec<String>>),
+    /// It was asked to stop.
+    #[error("it was asked to stop; start again to go on")]
+    Interrupted,
     /// The old database is in use, or cannot be read.
     #[error("{}: {source}; stop the old server first, and check that this user may read and write the file", path.display())]
     Old {
@@ -64,21 +68,12 @@ pub enum UpgradeError {
 }
 
 fn list(groups: &[Vec<String>]) -> String {
-    let line = |group: &Vec<String>| {
-        format!("  {}", group.iter().map(|l| l.escape_debug().to_string()).collect::<Vec<_>>().join(", "))
-    };
-    groups.iter().map(line).collect::<Vec<_>>().join("\n")
+    groups.iter().map(|group| format!("  {}", group.join(", "))).collect::<Vec<_>>().join("\n")
 }
 
-/// What an upgrade did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// How many accounts there are.
-    pub accounts: usize,
-    /// Accounts without a readable secret: they wait for the administrator.
-    pub waiting: Vec<String>,
-    /// Where the old database was copied to. It holds secrets in the clear.
-    pub copy: PathBuf,
+/// The copy of the old database in a directory, which holds secrets in the clear.
+pub fn copy_in(data_dir: &Path) -> PathBuf {
+    data_dir.join(format!("{FILE_NAME}.before-upgrade"))
 }
 
 /// Whether there is a database of the predecessor in the directory.
@@ -90,7 +85,7 @@ pub fn is_needed(data_dir: &Path) -> Result<bool, UpgradeError> {
     legacy::is_legacy(&path).map_err(|source| UpgradeError::Old { path, source })
 }
 
-/// Upgrades it. `progress` hears how many of how many accounts are done.
+/// Upgrades it. `progress` hears how many of how many accounts are done, and may stop it. Returns how many there are.
 ///
 /// # Errors
 /// [`UpgradeError`]; the old database is then as it was.
@@ -100,10 +95,13 @@ pub fn run(
     passwords: &Passwords,
     vault: &Vault,
     now: Time,
-    progress: &mut dyn FnMut(usize, usize),
-) -> Result<Report, UpgradeError> {
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<usize, UpgradeError> {
     let path = data_dir.join(FILE_NAME);
     let old = |source| UpgradeError::Old { path: path.clone(), source };
+    // Opened before SQLite opens the file, and closed after it: closing any handle of a file gives up all locks that the
+    // process holds on it (POSIX).
+    let original = fs::File::open(&path).map_err(|source| UpgradeError::Io { path: path.clone(), source })?;
     let mut connection = Connection::open(&path).map_err(old)?;
     connection.busy_timeout(Duration::from_secs(2)).map_err(old)?;
     // Folds a log of the old server in, and leaves a file that is whole by itself.
@@ -115,39 +113,42 @@ pub fn run(
     if !clashes.is_empty() {
         return Err(UpgradeError::Clashes(clashes));
     }
-    let copy = copy_aside(&path, now)?;
     let new = data_dir.join(format!("{FILE_NAME}.upgrading"));
-    let waiting = build(&new, &users, passwords, vault, now, progress)?;
+    build(&new, &users, passwords, vault, now, progress)?;
+    // Last, so that an upgrade that was interrupted before leaves no copy.
+    copy_aside(&original, data_dir)?;
     let io = |source| UpgradeError::Io { path: new.clone(), source };
     fs::File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
     fs::rename(&new, &path).map_err(io)?;
     sync_directory_of(&path).map_err(io)?;
-    Ok(Report { accounts: users.len(), waiting, copy })
+    drop(guard);
+    drop(connection);
+    drop(original);
+    Ok(users.len())
 }
 
 /// Copies the old file, complete and durable before it gets its name.
-fn copy_aside(path: &Path, now: Time) -> Result<PathBuf, UpgradeError> {
-    let copy = path.with_file_name(format!("{FILE_NAME}.before-upgrade-{}", now.as_secs()));
-    let unnamed = path.with_file_name(format!("{FILE_NAME}.copying"));
+fn copy_aside(mut original: &fs::File, data_dir: &Path) -> Result<(), UpgradeError> {
+    let copy = copy_in(data_dir);
+    let unnamed = data_dir.join(format!("{FILE_NAME}.copying"));
     let io = |source| UpgradeError::Io { path: copy.clone(), source };
     remove_if_there(&unnamed).map_err(io)?;
     let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed).map_err(io)?;
-    io::copy(&mut fs::File::open(path).map_err(io)?, &mut to).map_err(io)?;
+    io::copy(&mut original, &mut to).map_err(io)?;
     to.sync_all().map_err(io)?;
     fs::rename(&unnamed, &copy).map_err(io)?;
-    sync_directory_of(&copy).map_err(io)?;
-    Ok(copy)
+    sync_directory_of(&copy).map_err(io)
 }
 
-/// Builds the new database. Returns the logins of accounts that wait for the administrator.
+/// Builds the new database.
 fn build(
     path: &Path,
     users: &[LegacyUser],
     passwords: &Passwords,
     vault: &Vault,
     now: Time,
-    progress: &mut dyn FnMut(usize, usize),
-) -> Result<Vec<String>, UpgradeError> {
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<(), UpgradeError> {
     let io = |source| UpgradeError::Io { path: path.to_owned(), source };
     let sql = |source| UpgradeError::New { path: path.to_owned(), source };
     // What an interrupted upgrade left.
@@ -159,8 +160,7 @@ fn build(
     connection.pragma_update(None, "synchronous", "FULL").map_err(sql)?;
     schema::bring_up_to_date(&mut connection, path)?;
     let transaction = connection.transaction().map_err(sql)?;
-    let mut waiting = Vec::new();
-    progress(0, users.len());
+    hear(progress, 0, users.len())?;
     for (n, user) in users.iter().enumerate() {
         let hash = passwords.wrap_sha256_hex(user.password_hash.expose())?;
         let secret = user.secret.as_ref().and_then(|text| secret_from_base32(text.expose()));
@@ -181,17 +181,21 @@ fn build(
                 ],
             )
             .map_err(sql)?;
-        match secret {
-            Some(secret) => {
-                factors::insert_active(&transaction, user.id, &vault.seal(user.id, &secret)?, now).map_err(sql)?;
-            }
-            None => waiting.push(user.login.clone()),
+        if let Some(secret) = secret {
+            factors::insert_active(&transaction, user.id, &vault.seal(user.id, &secret)?, now).map_err(sql)?;
         }
-        progress(n + 1, users.len());
+        hear(progress, n + 1, users.len())?;
     }
     transaction.commit().map_err(sql)?;
-    connection.close().map_err(|(_, source)| sql(source))?;
-    Ok(waiting)
+    connection.close().map_err(|(_, source)| sql(source))
+}
+
+fn hear(
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    done: usize,
+    all: usize,
+) -> Result<(), UpgradeError> {
+    if progress(done, all).is_break() { Err(UpgradeError::Interrupted) } else { Ok(()) }
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

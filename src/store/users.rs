@@ -141,17 +141,25 @@ pub fn any_unenrolled_before(connection: &Connection, time: Time) -> rusqlite::R
         .query_row([time.as_micros()], |row| row.get(0))
 }
 
-/// Deletes accounts that nobody enrolled and that were registered before `time`, with their sessions and factors. Returns
-/// their numbers.
+/// Deletes accounts that nobody enrolled and that were registered before `time`, with their factors. Returns how
+/// many; their sessions are to be ended before.
 ///
 /// # Errors
 /// SQLite's.
-pub fn delete_unenrolled_before(tx: &Tx<'_>, time: Time) -> rusqlite::Result<Vec<i64>> {
+pub fn delete_unenrolled_before(tx: &Tx<'_>, time: Time) -> rusqlite::Result<usize> {
     tx.sql()
-        .prepare_cached(
-            "DELETE FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND created_at <= ?1 RETURNING id",
-        )?
-        .query_map([time.as_micros()], |row| row.get(0))?
+        .prepare_cached("DELETE FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND created_at <= ?1")?
+        .execute([time.as_micros()])
+}
+
+/// The logins of accounts that wait for the administrator, by number.
+///
+/// # Errors
+/// SQLite's.
+pub fn awaiting_admin(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare("SELECT login FROM users WHERE awaits_admin = 1 ORDER BY id")?
+        .query_map([], |row| row.get(0))?
         .collect()
 }
 

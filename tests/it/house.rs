@@ -1,5 +1,6 @@
 //! A server within this process, with its clock in our hands, and peers that speak to it over the wire.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,9 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct NoProgress;
 
 impl Progress for NoProgress {
-    fn upgraded(&mut self, _: usize, _: usize) {}
+    fn upgraded(&mut self, _: usize, _: usize) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 }
 
 /// A server, its clock and its directory.

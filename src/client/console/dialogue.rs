@@ -7,12 +7,13 @@ use crate::client::console::input::Asked;
 use crate::client::console::{Console, Next, shown};
 use crate::client::error::CallError;
 use crate::client::link::{Completed, Opened};
-use crate::client::secret::Secret;
 use crate::client::session::Session;
 use crate::client::stream::Reader;
 use crate::client::text::{self, Text};
+use crate::escape::one_line;
 use crate::proto::SessionState;
 use crate::reason::Reason;
+use crate::security::secret::SecretText;
 
 /// How many codes a login may try, as the predecessor had it.
 const CODE_TRIES: u32 = 3;
@@ -108,7 +109,7 @@ impl Console {
             self.complain(&self.failure(&error))?;
             return Ok(Done::Failed);
         }
-        self.screen.notice(&text::REGISTERED.with(self.lang, &[&shown::one_line(&login)]))?;
+        self.screen.notice(&text::REGISTERED.with(self.lang, &[&one_line(&login)]))?;
         match self.link.login(&login, &password) {
             Ok(opened) => self.complete(login, opened, false),
             Err(error) => {
@@ -167,7 +168,7 @@ impl Console {
         })
     }
 
-    fn give_code(&mut self, login: &str, token: &Secret) -> io::Result<Done<Completed>> {
+    fn give_code(&mut self, login: &str, token: &SecretText) -> io::Result<Done<Completed>> {
         for _ in 0..CODE_TRIES {
             let code = or_leave!(self.ask_code()?);
             match self.link.check_otp(login, token, &code) {
@@ -215,12 +216,12 @@ impl Console {
         self.answer(asked, |login| login.is_empty() || login.starts_with('/'))
     }
 
-    fn ask_password(&mut self, prompt: Text) -> io::Result<Done<Secret>> {
+    fn ask_password(&mut self, prompt: Text) -> io::Result<Done<SecretText>> {
         let asked = self.input.secret(prompt.say(self.lang))?;
-        self.answer(asked, Secret::is_empty)
+        self.answer(asked, SecretText::is_empty)
     }
 
-    fn ask_new_password(&mut self) -> io::Result<Done<Secret>> {
+    fn ask_new_password(&mut self) -> io::Result<Done<SecretText>> {
         loop {
             let password = or_leave!(self.ask_password(text::ASK_PASSWORD)?);
             if !self.input.is_interactive() {

@@ -5,17 +5,17 @@ use std::io;
 use crate::client::console::Console;
 use crate::client::console::dialogue::{Done, may_try_another_code};
 use crate::client::link::Completed;
-use crate::client::secret::Secret;
 use crate::client::text;
 use crate::qr::file::PictureFile;
 use crate::qr::{self, Cells};
+use crate::security::secret::SecretText;
 
 /// The row of the prompt below the picture.
 const PROMPT_ROWS: usize = 1;
 
 impl Console {
     /// Shows a new secret and asks for its first code until that is right, or the person leaves.
-    pub(super) fn enrol(&mut self, login: &str, token: &Secret) -> io::Result<Done<Completed>> {
+    pub(super) fn enrol(&mut self, login: &str, token: &SecretText) -> io::Result<Done<Completed>> {
         let uri = match self.link.init_otp(login, token) {
             Ok(uri) => uri,
             Err(error) => {
@@ -50,10 +50,10 @@ impl Console {
     }
 
     /// Shows the secret in every form: first what may scroll away, the QR code last, right above the prompt.
-    fn show(&mut self, login: &str, uri: &Secret) -> io::Result<Option<PictureFile>> {
+    fn show(&mut self, login: &str, uri: &SecretText) -> io::Result<Option<PictureFile>> {
         self.screen.notice(text::SCAN.say(self.lang))?;
         let picture = self.write_picture(login, uri)?;
-        if let Some(letters) = qr::secret_in_letters(uri.reveal()) {
+        if let Some(letters) = qr::secret_in_letters(uri.expose()) {
             self.screen.raw(&text::KEY.with(self.lang, &[&letters]))?;
         }
         if self.input.is_interactive() {
@@ -61,7 +61,7 @@ impl Console {
         }
         if let Some(window) = self.screen.window() {
             let room = Cells { rows: window.rows.saturating_sub(PROMPT_ROWS), ..window };
-            match qr::terminal_picture(uri.reveal(), room) {
+            match qr::terminal_picture(uri.expose(), room) {
                 Ok(Ok(drawn)) => {
                     if drawn.shortened {
                         self.screen.notice(text::NAME_SHORTENED.say(self.lang))?;
@@ -79,8 +79,8 @@ impl Console {
     }
 
     /// A picture that cannot be written is no reason to stop: there are two other ways.
-    fn write_picture(&self, login: &str, uri: &Secret) -> io::Result<Option<PictureFile>> {
-        let written = qr::png_picture(uri.reveal())
+    fn write_picture(&self, login: &str, uri: &SecretText) -> io::Result<Option<PictureFile>> {
+        let written = qr::png_picture(uri.expose())
             .map_err(io::Error::other)
             .and_then(|png| PictureFile::write(&self.args.qr_dir, login, &png, self.args.keep_qr));
         match written {

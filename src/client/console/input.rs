@@ -17,7 +17,7 @@ use crate::client::console::command::MAX_LINE_BYTES;
 use crate::client::console::gate::Gate;
 use crate::client::console::lines::{self, Read};
 use crate::client::console::screen::Printer;
-use crate::client::secret::Secret;
+use crate::security::secret::SecretText;
 
 /// How many lines the arrow keys bring back. They are kept in memory only.
 const HISTORY_LINES: usize = 500;
@@ -106,7 +106,7 @@ impl Input {
     ///
     /// # Errors
     /// The terminal or pipe failed.
-    pub fn secret(&mut self, prompt: &str) -> io::Result<Asked<Secret>> {
+    pub fn secret(&mut self, prompt: &str) -> io::Result<Asked<SecretText>> {
         match &mut self.0 {
             // The same editor as for everything else, so that what was typed ahead answers the question it was meant for.
             Kind::Editor { editor, gate } => {
@@ -114,17 +114,19 @@ impl Input {
                 let read = editor.readline(prompt);
                 mask(editor, false);
                 gate.close();
-                Ok(outcome(read)?.map(Secret::new))
+                Ok(outcome(read)?.map(SecretText::new))
             }
             Kind::Plain { prompts: true, .. } => {
                 show_prompt(prompt)?;
                 match rpassword::read_password() {
-                    Ok(secret) => Ok(Asked::Given(Secret::new(secret))),
+                    Ok(secret) => Ok(Asked::Given(SecretText::new(secret))),
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Asked::End),
                     Err(error) => Err(error),
                 }
             }
-            Kind::Plain { source, .. } => Ok(plain(source)?.map(|mut line| Secret::new(std::mem::take(&mut *line)))),
+            Kind::Plain { source, .. } => {
+                Ok(plain(source)?.map(|mut line| SecretText::new(std::mem::take(&mut *line))))
+            }
         }
     }
 

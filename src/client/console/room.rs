@@ -162,8 +162,8 @@ mod tests {
     use super::*;
     use crate::client::console::shown::Paint;
     use crate::client::error::{CallError, Refusal};
-    use crate::client::secret::Secret;
     use crate::clock::{Clock, Time};
+    use crate::security::secret::SecretText;
 
     #[derive(Clone, Default)]
     struct Paper(Arc<Mutex<Vec<u8>>>);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn session(expires_at: i64) -> Session {
-        let token = Secret::new("token".to_owned());
+        let token = SecretText::new("token".to_owned());
         Session { login: "alice".to_owned(), token, expires_at: Some(Time::from_secs(expires_at)) }
     }
 

@@ -1,13 +1,11 @@
 //! How what others wrote reaches the screen: so that no text can pass for another speaker's line, for a line of ours, or
 //! for an order to the terminal.
 
-use unicode_normalization::char::is_combining_mark;
 use unicode_width::UnicodeWidthChar;
 
 use crate::clock::Time;
+use crate::escape::one_line;
 
-/// Marks beyond this many on one letter are shown as escapes: a pile of them paints over its neighbours.
-const MAX_MARKS: usize = 4;
 /// Further lines of a text begin below the author, where no line of anybody begins.
 const INDENT: usize = 11;
 /// The same in windows that are narrower than [`NARROW`].
@@ -62,7 +60,7 @@ pub fn message(clock_time: &str, author: &str, text: &str, window: Option<usize>
             block.extend(std::iter::repeat_n(' ', indent));
             start = indent;
         }
-        let line = escaped(line);
+        let line = one_line(line);
         match window {
             Some(window) => wrap_into(&mut block, &line, start, indent, window),
             None => block.push_str(&line),
@@ -100,11 +98,6 @@ pub fn typed_rows(prompt: &str, line: &str, window: usize) -> Option<usize> {
     Some(if column >= window { rows + 1 } else { rows })
 }
 
-/// Text from elsewhere as one line: escaped, line feeds as well.
-pub fn one_line(text: &str) -> String {
-    escaped(text)
-}
-
 /// The time of day in the zone of this machine, `18:30:15`; dashes for a time that no calendar has.
 pub fn time_of_day(time: Option<Time>) -> String {
     time.and_then(|time| local(time, "%H:%M:%S")).unwrap_or_else(|| "--:--:--".to_owned())
@@ -118,40 +111,6 @@ pub fn date_and_time(time: Time) -> String {
 fn local(time: Time, format: &str) -> Option<String> {
     let stamp = jiff::Timestamp::from_microsecond(time.as_micros()).ok()?;
     Some(stamp.to_zoned(jiff::tz::TimeZone::system()).strftime(format).to_string())
-}
-
-/// Replaces what a terminal would obey, and what cannot be seen, by visible escapes such as `\u{202e}`. A tab becomes
-/// four spaces.
-fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut marks = 0;
-    for letter in text.chars() {
-        marks = if is_combining_mark(letter) { marks + 1 } else { 0 };
-        if letter == '\t' {
-            shown.push_str("    ");
-        } else if is_treacherous(letter) || marks > MAX_MARKS {
-            shown.extend(letter.escape_unicode());
-        } else {
-            shown.push(letter);
-        }
-    }
-    shown
-}
-
-/// Whether a character is obeyed rather than seen: Unicode's categories Cc, Cf, Zl, Zp and Co, its ignorable characters,
-/// blanks that are no spaces, and code points that are none. The variation selectors 15 and 16, which only choose between
-/// a letter and its picture, are let through.
-fn is_treacherous(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter,
-            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}'
-            | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-            | '\u{e000}'..='\u{f8ff}' | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0d}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{fffe}'..='\u{ffff}' | '\u{110bd}' | '\u{110cd}'
-            | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
-        || (u32::from(letter) & 0xfffe) == 0xfffe
 }
 
 /// Breaks `line` at blanks so that no row of the window but the first begins at its edge. A long word of the characters
@@ -198,27 +157,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn orders_to_the_terminal_and_invisible_characters_are_shown_and_not_obeyed() {
-        for (text, shown) in [
-            ("plain, Привет, 漢字, é, 🙂", "plain, Привет, 漢字, é, 🙂"),
-            ("\x1b[2Jgone", "\\u{1b}[2Jgone"),
-            ("\u{9b}31m", "\\u{9b}31m"),
-            ("bell\x07 and\rreturn", "bell\\u{7} and\\u{d}return"),
-            ("a\u{202e}b\u{2066}c", "a\\u{202e}b\\u{2066}c"),
-            ("zero\u{200b}width\u{200d}\u{feff}", "zero\\u{200b}width\\u{200d}\\u{feff}"),
-            ("line\u{2028}para\u{2029}next\u{85}", "line\\u{2028}para\\u{2029}next\\u{85}"),
-            ("tag\u{e0041} filler\u{3164} braille\u{2800}", "tag\\u{e0041} filler\\u{3164} braille\\u{2800}"),
-            ("private\u{e000} none\u{1ffff}", "private\\u{e000} none\\u{1ffff}"),
-            ("a\tb", "a    b"),
-            ("heart ❤\u{fe0f}", "heart ❤\u{fe0f}"),
-            ("z\u{300}\u{300}\u{300}\u{300}\u{300}", "z\u{300}\u{300}\u{300}\u{300}\\u{300}"),
-        ] {
-            assert_eq!(one_line(text), shown);
-        }
-        assert_eq!(one_line("two\nlines"), "two\\u{a}lines");
-    }
 
     #[test]
     fn a_message_is_a_line_and_further_lines_are_indented() {
@@ -296,7 +234,7 @@ mod tests {
             for row in shown.split('\n').skip(1) {
                 prop_assert!(row.starts_with(&" ".repeat(NARROW_INDENT)));
             }
-            prop_assert!(!shown.chars().any(|letter| letter != '\n' && is_treacherous(letter)));
+            prop_assert!(!shown.chars().any(|letter| letter != '\n' && crate::escape::is_treacherous(letter)));
         }
 
         #[test]
