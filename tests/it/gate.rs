@@ -354,3 +354,55 @@ fn nobody_writes_in_another_name_and_texts_keep_the_rules() {
         refused(me.send(text), Code::INVALID_ARGUMENT, "TEXT_INVALID");
     }
 }
+
+#[test]
+fn a_login_in_another_spelling_is_the_same_account_all_the_way() {
+    let house = House::open();
+    let peer = house.peer();
+    peer.register("ivan", PASSWORD);
+    // A capital I looks like a small l, and is still an i.
+    let waiting = peer.with_token(Some(&peer.log_in("Ivan", PASSWORD, "").token));
+    let secret = secret_of(&waiting.init_otp("IVAN", "", "").secret);
+    assert!(waiting.check_otp("Ivan", &house.code(&secret, 0)).valid);
+    assert_eq!(peer.register("ivanivan", "IVANIVAN").reason, "WEAK_PASSWORD");
+}
+
+#[test]
+fn the_session_in_hand_is_never_the_one_that_gives_way() {
+    let house = House::with(|settings| {
+        settings.app.complete_sessions_per_user = 1;
+        settings.app.waiting_sessions_per_user = 2;
+    });
+    let member = house.member("user1");
+    let open = || {
+        house.clock.advance(Duration::from_micros(1));
+        house.peer().with_token(Some(&member.peer.log_in("user1", PASSWORD, "").token))
+    };
+    let (first, second) = (open(), open());
+    assert!(second.check_otp("user1", &house.code(&member.secret, 0)).valid);
+    house.next_step();
+    let checked = first.check_otp("user1", &house.code(&member.secret, 0));
+    assert!(checked.valid);
+    first.with_token(Some(&checked.token)).send("hi").expect("the one that was completed last stays");
+    refused(second.send("hi"), Code::UNAUTHENTICATED, "SESSION_ENDED");
+}
+
+#[test]
+fn a_code_without_a_token_gives_no_token() {
+    let house = House::open();
+    let old = house.peer();
+    old.register("user1", PASSWORD);
+    let secret = secret_of(&old.init_otp("user1", "", "").secret);
+    old.log_in("user1", PASSWORD, "");
+    let checked = old.check_otp("user1", &house.code(&secret, 0));
+    assert_eq!((checked.valid, checked.token.as_str()), (true, ""));
+}
+
+#[test]
+fn a_code_for_an_enrolment_that_was_not_started_says_so() {
+    let house = House::open();
+    let old = house.peer();
+    old.register("user1", PASSWORD);
+    old.log_in("user1", PASSWORD, "");
+    assert_eq!(old.check_otp("user1", "123456").reason, "ENROLMENT_NOT_STARTED");
+}

@@ -39,7 +39,7 @@ impl Progress for NoProgress {
 
 /// A server, its clock and its directory.
 pub(crate) struct House {
-    _directory: TempDir,
+    directory: TempDir,
     pub(crate) clock: Clock,
     settings: Settings,
     running: Option<Running>,
@@ -64,7 +64,7 @@ impl House {
         change(&mut settings);
         let clock = Clock::manual(Time::from_secs(2_000_000_010));
         let running = Running::start(&settings, clock.clone(), &mut NoProgress).expect("a server");
-        House { _directory: directory, clock, settings, running: Some(running), environment: environment() }
+        House { directory, clock, settings, running: Some(running), environment: environment() }
     }
 
     pub(crate) fn running(&self) -> &Running {
@@ -77,6 +77,10 @@ impl House {
 
     pub(crate) fn start_again(&mut self) {
         self.running = Some(Running::start(&self.settings, self.clock.clone(), &mut NoProgress).expect("a server"));
+    }
+
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.directory.path()
     }
 
     /// Somebody on a connection of his own.

@@ -1,6 +1,7 @@
 //! Starting: what the server says, and what it says when it cannot.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,21 +12,30 @@ use crate::daemon::Daemon;
 use crate::house::{Peer, environment};
 
 /// Runs a server that is expected to refuse to start. Returns exit code and standard error.
-fn refused(directory: &Path, args: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
-        .args(["--listen", "127.0.0.1:0", "--data-dir"])
+fn refused(listen: &str, directory: &Path, args: &[&str]) -> (Option<i32>, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
+        .args(["--listen", listen, "--data-dir"])
         .arg(directory)
         .args(args)
         .env_clear()
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("otpchatd runs");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "it did not start");
+    // It says nothing there unless it starts, and would then run for ever.
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("its stdout")).read_line(&mut line).expect("a line or the end");
+    if !line.is_empty() {
+        child.kill().expect("killed");
+    }
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!(line, "", "it started with {args:?}");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 fn check(directory: &Path, args: &[&str], code: i32, says: &[&str]) {
-    let (got, text) = refused(directory, args);
+    let (got, text) = refused("127.0.0.1:0", directory, args);
     assert_eq!(got, Some(code), "{args:?}: {text}");
     for part in says {
         assert!(text.contains(part), "{args:?} should say {part:?}: {text}");
@@ -37,14 +47,10 @@ fn a_taken_port_is_a_sentence_and_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let directory = tempfile::tempdir().expect("a directory");
-    let output = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
-        .args(["--listen", &address, "--data-dir"])
-        .arg(directory.path())
-        .output()
-        .expect("otpchatd runs");
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1));
+    let (code, text) = refused(&address, directory.path(), &[]);
+    assert_eq!(code, Some(1));
     assert!(text.contains(&format!("cannot listen on {address}")) && text.contains("--listen"), "{text}");
+    assert_eq!(text.matches("in use").count(), 1, "the cause is said once: {text}");
 }
 
 #[test]
@@ -102,6 +108,7 @@ fn wrong_flags_are_exit_code_2() {
     check(directory.path(), &["--listen", "0.0.0.0:0"], 2, &["beyond loopback", "--plaintext-exposed-to-network"]);
     check(directory.path(), &["--max-streams", "0"], 2, &["--max-streams"]);
     check(directory.path(), &["--legacy-clients", "maybe"], 2, &["on, off"]);
+    check(directory.path(), &["--log", "otpchatd=loud"], 2, &["--log"]);
 }
 
 #[test]
@@ -125,4 +132,30 @@ fn chat_lines_are_logged_bare_and_escaped_and_can_be_switched_off() {
     say(&server);
     server.stop();
     assert!(!server.log().contains("Привет!"));
+}
+
+/// A service manager or a pager that does not read must not stop the chat.
+#[test]
+fn a_log_that_nobody_reads_stops_nobody() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
+        .args(["--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(directory.path())
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("otpchatd runs");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("its stdout")).read_line(&mut line).expect("a line");
+    let port = line.trim().rsplit(' ').next().and_then(|port| port.parse().ok()).expect("a port");
+    let peer = Peer::connect(&environment(), port);
+    let member = peer.with_token(Some(&enrolled(&peer, "user1")));
+    // Each of them is a line of the log; a pipe holds 64 KiB.
+    for _ in 0..1_500 {
+        assert!(peer.send("no token").is_err());
+    }
+    member.send("still served").expect("sent");
+    child.kill().expect("killed");
+    child.wait().expect("ended");
 }

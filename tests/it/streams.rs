@@ -157,3 +157,25 @@ fn a_stopping_server_gives_streams_their_last_messages_and_a_status() {
     let end = stream.recv_timeout(LIMIT).expect("an end").expect_err("a status");
     assert_eq!((end.code(), reason(&end).as_str()), (grpcio::RpcStatusCode::UNAVAILABLE, "DRAINING"));
 }
+
+/// What a stream missed may have been deleted meanwhile: it goes on with what is there.
+#[test]
+fn a_stream_behind_messages_that_were_deleted_goes_on() {
+    let house = House::with(|settings| settings.hub.mailbox_frames = 1);
+    let member = house.member("user1");
+    // Deletes what was just stored, in the same transaction: published, and nowhere to be read.
+    let database = rusqlite::Connection::open(house.directory().join("users.db")).expect("the database");
+    let purge = "CREATE TRIGGER purge AFTER INSERT ON messages WHEN new.text LIKE 'gone%'
+                 BEGIN DELETE FROM messages WHERE id = new.id; END";
+    database.execute_batch(purge).expect("a trigger");
+    let stream = member.peer.stream();
+    open_streams(&house, 1);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..50).for_each(|n| drop(member.peer.send(&format!("gone {n}")).expect("sent"))));
+        }
+    });
+    member.peer.send("the end").expect("sent");
+    let last = stream.iter().map(|item| item.expect("no end").text).find(|text| text == "the end");
+    assert!(last.is_some());
+}

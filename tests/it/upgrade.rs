@@ -112,7 +112,10 @@ fn logins_that_would_be_one_today_stop_the_upgrade_before_anything_is_touched() 
         .expect("otpchatd runs");
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text.contains("Bob, bob") && text.contains("alice, аlice"), "{text}");
+    assert!(
+        text.contains("\"Bob\" (id 1), \"bob\" (id 3)") && text.contains("\"alice\" (id 2), \"аlice\" (id 4)"),
+        "{text}"
+    );
     assert_eq!(fs::read(directory.path().join("users.db")).expect("still there"), before);
     let left: Vec<_> =
         fs::read_dir(directory.path()).expect("the directory").map(|e| e.expect("an entry").file_name()).collect();
@@ -182,4 +185,37 @@ fn start_and_kill(directory: TempDir, moment: &str) -> TempDir {
     child.kill().expect("killed");
     child.wait().expect("ended");
     directory
+}
+
+/// The predecessor's server, still running, may not write into a database that is being replaced.
+#[test]
+fn nobody_else_can_write_while_the_upgrade_runs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let users: Vec<OldUser> = (1..=30).map(OldUser::numbered).collect();
+    let other = old_database(directory.path(), &users);
+    other.busy_timeout(std::time::Duration::ZERO).expect("a timeout");
+    let insert = "INSERT INTO users (login, password_hash, secret) VALUES ('late', 'x', NULL)";
+    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
+        .args(["--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(directory.path())
+        .env_clear()
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("otpchatd runs");
+    let log = BufReader::new(child.stderr.take().expect("its log"));
+    let mut tries = 0;
+    for line in log.lines().map_while(Result::ok) {
+        if line.contains("listening on") {
+            break;
+        }
+        // Between two lines of the progress the upgrade is under way.
+        if line.contains(" of 30") && !line.contains("30 of 30") {
+            assert!(other.execute(insert, []).is_err(), "written behind the upgrade's back at {line:?}");
+            tries += 1;
+        }
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    assert!(tries >= 5, "{tries} tries");
 }
