@@ -3,11 +3,15 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
+use std::time::Duration;
 
+use crossbeam_channel::bounded;
 use grpc_otp_chat::clock::Clock;
 use totp_rs::{Builder, Secret, Totp};
 
 const STEP_SECS: u64 = 30;
+/// How long a code may be on its way from the authenticator to the server.
+const TYPING_SECS: u64 = 12;
 
 /// One entry of an authenticator.
 pub(crate) struct Authenticator {
@@ -31,12 +35,17 @@ impl Authenticator {
         Authenticator { totp: Builder::new().with_secret(secret).build().expect("a secret long enough"), last: 0 }
     }
 
-    /// A code that the server has not seen and takes now: of the step before this one if that is unused, else of the next
-    /// after the last. Three in a row are good without waiting.
+    /// A code that the server has not seen and will take for some seconds: of the step before this one if that is unused and
+    /// has time left, else of the next after the last. Waits for its time to come where there were many.
     pub(crate) fn code(&mut self) -> String {
-        let now = Clock::system().now().as_secs().unsigned_abs() / STEP_SECS;
-        assert!(self.last <= now, "more codes than the time allows");
-        self.last = (self.last + 1).max(now - 1);
+        let seconds = || Clock::system().now().as_secs().unsigned_abs();
+        let now = seconds();
+        let earliest = if STEP_SECS - now % STEP_SECS < TYPING_SECS { now / STEP_SECS } else { now / STEP_SECS - 1 };
+        self.last = (self.last + 1).max(earliest);
+        let (_never, tick) = bounded::<()>(0);
+        while self.last > seconds() / STEP_SECS + 1 {
+            let _ = tick.recv_timeout(Duration::from_millis(100));
+        }
         self.totp.generate(self.last * STEP_SECS).to_string()
     }
 
