@@ -82,7 +82,7 @@ class OldDatabase(unittest.TestCase):
             self.assertTrue(self.peer(server).log_in("ann", PEOPLE["ann"], phone.fresh_code()).success)
             server.stop()
         for path in self.dir.iterdir():
-            if ".before-upgrade-" not in path.name:
+            if ".before-upgrade" not in path.name:
                 self.assertNotIn(secrets["ann"].encode(), path.read_bytes(), path.name)
 
     def copy_of_a_killed_server(self, elsewhere, secrets):
