@@ -86,9 +86,8 @@ pub fn start(filter: &str) -> Result<Log, LogError> {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        if self.end.send_timeout(Line::End, LAST_LINES).is_err() {
-            // Nobody reads what was written: there is nobody to wait for.
-        }
+        // Where nobody reads what was written, there is nobody to wait for.
+        let _ = self.end.send_timeout(Line::End, LAST_LINES);
         if let Some(writer) = self.writer.take() {
             writer.join_within(LAST_LINES);
         }
