@@ -63,6 +63,11 @@ impl Daemon {
         assert!(status.success(), "it stops well: {status}");
     }
 
+    /// Asks it to stop, and does not wait.
+    pub(crate) fn ask_to_stop(&self) {
+        signal(self.running.as_ref().expect("a running server").pid, "TERM");
+    }
+
     /// Kills it on the spot, as a crash would.
     pub(crate) fn kill(&mut self) {
         let running = self.running.take().expect("a running server");

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use crate::crash::enrolled;
 use crate::daemon::Daemon;
-use crate::house::{Peer, environment};
+use crate::house::{Peer, environment, eventually};
 
 /// Runs a server that is expected to refuse to start. Returns exit code and standard error.
 fn refused(listen: &str, directory: &Path, args: &[&str]) -> (Option<i32>, String) {
@@ -158,4 +158,21 @@ fn a_log_that_nobody_reads_stops_nobody() {
     member.send("still served").expect("sent");
     child.kill().expect("killed");
     child.wait().expect("ended");
+}
+
+/// A client that reads nothing holds its stream open; the grace period is longer than this test waits for anything.
+#[test]
+fn a_second_signal_skips_the_grace_period() {
+    let mut server =
+        Daemon::start_with(&["--grace-seconds", "300", "--stream-stall-seconds", "300", "--chat-log", "off"]);
+    let peer = Peer::connect(&environment(), server.port());
+    let member = peer.with_token(Some(&enrolled(&peer, "user1")));
+    let reader = Peer::connect(&environment(), server.port()).with_token(member.token.as_deref());
+    let _unread = reader.unread_stream();
+    // Far more than the windows of a connection hold.
+    let text = "x".repeat(4096);
+    (0..500).for_each(|_| drop(member.send(&text).expect("sent")));
+    server.ask_to_stop();
+    eventually("it is stopping", || server.log().contains("stopping: 1 streams"));
+    server.stop();
 }
