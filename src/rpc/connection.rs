@@ -13,6 +13,9 @@ use crate::app::Connection;
 /// The state of an established connection in the system's list.
 const ESTABLISHED: &str = "01";
 
+/// How often to look for a socket that is not listed.
+const LOOKS: usize = 8;
+
 /// The connection whose other end is at `peer`. `None` if there is none, or more than one, or the system does not tell.
 ///
 /// Reads a list as long as there are connections: not for poll threads.
@@ -24,13 +27,22 @@ pub fn of(peer: SocketAddr) -> Option<Connection> {
     };
     // Below the process's own directory, the lists are there also where a service sees nothing else of `/proc`.
     let listed = [("/proc/self/net/tcp", peer), ("/proc/self/net/tcp6", mapped)];
-    let mut inodes = listed.into_iter().flat_map(|(list, address)| {
-        let list = fs::read_to_string(list).unwrap_or_default();
-        inodes_of(&list, &hex(address))
-    });
-    let inode = inodes.next()?;
-    // Two sockets with the same other end: its port was used towards another of our addresses as well.
-    inodes.next().is_none().then(|| Connection(format!("{peer} socket {inode}")))
+    let look = || {
+        let mut inodes: Vec<u64> = Vec::new();
+        for (list, address) in listed {
+            inodes.extend(inodes_of(&fs::read_to_string(list).unwrap_or_default(), &hex(address)));
+        }
+        // The list may name a socket twice while others come and go.
+        inodes.sort_unstable();
+        inodes.dedup();
+        inodes
+    };
+    // For the same reason it may leave one out.
+    match (0..LOOKS).map(|_| look()).find(|inodes| !inodes.is_empty())?.as_slice() {
+        [inode] => Some(Connection(format!("{peer} socket {inode}"))),
+        // Its port is used towards another of our addresses as well: it could be either.
+        _ => None,
+    }
 }
 
 /// The inodes of established sockets whose other end has this address, as the list writes it.
