@@ -25,7 +25,8 @@ pub use generated::auth::{
 };
 pub use generated::messaging::{Empty, Message, SendResponse};
 pub use generated::otp::{
-    NewRecoveryCodesRequest, NewRecoveryCodesResponse, RequestCheckOtp, RequestInitOtp, ResponseCheckOtp, ResponseInitOtp,
+    NewRecoveryCodesRequest, NewRecoveryCodesResponse, RequestCheckOtp, RequestInitOtp, ResponseCheckOtp,
+    ResponseInitOtp,
 };
 /// Error details (`google.rpc`), sent in `grpc-status-details-bin`.
 pub mod details {

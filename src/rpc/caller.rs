@@ -1,6 +1,6 @@
 //! What a call says about who makes it. The only reader of request headers; what it finds is proved in `app::sessions`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use grpcio::RpcContext;
 
@@ -16,6 +16,8 @@ pub const TOKEN_KEY: &str = "token";
 pub struct Incoming {
     /// The other end of the connection, as the C core writes it: `ipv4:127.0.0.1:4711`.
     pub peer: String,
+    /// His address, where it is known.
+    pub address: Option<IpAddr>,
     /// What he shows.
     pub credential: Credential,
     /// His address, if clients of the predecessor are served their way there.
@@ -26,10 +28,12 @@ impl Incoming {
     /// Reads the headers. On the poll thread, since the context cannot leave it.
     pub fn read(ctx: &RpcContext<'_>, legacy_clients: bool) -> Incoming {
         let peer = ctx.peer();
-        let legacy = address(&peer).filter(|address| legacy_clients && address.ip().to_canonical().is_loopback());
+        let other_end = address(&peer);
+        let legacy = other_end.filter(|address| legacy_clients && address.ip().to_canonical().is_loopback());
         let tokens = ctx.request_headers().iter().filter(|(key, _)| *key == TOKEN_KEY).map(|(_, value)| value);
         let credential = credential(tokens);
-        Incoming { peer, credential, legacy }
+        let address = other_end.map(|address| address.ip().to_canonical());
+        Incoming { peer, address, credential, legacy }
     }
 
     /// The connection, if clients of the predecessor are served their way on it. Not for poll threads.

@@ -28,6 +28,7 @@ use grpcio::{
 use self::caller::Incoming;
 use self::messaging::Opening;
 use self::reply::{Answer, Reply};
+use self::status::Call;
 use self::stream::{LOOK_AGAIN, Streams};
 use self::wait::within;
 use crate::app::App;
@@ -35,7 +36,10 @@ use crate::app::refusal::Error;
 use crate::clock::Stopwatch;
 use crate::config::{Listen, RpcLimits};
 use crate::hub::Hub;
-use crate::proto::Empty;
+use crate::proto::{
+    ChangePasswordRequest, DeleteAccountRequest, Empty, EndSessionsRequest, ListSessionsRequest, LoginRequest,
+    LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp,
+};
 use crate::threads::Pool;
 
 /// What all handlers share.
@@ -54,6 +58,21 @@ pub struct Shared {
     pub legacy_clients: bool,
     /// The bounds.
     pub limits: RpcLimits,
+}
+
+impl Shared {
+    /// A call, for the log.
+    fn call_of(&self, method: &'static str, incoming: &Incoming, account: Option<&str>) -> Call {
+        let account = account.map(str::to_owned);
+        Call { method, address: incoming.address, account, clock: self.app.clock.clone() }
+    }
+
+    /// The account that a token names, for the log.
+    fn login_of(&self, incoming: &Incoming) -> Option<String> {
+        let app = &self.app;
+        let named = app.sessions.named(&incoming.credential, &app.tokens, app.clock.now());
+        named.ok().map(|(_, person)| person.login.clone())
+    }
 }
 
 /// The server could not listen.
@@ -190,13 +209,33 @@ fn services(shared: &Arc<Shared>) -> [Service; 3] {
     let auth = ServiceBuilder::new()
         .add_unary_handler(&methods::REGISTER, call(shared, methods::REGISTER.name, |_| Lane::Hash, auth::register))
         .add_unary_handler(&methods::LOGIN, call(shared, methods::LOGIN.name, |_| Lane::Hash, auth::login))
-        .add_unary_handler(&methods::LOGOUT, call(shared, methods::LOGOUT.name, |_| Lane::Work, auth::logout));
+        .add_unary_handler(&methods::LOGOUT, call(shared, methods::LOGOUT.name, |_| Lane::Work, auth::logout))
+        .add_unary_handler(
+            &methods::LIST_SESSIONS,
+            call(shared, methods::LIST_SESSIONS.name, |_| Lane::Work, auth::list_sessions),
+        )
+        .add_unary_handler(
+            &methods::END_SESSIONS,
+            call(shared, methods::END_SESSIONS.name, |_| Lane::Hash, auth::end_sessions),
+        )
+        .add_unary_handler(
+            &methods::CHANGE_PASSWORD,
+            call(shared, methods::CHANGE_PASSWORD.name, |_| Lane::Hash, auth::change_password),
+        )
+        .add_unary_handler(
+            &methods::DELETE_ACCOUNT,
+            call(shared, methods::DELETE_ACCOUNT.name, |_| Lane::Hash, auth::delete_account),
+        );
     // Only the replacement of a factor comes with a password.
     let init_lane =
         |request: &crate::proto::RequestInitOtp| if request.password.is_empty() { Lane::Work } else { Lane::Hash };
     let otp = ServiceBuilder::new()
         .add_unary_handler(&methods::INIT_OTP, call(shared, methods::INIT_OTP.name, init_lane, otp::init_otp))
-        .add_unary_handler(&methods::CHECK_OTP, call(shared, methods::CHECK_OTP.name, |_| Lane::Work, otp::check_otp));
+        .add_unary_handler(&methods::CHECK_OTP, call(shared, methods::CHECK_OTP.name, |_| Lane::Work, otp::check_otp))
+        .add_unary_handler(
+            &methods::NEW_RECOVERY_CODES,
+            call(shared, methods::NEW_RECOVERY_CODES.name, |_| Lane::Hash, otp::new_recovery_codes),
+        );
     let streaming = Arc::clone(shared);
     let messaging = ServiceBuilder::new()
         .add_unary_handler(
@@ -205,13 +244,41 @@ fn services(shared: &Arc<Shared>) -> [Service; 3] {
         )
         .add_server_streaming_handler(&wire::MESSAGE_STREAM, move |ctx: RpcContext<'_>, _: Empty, sink| {
             let incoming = Incoming::read(&ctx, streaming.legacy_clients);
-            let opening = Opening::new(&ctx, sink, &incoming.peer);
+            let opening = Opening::new(&ctx, sink, streaming.call_of(wire::MESSAGE_STREAM.name, &incoming, None));
             let shared = Arc::clone(&streaming);
             // A full pool drops the job, and with it the opening, which refuses.
             let _ = streaming.work.try_run(move || messaging::message_stream(&shared, incoming, opening));
         });
     [auth.build(), otp.build(), messaging.build()]
 }
+
+/// Requests that name an account by themselves.
+trait Request {
+    /// The login as the caller wrote it.
+    fn login(&self) -> Option<&str> {
+        None
+    }
+}
+
+macro_rules! names_a_login {
+    ($($request:ty),+) => { $( impl Request for $request {
+        fn login(&self) -> Option<&str> { Some(&self.login) }
+    } )+ };
+}
+names_a_login!(RegisterRequest, LoginRequest, RequestInitOtp, RequestCheckOtp);
+
+macro_rules! comes_with_a_token {
+    ($($request:ty),+) => { $( impl Request for $request {} )+ };
+}
+comes_with_a_token!(
+    LogoutRequest,
+    ListSessionsRequest,
+    EndSessionsRequest,
+    ChangePasswordRequest,
+    DeleteAccountRequest,
+    NewRecoveryCodesRequest,
+    Message
+);
 
 /// A handler whose job gives the answer.
 fn call<Q, A>(
@@ -221,10 +288,12 @@ fn call<Q, A>(
     job: fn(&Shared, Incoming, Q) -> Result<A, Error>,
 ) -> impl FnMut(RpcContext<'_>, Q, UnarySink<A>) + Send + Clone + 'static
 where
-    Q: Send + 'static,
+    Q: Request + Send + 'static,
     A: Answer + Send + 'static,
 {
     handler(shared, method, lane, move |shared, incoming, request, reply: Reply<A>| {
+        // Before the job: it may end the session that the token names.
+        let reply = reply.about(|| shared.login_of(&incoming));
         let result = job(shared, incoming, request);
         reply.send(result);
     })
@@ -238,7 +307,7 @@ fn later<Q, A>(
     job: fn(&Shared, Incoming, Q, Reply<A>),
 ) -> impl FnMut(RpcContext<'_>, Q, UnarySink<A>) + Send + Clone + 'static
 where
-    Q: Send + 'static,
+    Q: Request + Send + 'static,
     A: Answer + Send + 'static,
 {
     handler(shared, method, lane, job)
@@ -251,13 +320,13 @@ fn handler<Q, A>(
     job: impl Fn(&Shared, Incoming, Q, Reply<A>) + Send + Copy + 'static,
 ) -> impl FnMut(RpcContext<'_>, Q, UnarySink<A>) + Send + Clone + 'static
 where
-    Q: Send + 'static,
+    Q: Request + Send + 'static,
     A: Answer + Send + 'static,
 {
     let shared = Arc::clone(shared);
     move |ctx, request, sink| {
         let incoming = Incoming::read(&ctx, shared.legacy_clients);
-        let reply = Reply::to(&ctx, sink, method, &incoming.peer);
+        let reply = Reply::to(&ctx, sink, shared.call_of(method, &incoming, request.login()));
         let pool = match lane(&request) {
             Lane::Work => &shared.work,
             Lane::Hash => &shared.hash,
@@ -271,9 +340,13 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::act::Keys;
+    use crate::app::throttles::Throttles;
     use crate::clock::{Clock, Time};
     use crate::config::Flags;
-    use crate::proto::{LogoutRequest, LogoutResponse, Message, SendResponse};
+    use crate::proto::{LogoutResponse, SendResponse};
+    use crate::security::chain::Chain;
+    use crate::security::codes::CodeHasher;
     use crate::security::passwords::Passwords;
     use crate::security::secret::SecretBytes;
     use crate::security::tokens::Tokens;
@@ -290,11 +363,16 @@ mod tests {
         let key = SecretBytes::new((0..32).collect());
         let app = Arc::new(App {
             clock: Clock::manual(Time::from_secs(0)),
-            limits: settings.app,
+            limits: settings.app.clone(),
             store,
             sessions: Arc::new(crate::app::sessions::Sessions::new(Box::new(|_| ()))),
             passwords: Passwords::new(settings.password_cost).unwrap(),
-            vault: Arc::new(Vault::new(&key).unwrap()),
+            keys: Arc::new(Keys {
+                vault: Vault::new(&key).unwrap(),
+                codes: CodeHasher::new(&key),
+                audit: Chain::new(&key),
+            }),
+            throttles: Throttles::new(&settings.app.throttles, Clock::manual(Time::from_secs(0))),
             tokens: Tokens::new(&key),
         });
         let shared = Shared {

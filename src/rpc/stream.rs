@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::Sink;
 use grpcio::{GrpcSlice, ServerStreamingSink, WriteFlags};
 
-use super::status::Failure;
+use super::status::{Call, Failure};
 use super::wait::{Bell, within};
 use super::wire;
 use crate::app::App;
@@ -90,8 +90,8 @@ pub struct Stream {
     pub app: Arc<App>,
     /// The bounds.
     pub limits: RpcLimits,
-    /// The other end, for the log.
-    pub peer: String,
+    /// Whose it is, for the log.
+    pub call: Call,
 }
 
 /// Why a stream is over.
@@ -189,7 +189,7 @@ impl Stream {
 
     /// Ends the call with a status. A client that does not even take that is cut off.
     fn end(mut self, refusal: Refusal, bell: &Arc<Bell>) {
-        let failure = Failure::of(&refusal.into(), wire::MESSAGE_STREAM.name, &self.peer);
+        let failure = Failure::of(&refusal.into(), &self.call);
         let waker = Waker::from(Arc::clone(bell));
         let mut cx = Context::from_waker(&waker);
         let watch = Stopwatch::start();
