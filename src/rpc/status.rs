@@ -70,15 +70,17 @@ fn rule(reason: Reason) -> (Code, Level) {
         Reason::TokenMissing | Reason::TokenInvalid | Reason::SessionEnded | Reason::SecondFactorMissing => {
             (Code::UNAUTHENTICATED, Level::Info)
         }
+        // Of calls with a session, which is as good as before.
         Reason::InvalidCredentials | Reason::InvalidCode | Reason::CodeAlreadyUsed => {
-            (Code::UNAUTHENTICATED, Level::Warn)
+            (Code::PERMISSION_DENIED, Level::Warn)
         }
         Reason::AuthorMismatch | Reason::EnrolmentRefused => (Code::PERMISSION_DENIED, Level::Warn),
         Reason::LoginInvalid | Reason::WeakPassword | Reason::TextInvalid | Reason::RequestInvalid => {
             (Code::INVALID_ARGUMENT, Level::Info)
         }
         Reason::LoginTaken => (Code::ALREADY_EXISTS, Level::Info),
-        Reason::SessionNotFound => (Code::NOT_FOUND, Level::Info),
+        Reason::SessionNotFound | Reason::UserNotFound | Reason::InvitationNotFound => (Code::NOT_FOUND, Level::Info),
+        Reason::KeyHandedIn => (Code::FAILED_PRECONDITION, Level::Info),
         Reason::AccountLocked | Reason::InviteInvalid => (Code::PERMISSION_DENIED, Level::Warn),
         Reason::InviteRequired | Reason::RegistrationClosed => (Code::PERMISSION_DENIED, Level::Info),
         Reason::Throttled | Reason::GuessesSpent => (Code::RESOURCE_EXHAUSTED, Level::Warn),
