@@ -11,6 +11,7 @@ use clap::Parser;
 use grpc_otp_chat::clock::Clock;
 use grpc_otp_chat::config::{Flags, Settings};
 use grpc_otp_chat::logging::{self, LogError};
+use grpc_otp_chat::rpc;
 use grpc_otp_chat::server::{Progress, Running};
 use indicatif::{ProgressBar, ProgressStyle};
 use sd_notify::NotifyState;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Err(error @ LogError::Filter { .. }) => return failed(&error, 2),
         Err(error) => return failed(&error, 1),
     };
+    rpc::redirect_log();
     let outcome = run(&settings);
     // The last lines of the log go first.
     drop(log);

@@ -168,6 +168,11 @@ impl Front {
     }
 }
 
+/// Has the C core write to the log, which has to be there.
+pub fn redirect_log() {
+    grpcio::redirect_log();
+}
+
 /// Tells a taken port in words of the system. The C core would say no more than that it failed, and would share a port that
 /// another address family has.
 fn can_bind(address: SocketAddr) -> std::io::Result<()> {
