@@ -11,6 +11,7 @@
 )]
 
 mod authenticator;
+mod certificates;
 mod console;
 mod crash;
 mod daemon;
@@ -20,6 +21,7 @@ mod screen;
 mod sources;
 mod start;
 mod streams;
+mod tls;
 mod upgrade;
 mod wild;
 
