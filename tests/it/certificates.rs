@@ -24,37 +24,42 @@ pub(crate) struct Made {
 
 /// For `localhost` and its addresses, signed by itself.
 pub(crate) fn own() -> Made {
-    make("localhost", &["localhost", "127.0.0.1", "::1"], [-1, 30], None)
+    make("localhost", &["localhost", "127.0.0.1", "::1"], [-1, 30], None, true)
 }
 
 /// For other names, signed by itself.
 pub(crate) fn for_names(names: &[&str]) -> Made {
-    make("somebody", names, [-1, 30], None)
+    make("somebody", names, [-1, 30], None, true)
 }
 
 /// As [`own`], but yesterday was its last day.
 pub(crate) fn expired() -> Made {
-    make("localhost", &["localhost", "127.0.0.1", "::1"], [-30, -1], None)
+    make("localhost", &["localhost", "127.0.0.1", "::1"], [-30, -1], None, true)
 }
 
 /// As [`own`], signed by somebody.
 pub(crate) fn signed_by(authority: &Made) -> Made {
-    make("localhost", &["localhost", "127.0.0.1", "::1"], [-1, 30], Some(authority))
+    make("localhost", &["localhost", "127.0.0.1", "::1"], [-1, 30], Some(authority), false)
+}
+
+/// An authority whose authority is somebody.
+pub(crate) fn intermediate(authority: &Made) -> Made {
+    make("in between", &[], [-1, 30], Some(authority), true)
 }
 
 /// An RSA key too short for TLS today, with its certificate.
 pub(crate) fn weak() -> Made {
     let key = PKey::from_rsa(Rsa::generate(1024).expect("a key")).expect("a key");
-    make_with(key, "localhost", &["localhost"], [-1, 30], None)
+    make_with(key, "localhost", &["localhost"], [-1, 30], None, true)
 }
 
-fn make(name: &str, names: &[&str], days: [i64; 2], by: Option<&Made>) -> Made {
+fn make(name: &str, names: &[&str], days: [i64; 2], by: Option<&Made>, signs: bool) -> Made {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("P-256");
     let key = PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key");
-    make_with(key, name, names, days, by)
+    make_with(key, name, names, days, by, signs)
 }
 
-fn make_with(key: PKey<Private>, name: &str, names: &[&str], days: [i64; 2], by: Option<&Made>) -> Made {
+fn make_with(key: PKey<Private>, name: &str, names: &[&str], days: [i64; 2], by: Option<&Made>, signs: bool) -> Made {
     let mut subject = X509NameBuilder::new().expect("a name");
     subject.append_entry_by_nid(Nid::COMMONNAME, name).expect("a name");
     let subject = subject.build();
@@ -69,7 +74,7 @@ fn make_with(key: PKey<Private>, name: &str, names: &[&str], days: [i64; 2], by:
     let day = |day: i64| Asn1Time::from_unix(Clock::system().now().as_secs() + day * 86_400).expect("a time");
     builder.set_not_before(&day(days[0])).expect("a time");
     builder.set_not_after(&day(days[1])).expect("a time");
-    if by.is_none() {
+    if signs {
         builder.append_extension(BasicConstraints::new().ca().build().expect("an extension")).expect("an extension");
     }
     let mut alternatives = SubjectAlternativeName::new();

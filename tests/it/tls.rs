@@ -52,14 +52,17 @@ fn house(made: &Made, client_ca: Option<&Made>) -> (TempDir, House) {
     let files = place();
     let (certificate, key) = made.write(files.path(), "server");
     let client_ca = client_ca.map(|made| made.write(files.path(), "ca").0);
-    let house = House::with(|settings| {
-        let mut plaintext = settings.listen[0];
-        plaintext.tls = false;
+    let house = house_with(TlsFiles { certificate, key, client_ca });
+    (files, house)
+}
+
+fn house_with(files: TlsFiles) -> House {
+    House::with(|settings| {
+        let plaintext = settings.listen[0];
         settings.listen[0].tls = true;
         settings.listen.push(plaintext);
-        settings.tls = Some(TlsFiles { certificate, key, client_ca });
-    });
-    (files, house)
+        settings.tls = Some(files);
+    })
 }
 
 /// A server as a process with TLS, whose files are `server.pem` and `server.key` in the directory.
@@ -98,7 +101,13 @@ fn shown(port: u16) -> String {
 #[test]
 fn somebody_who_trusts_the_authority_registers_logs_in_and_chats() {
     let authority = certificates::for_names(&[]);
-    let (_files, house) = house(&certificates::signed_by(&authority), None);
+    let between = certificates::intermediate(&authority);
+    let own = certificates::signed_by(&between);
+    let chain = place();
+    let (_, key) = own.write(chain.path(), "server");
+    let certificate = chain.path().join("chain.pem");
+    fs::write(&certificate, [own.pem(), between.pem()].concat()).expect("written");
+    let house = house_with(TlsFiles { certificate, key, client_ca: None });
     let port = house.running().port();
     let mut alice = peer(port, &authority, None);
     assert!(alice.register("alice", PASSWORD).success);
@@ -343,6 +352,10 @@ fn the_console_connects_to_whom_it_trusts_and_says_why_it_does_not() {
     let (_files, server) = daemon(&odd, &[]);
     expect(server.port(), &["--ca", &odd_file], "is not for localhost");
     expect(server.port(), &["--pin", &pin(&odd)], IN);
+    // One that somebody has signed whom nobody here knows.
+    let signed = certificates::signed_by(&certificates::own());
+    let (_files, server) = daemon(&signed, &[]);
+    expect(server.port(), &["--pin", &pin(&signed)], IN);
     let (_files, server) = daemon(&nameless_ip, &[]);
     expect(server.port(), &["--pin", &pin(&nameless_ip)], IN);
     let expired = certificates::expired();
