@@ -113,8 +113,8 @@ pub enum SetupError {
 pub struct Tls {
     /// The certificates that are trusted, in PEM form.
     roots: Vec<u8>,
-    /// The name that the server's certificate bears, where it is known by more than its name.
-    pinned_name: Option<String>,
+    /// The one certificate that is trusted, and the name it bears.
+    pinned: Option<(Fingerprint, String)>,
     identity: Option<Pair>,
 }
 
@@ -129,10 +129,10 @@ impl Tls {
             let certificate = fetch(endpoint, pin)?;
             let name = name_in(&certificate).ok_or(Fault::Nameless)?;
             let roots = certificate::pem(&[certificate])?;
-            return Ok(Tls { roots, pinned_name: Some(name), identity });
+            return Ok(Tls { roots, pinned: Some((pin, name)), identity });
         }
         let roots = certificate::authorities(&wish.ca.clone().or_else(system_store).ok_or(SetupError::NoStore)?)?;
-        Ok(Tls { roots, pinned_name: None, identity })
+        Ok(Tls { roots, pinned: None, identity })
     }
 
     /// What grpcio is to use.
@@ -147,7 +147,7 @@ impl Tls {
 
     /// The name to expect in the server's certificate, where it is not that of the server.
     pub(super) fn pinned_name(&self) -> Option<&str> {
-        self.pinned_name.as_deref()
+        self.pinned.as_ref().map(|(_, name)| name.as_str())
     }
 
     /// A context of OpenSSL's that trusts as grpcio's does.
@@ -182,14 +182,16 @@ pub(super) fn diagnose(endpoint: &Endpoint, tls: Option<&Tls>) -> Option<Fault> 
         let speaks_tls = blind_context().is_ok_and(|context| shake(stream, &context, endpoint, None).is_ok());
         return speaks_tls.then_some(Fault::TlsOnly);
     };
-    let context = tls.context().ok()?;
-    let checked = if tls.pinned_name.is_none() { Some(endpoint.host()) } else { None };
-    match shake(stream, &context, endpoint, checked) {
+    let (stream, checked) = match &tls.pinned {
+        None => (stream, Some(endpoint.host())),
+        Some((pin, _)) => match fetch_from(stream, endpoint, *pin) {
+            Err(SetupError::Fault(fault)) => return Some(fault),
+            _ => (connect(endpoint)?, None),
+        },
+    };
+    match shake(stream, &tls.context().ok()?, endpoint, checked) {
         Ok(mut stream) => first_words(&mut stream, tls.identity.is_some()),
-        Err(Broken::Unverified(fault, Some(shown))) if fault == Fault::UnknownAuthority && checked.is_none() => {
-            Some(Fault::OtherCertificate(shown))
-        }
-        Err(Broken::Unverified(fault, _)) => Some(fault),
+        Err(Broken::Unverified(fault)) => Some(fault),
         Err(Broken::Alert(words)) => Some(alert(&words, tls.identity.is_some())),
         Err(Broken::NotTls) => Some(Fault::NotTls),
         Err(Broken::Silent) => None,
@@ -204,13 +206,16 @@ fn system_store() -> Option<PathBuf> {
 
 /// Fetches the certificate of a server, which has to have this fingerprint.
 fn fetch(endpoint: &Endpoint, pin: Fingerprint) -> Result<X509, SetupError> {
-    let stream = connect(endpoint).ok_or(SetupError::Unreachable)?;
+    fetch_from(connect(endpoint).ok_or(SetupError::Unreachable)?, endpoint, pin)
+}
+
+fn fetch_from(stream: TcpStream, endpoint: &Endpoint, pin: Fingerprint) -> Result<X509, SetupError> {
     // Whether anything is right about it but the fingerprint is judged by grpcio, when it connects.
     let stream = shake(stream, &blind_context()?, endpoint, None).map_err(|broken| match broken {
         Broken::Silent => SetupError::Unreachable,
         Broken::NotTls => Fault::NotTls.into(),
         Broken::Alert(words) => Fault::Other(words).into(),
-        Broken::Unverified(fault, _) => fault.into(),
+        Broken::Unverified(fault) => fault.into(),
     })?;
     let certificate = stream.ssl().peer_certificate().ok_or(Fault::NotTls)?;
     let shown = Fingerprint::of(&certificate)?;
@@ -262,8 +267,8 @@ fn blind_context() -> Result<SslContext, ErrorStack> {
 
 /// How a handshake failed.
 enum Broken {
-    /// By our judgement of the certificate, which has this fingerprint.
-    Unverified(Fault, Option<Fingerprint>),
+    /// By our judgement of the certificate.
+    Unverified(Fault),
     /// By what the other side said.
     Alert(String),
     /// What came was no TLS, or nothing came and the connection was closed.
@@ -304,8 +309,7 @@ fn shake(
     };
     let verdict = failed.ssl().verify_result();
     if verdict != X509VerifyResult::OK {
-        let shown = failed.ssl().peer_certificate().and_then(|shown| Fingerprint::of(&shown).ok());
-        return Err(Broken::Unverified(judged(verdict), shown));
+        return Err(Broken::Unverified(judged(verdict)));
     }
     let error = failed.error();
     match error.ssl_error().and_then(|errors| errors.errors().first()?.reason()) {
@@ -324,7 +328,7 @@ fn shake(
 /// OpenSSL's verdict on a certificate (`x509_vfy.h`).
 fn judged(verdict: X509VerifyResult) -> Fault {
     match verdict.as_raw() {
-        2 | 18 | 19 | 20 | 21 | 24 | 27 => Fault::UnknownAuthority,
+        2 | 7 | 18..=21 | 24 | 27 | 30 => Fault::UnknownAuthority,
         9 => Fault::NotYet,
         10 => Fault::Expired,
         62 | 64 => Fault::OtherName,

@@ -139,6 +139,7 @@ class Tls(unittest.TestCase):
             except ConnectionResetError:
                 pass
         self.assertTrue(self.peer(server).register("ann", PASSWORD).success)
+        self.assertNotIn("SSL", server.log_text(), "what strangers do wrong does not fill the log")
 
     def test_tls_1_1_is_refused(self):
         self.certificates.sign("server")

@@ -18,8 +18,10 @@ use openssl::symm::Cipher;
 use tempfile::TempDir;
 
 use crate::certificates::{self, Made, write_guarded};
+use crate::console;
 use crate::daemon::Daemon;
 use crate::house::{House, PASSWORD, Peer, environment, eventually, secret_of};
+use crate::screen::Terminal;
 use crate::start::check;
 
 fn place() -> TempDir {
@@ -292,8 +294,30 @@ fn changed_permissions_are_noticed_and_a_changed_client_authority_counts() {
     assert!(gets_in(server.port(), &own, Some(&of_new)));
 }
 
+#[test]
+fn two_consoles_talk_by_tls_and_are_told_of_another_certificate() {
+    let (own, home) = (certificates::own(), place());
+    let (files, mut server) = daemon(&own, &[]);
+    let (fingerprint, file) = (own.fingerprint(), files.path().join("server.pem"));
+    let alice = Terminal::start(home.path(), &server.address(), ["--pin", fingerprint.as_str()]);
+    console::register(&alice, home.path(), "alice");
+    let bob = Terminal::start(home.path(), &server.address(), ["--ca", text(&file)]);
+    console::register(&bob, home.path(), "bob");
+    console::hear(&alice, &[&alice, &bob]);
+    console::say(&bob, "bob", "Привет!");
+    alice.wait_for("] bob: Привет!");
+
+    server.stop();
+    certificates::own().write(files.path(), "server");
+    server.start_again();
+    alice.answer(console::CHAT, "are you the same?");
+    alice.wait_for("shows another certificate");
+    bob.answer(console::CHAT, "are you the same?");
+    bob.wait_for("trusted here");
+}
+
 /// Runs `otpchat` for a login that must fail; its standard error says how.
-fn console(port: u16, flags: &[&str], store: Option<&Path>) -> Output {
+fn try_console(port: u16, flags: &[&str], store: Option<&Path>) -> Output {
     let home = place();
     let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
         .args(flags)
@@ -327,7 +351,7 @@ fn the_console_connects_to_whom_it_trusts_and_says_why_it_does_not() {
     let garbage = text(&place.path().join("garbage.pem")).to_owned();
     fs::write(&garbage, "no").expect("written");
     let expect = |port: u16, flags: &[&str], says: &str| {
-        let output = console(port, flags, None);
+        let output = try_console(port, flags, None);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains(says), "{flags:?}: {stderr}");
         assert_eq!(output.status.code(), Some(1), "{flags:?}: {stderr}");
@@ -345,13 +369,16 @@ fn the_console_connects_to_whom_it_trusts_and_says_why_it_does_not() {
     expect(port, &["--ca", &garbage], "garbage.pem holds no certificate");
     expect(port, &["--ca", &garbage, "--lang", "ru"], "garbage.pem нет сертификата");
     expect(port, &[], "speaks TLS: use --tls");
-    let by_store = console(port, &["--tls"], Some(Path::new(&own_file)));
+    let by_store = try_console(port, &["--tls"], Some(Path::new(&own_file)));
     assert!(String::from_utf8_lossy(&by_store.stderr).contains(IN), "{by_store:?}");
     drop(server);
 
     let (_files, server) = daemon(&odd, &[]);
     expect(server.port(), &["--ca", &odd_file], "is not for localhost");
     expect(server.port(), &["--pin", &pin(&odd)], IN);
+    let starred = certificates::for_names(&["*.example.org"]);
+    let (_files, server) = daemon(&starred, &[]);
+    expect(server.port(), &["--pin", &pin(&starred)], IN);
     // One that somebody has signed whom nobody here knows.
     let signed = certificates::signed_by(&certificates::own());
     let (_files, server) = daemon(&signed, &[]);
