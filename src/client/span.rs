@@ -23,19 +23,34 @@ const UNITS: [Unit; 4] = [
     Unit { seconds: 1, en: ["second", "seconds"], ru: ["секунду", "секунды", "секунд"] },
 ];
 
-/// `span` in words of the right size, rounded up: who waits that long has waited long enough. A unit is used from two of
-/// it on, or when the span is just one.
+/// `span` in words of the right size, rounded up: who waits that long has waited long enough.
 pub fn in_words(span: Duration, lang: Lang) -> String {
+    let (seconds, unit) = measure(span);
+    unit.count(seconds.div_ceil(unit.seconds), lang)
+}
+
+/// About how long `span` is: as [`in_words`], but rounded to the nearest.
+pub fn about(span: Duration, lang: Lang) -> String {
+    let (seconds, unit) = measure(span);
+    unit.count(seconds.saturating_add(unit.seconds / 2) / unit.seconds, lang)
+}
+
+/// Whole seconds, at least one, and the unit to say them in: one that there are two of at least, or just one.
+fn measure(span: Duration) -> (u64, &'static Unit) {
     let seconds = span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)).max(1);
     let fits = |unit: &&Unit| seconds >= 2 * unit.seconds || seconds == unit.seconds;
     let [.., second] = &UNITS;
-    let unit = UNITS.iter().find(fits).unwrap_or(second);
-    let count = seconds.div_ceil(unit.seconds);
-    let name = match lang {
-        Lang::En => unit.en[usize::from(count != 1)],
-        Lang::Ru => unit.ru[russian_form(count)],
-    };
-    format!("{count} {name}")
+    (seconds, UNITS.iter().find(fits).unwrap_or(second))
+}
+
+impl Unit {
+    fn count(&self, count: u64, lang: Lang) -> String {
+        let name = match lang {
+            Lang::En => self.en[usize::from(count != 1)],
+            Lang::Ru => self.ru[russian_form(count)],
+        };
+        format!("{count} {name}")
+    }
 }
 
 /// Which form a Russian noun takes after `count`: 0 as after one, 1 as after two to four, 2 as after five and more.
@@ -82,6 +97,9 @@ mod tests {
             assert_eq!((in_words(span, Lang::En).as_str(), in_words(span, Lang::Ru).as_str()), (en, ru), "{seconds}");
         }
         assert_eq!(in_words(Duration::from_millis(1_001), Lang::En), "2 seconds");
+        for (seconds, said) in [(100, "100 seconds"), (7_200 + 1_799, "2 hours"), (7_200 + 1_800, "3 hours")] {
+            assert_eq!(about(Duration::from_secs(seconds), Lang::En), said, "{seconds}");
+        }
         assert!(in_words(Duration::MAX, Lang::En).ends_with(" days"));
     }
 }

@@ -381,8 +381,8 @@ fn waiting(reason: Reason, retry_after: Option<Duration>, lang: Lang) -> String 
 /// That the server's clock and ours are too far apart.
 pub fn clocks_apart(apart: Apart, lang: Lang) -> String {
     match apart {
-        Apart::OursAhead(by) => CLOCK_AHEAD.with(lang, &[&span::in_words(by, lang)]),
-        Apart::OursBehind(by) => CLOCK_BEHIND.with(lang, &[&span::in_words(by, lang)]),
+        Apart::OursAhead(by) => CLOCK_AHEAD.with(lang, &[&span::about(by, lang)]),
+        Apart::OursBehind(by) => CLOCK_BEHIND.with(lang, &[&span::about(by, lang)]),
     }
 }
 

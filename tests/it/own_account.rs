@@ -1,14 +1,31 @@
 //! What people do with their own account in the console: recovery codes, sessions, password, second factor, leaving.
 
+use data_encoding::HEXLOWER;
+use rusqlite::Connection;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
 use crate::authenticator::{Authenticator, read_png};
 use crate::console::{
     CHAT, PASSWORD, give_code, give_code_only, hear, log_in, newcomer, pipe, place, recovery_codes, recovery_codes_in,
     register_by_pipe, say,
 };
 use crate::daemon::Daemon;
+use crate::house::House;
 use crate::screen::Terminal;
 
 const OTHER_PASSWORD: &str = "staple battery horse";
+
+/// The directory of a server with an account of the predecessor's that has no second factor.
+fn without_a_factor(login: &str) -> TempDir {
+    let directory = place();
+    let hash = HEXLOWER.encode(&Sha256::digest(PASSWORD));
+    let connection = Connection::open(directory.path().join("users.db")).expect("a database");
+    let table = "CREATE TABLE users(id INTEGER PRIMARY KEY, login TEXT UNIQUE, password_hash TEXT, secret TEXT)";
+    connection.execute_batch(table).expect("the table");
+    connection.execute("INSERT INTO users (login, password_hash) VALUES (?1, ?2)", [login, &hash]).expect("a row");
+    directory
+}
 
 /// Answers login and password, up to the question for a code.
 fn begin_login(terminal: &Terminal, login: &str, password: &str) {
@@ -273,6 +290,57 @@ fn who_guesses_is_told_how_long_to_wait_and_may_go_on() {
     other.answer("OTP code: > ", &recovery_codes(&alice)[0]);
     other.wait_for("This recovery code is used up.");
     say(&alice, "alice", "not disturbed");
+}
+
+#[test]
+fn an_invitation_is_asked_for_where_the_server_wants_one_and_login_and_password_stay() {
+    let (server, home) = (Daemon::start_with(&["--registration", "invite"]), place());
+    let alice = Terminal::start(home.path(), &server.address(), []);
+    alice.answer(CHAT, "/register");
+    alice.answer("Login: > ", "alice");
+    alice.answer("Password: > ", PASSWORD);
+    alice.answer("Password again: > ", PASSWORD);
+    alice.wait_for("Registration is by invitation here");
+    for times in 1..=2 {
+        alice.answer("Invitation: > ", "aaaa-bbbb-cccc-dddd");
+        alice.wait_for_times("This invitation is wrong, has been used or has expired", times);
+    }
+    alice.wait_for_prompt("Invitation: > ");
+    alice.type_keys("\x03");
+    alice.wait_for("Cancelled.");
+    assert_eq!(alice.all_text().matches("Login: >").count(), 1);
+}
+
+#[test]
+fn an_account_that_waits_for_the_administrator_is_asked_for_his_code() {
+    let home = place();
+    let server = Daemon::start_in(without_a_factor("alice"));
+    let alice = Terminal::start(home.path(), &server.address(), []);
+    alice.answer(CHAT, "/login");
+    alice.answer("Login: > ", "alice");
+    alice.answer("Password: > ", PASSWORD);
+    alice.wait_for("This account has no second factor and waits for the administrator");
+    alice.answer("Enrolment code: > ", "AAAA-BBBB-CCCC-DDDD");
+    alice.wait_for("Login, password or code is wrong");
+    alice.answer("Enrolment code: > ", "");
+    alice.wait_for("Cancelled.");
+}
+
+#[test]
+fn clocks_that_differ_are_said_so_once_and_again_after_a_wrong_code() {
+    let (house, home) = (House::open(), place());
+    let member = house.member("alice");
+    // The clock of the house stands still, years from now.
+    let alice = Terminal::start(home.path(), &format!("127.0.0.1:{}", house.running().port()), []);
+    begin_login(&alice, "alice", PASSWORD);
+    alice.wait_for_times("The clock of this machine is ", 1);
+    alice.answer("OTP code: > ", "no");
+    alice.wait_for_times("The clock of this machine is ", 2);
+    alice.answer("OTP code: > ", &house.code(&member.secret, 0));
+    alice.wait_for("You are logged in as alice");
+    alice.wait_for_prompt(CHAT);
+    assert_eq!(alice.all_text().matches("The clock of this machine is ").count(), 2);
+    assert!(alice.all_text().contains(" days behind the server's."), "{}", alice.all_text());
 }
 
 #[test]
