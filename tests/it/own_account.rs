@@ -75,6 +75,29 @@ fn a_recovery_code_lets_in_without_the_phone_and_a_new_one_is_set_up() {
 }
 
 #[test]
+fn a_session_is_renewed_by_a_recovery_code_and_the_end_of_the_old_one_is_no_news() {
+    let (server, home) = (Daemon::start(), place());
+    let (alice, _) = newcomer(&server, home.path(), "alice");
+    let codes = recovery_codes(&alice);
+    for (times, left) in [(1, true), (2, false)] {
+        alice.answer(CHAT, "/login");
+        alice.answer("Password: > ", PASSWORD);
+        alice.answer("OTP code: > ", &codes[times]);
+        alice.wait_for_times("This recovery code is used up.", times);
+        alice.wait_for_prompt("OTP code: > ");
+        if left {
+            alice.type_keys("\r");
+            alice.wait_for("The session you have goes on.");
+            say(&alice, "alice", "as before");
+        }
+    }
+    let mut found = Authenticator::new(&read_png(&home.path().join("qr/alice.png")));
+    give_code(&alice, &mut found, "The second factor is replaced");
+    hear(&alice, &[&alice]);
+    assert!(!alice.all_text().contains("Type /login."), "{}", alice.all_text());
+}
+
+#[test]
 fn few_recovery_codes_are_warned_of_and_new_ones_void_the_old() {
     let (server, home) = (Daemon::start(), place());
     let (mut first, mut authenticator) = newcomer(&server, home.path(), "alice");

@@ -51,7 +51,7 @@ impl Console {
                 // Best effort: the new session is what counts, and the old one ends by itself.
                 let _ = self.link.logout(&old.token);
             }
-            (_, Some(_)) => self.screen.notice(text::STILL_OLD.say(self.lang))?,
+            (_, Some(_)) if self.presence.session().is_some() => self.screen.notice(text::STILL_OLD.say(self.lang))?,
             _ => {}
         }
         self.finish(done, text::NOT_LOGGED_IN)

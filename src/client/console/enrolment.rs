@@ -81,7 +81,7 @@ impl Console {
         why: Purpose,
     ) -> io::Result<Done<Completed>> {
         let picture = self.show(login, uri, why)?;
-        let done = self.first_code(login, token)?;
+        let done = self.first_code(login, token, why)?;
         let words = match done {
             Done::With(_) => why.done().say(self.lang).to_owned(),
             _ => why.left(self.lang),
@@ -97,10 +97,13 @@ impl Console {
         Ok(if matches!(done, Done::Left) { Done::Failed } else { done })
     }
 
-    fn first_code(&mut self, login: &str, token: &SecretText) -> io::Result<Done<Completed>> {
+    fn first_code(&mut self, login: &str, token: &SecretText, why: Purpose) -> io::Result<Done<Completed>> {
         loop {
             let code = or_leave!(self.ask_code(text::ASK_CODE)?);
-            match self.link.check_otp(login, token, &code) {
+            let confirm = || self.link.check_otp(login, token, &code);
+            // A new factor ends the other sessions: the one that is just being renewed among them.
+            let confirmed = if why == Purpose::Replace { confirm() } else { self.presence.expect_end(confirm) };
+            match confirmed {
                 Ok(completed) => return Ok(Done::With(completed)),
                 Err(error) => {
                     self.say_failure(&error)?;
