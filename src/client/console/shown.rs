@@ -83,7 +83,7 @@ pub fn notice(sign: &str, text: &str, window: Option<usize>) -> String {
 }
 
 /// What a command does, as one line of the help: the words behind the first gap of two blanks are broken below their first
-/// one, or, in a window narrower than [`NARROW_HELP`], below the command. `window` as for [`message`].
+/// one, or, in a narrow window, below the command. `window` as for [`message`].
 pub fn help_line(line: &str, window: Option<usize>) -> String {
     let Some(window) = window else { return line.to_owned() };
     let behind = line.find("  ").map_or(0, |gap| line.len() - line.get(gap..).unwrap_or_default().trim_start().len());
