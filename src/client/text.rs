@@ -68,7 +68,7 @@ texts! {
     /// Asks for it a second time.
     ASK_NEW_PASSWORD_AGAIN = "New password again: > ", "Новый пароль ещё раз: > ";
     /// Asks for a login, to be sure.
-    ASK_LOGIN_TO_DELETE = "Your login, to confirm: > ", "Ваш логин для подтверждения: > ";
+    CONFIRM_LOGIN = "Your login, to confirm: > ", "Ваш логин для подтверждения: > ";
 
     /// The first line. Server.
     WELCOME = "otpchat, server {}. Type /register, /login or /help.", "otpchat, сервер {}. Команды: /register, /login, /help.";

@@ -80,7 +80,7 @@ impl Console {
 
     fn delete(&mut self, session: &Session) -> io::Result<Done<()>> {
         self.screen.notice(&text::DELETE_WARNING.with(self.lang, &[&session.login]))?;
-        let confirmed = or_leave!(self.ask_login(text::ASK_LOGIN_TO_DELETE)?);
+        let confirmed = or_leave!(self.ask_login(text::CONFIRM_LOGIN)?);
         if confirmed != session.login {
             self.complain(&text::LOGIN_DIFFERS.with(self.lang, &[&session.login]))?;
             return Ok(Done::Failed);
