@@ -1,10 +1,6 @@
 //! What people do with their own account in the console: recovery codes, sessions, password, second factor, leaving.
 
-use data_encoding::HEXLOWER;
-use rusqlite::Connection;
-use sha2::{Digest, Sha256};
-use tempfile::TempDir;
-
+use crate::admin::{shown, tool_with_input};
 use crate::authenticator::{Authenticator, read_png};
 use crate::console::{
     CHAT, PASSWORD, give_code, give_code_only, hear, log_in, newcomer, pipe, place, recovery_codes, recovery_codes_in,
@@ -16,15 +12,11 @@ use crate::screen::Terminal;
 
 const OTHER_PASSWORD: &str = "staple battery horse";
 
-/// The directory of a server with an account of the predecessor's that has no second factor.
-fn without_a_factor(login: &str) -> TempDir {
-    let directory = place();
-    let hash = HEXLOWER.encode(&Sha256::digest(PASSWORD));
-    let connection = Connection::open(directory.path().join("users.db")).expect("a database");
-    let table = "CREATE TABLE users(id INTEGER PRIMARY KEY, login TEXT UNIQUE, password_hash TEXT, secret TEXT)";
-    connection.execute_batch(table).expect("the table");
-    connection.execute("INSERT INTO users (login, password_hash) VALUES (?1, ?2)", [login, &hash]).expect("a row");
-    directory
+/// What the administrator's tool says.
+fn administer(server: &Daemon, args: &[&str]) -> String {
+    let (code, out, err) = tool_with_input(server.directory(), args, "");
+    assert_eq!(code, Some(0), "{args:?}: {err}");
+    out
 }
 
 /// Answers login and password, up to the question for a code.
@@ -328,25 +320,56 @@ fn an_invitation_is_asked_for_where_the_server_wants_one_and_login_and_password_
         alice.answer("Invitation: > ", "aaaa-bbbb-cccc-dddd");
         alice.wait_for_times("This invitation is wrong, has been used or has expired", times);
     }
-    alice.wait_for_prompt("Invitation: > ");
-    alice.type_keys("\x03");
-    alice.wait_for("Cancelled.");
+    let invitation = shown(&administer(&server, &["invite", "new", "--note", "for Alice"]), "Invitation code");
+    alice.answer("Invitation: > ", &invitation.to_lowercase());
+    alice.wait_for("The account alice is there. Now its second factor.");
+    alice.wait_for_prompt("OTP code: > ");
+    let mut authenticator = Authenticator::new(&read_png(&home.path().join("qr/alice.png")));
+    give_code(&alice, &mut authenticator, "You are logged in as alice");
     assert_eq!(alice.all_text().matches("Login: >").count(), 1);
+
+    let closed = Daemon::start_with(&["--registration", "closed"]);
+    let bob = Terminal::start(home.path(), &closed.address(), []);
+    bob.answer(CHAT, "/register");
+    bob.answer("Login: > ", "bob");
+    bob.answer("Password: > ", PASSWORD);
+    bob.answer("Password again: > ", PASSWORD);
+    bob.wait_for("Registration is closed here");
 }
 
 #[test]
-fn an_account_that_waits_for_the_administrator_is_asked_for_his_code() {
-    let home = place();
-    let server = Daemon::start_in(without_a_factor("alice"));
-    let alice = Terminal::start(home.path(), &server.address(), []);
+fn who_lost_the_second_factor_for_good_enrols_with_the_administrators_code() {
+    let (server, home) = (Daemon::start(), place());
+    let (alice, _) = newcomer(&server, home.path(), "alice");
+    let reset = || shown(&administer(&server, &["user", "reset-otp", "alice"]), "Enrolment code");
+    let mut code = reset();
+    alice.wait_for("The session has ended: log in again. Type /login.");
+    for (times, left) in [(1, true), (2, false)] {
+        alice.answer(CHAT, "/login");
+        alice.answer("Login: > ", "alice");
+        alice.answer("Password: > ", PASSWORD);
+        alice.wait_for_times("This account has no second factor and waits for the administrator", times);
+        alice.answer("Enrolment code: > ", "AAAA-BBBB-CCCC-DDDD");
+        alice.wait_for_times("Login, password or code is wrong", times);
+        alice.answer("Enrolment code: > ", &code);
+        alice.wait_for_prompt("OTP code: > ");
+        if left {
+            alice.type_keys("\r");
+            alice.wait_for("and the enrolment code is used up");
+            code = reset();
+        }
+    }
+    let mut found = Authenticator::new(&read_png(&home.path().join("qr/alice.png")));
+    give_code(&alice, &mut found, "You are logged in as alice");
+    assert_eq!(recovery_codes(&alice).len(), 10 + 4 + 10, "ten at each enrolment, and four that were typed");
+    hear(&alice, &[&alice]);
+
+    administer(&server, &["user", "lock", "alice"]);
+    alice.wait_for_times("Type /login.", 2);
     alice.answer(CHAT, "/login");
     alice.answer("Login: > ", "alice");
     alice.answer("Password: > ", PASSWORD);
-    alice.wait_for("This account has no second factor and waits for the administrator");
-    alice.answer("Enrolment code: > ", "AAAA-BBBB-CCCC-DDDD");
-    alice.wait_for("Login, password or code is wrong");
-    alice.answer("Enrolment code: > ", "");
-    alice.wait_for("Cancelled.");
+    alice.wait_for("This account is locked: ask the administrator.");
 }
 
 #[test]
