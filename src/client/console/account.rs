@@ -120,12 +120,12 @@ impl Console {
                 self.complain(text::DONE_PERHAPS.say(self.lang))?;
                 return Ok(Done::Failed);
             }
-            CallError::Unreachable => Again::No,
             CallError::Refused(refusal) if refusal.ends_session => {
                 self.session_over(refusal)?;
                 return Ok(Done::Failed);
             }
-            error => Again::after(error),
+            CallError::Refused(_) => Again::after(error),
+            _ => Again::No,
         };
         self.say_failure(error)?;
         if matches!(again, Again::Guess | Again::Both) {

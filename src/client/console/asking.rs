@@ -53,10 +53,7 @@ pub(super) enum Again {
 impl Again {
     /// What may help after `error`, as long as the session is there.
     pub(super) fn after(error: &CallError) -> Again {
-        let refusal = match error {
-            CallError::Unreachable | CallError::NoAnswer => return Again::Guess,
-            CallError::Refused(refusal) => refusal,
-        };
+        let CallError::Refused(refusal) = error else { return Again::Guess };
         match refusal.reason {
             Some(Reason::CodeAlreadyUsed | Reason::Throttled | Reason::GuessesSpent) => Again::Code,
             Some(Reason::InvalidCode | Reason::Overloaded) => Again::Guess,

@@ -304,8 +304,5 @@ impl Console {
 }
 
 fn reason(error: &CallError) -> Option<Reason> {
-    match error {
-        CallError::Refused(refusal) => refusal.reason,
-        CallError::Unreachable | CallError::NoAnswer => None,
-    }
+    if let CallError::Refused(refusal) = error { refusal.reason } else { None }
 }
