@@ -20,6 +20,7 @@ mod daemon;
 mod gate;
 mod guessing;
 mod house;
+mod own_account;
 mod screen;
 mod sources;
 mod start;
