@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
 
 use crate::app::AppLimits;
 use crate::hub::HubLimits;
+use crate::rpc::proxy::{self, TrustedProxies};
 use crate::security::keys::Guard;
 use crate::security::passwords::Cost;
 use crate::store::StoreLimits;
@@ -49,6 +51,11 @@ pub struct Flags {
     /// connection that logged in or registered.
     #[arg(long, env = "OTPCHAT_LEGACY_CLIENTS", default_value = "on", value_name = "on|off")]
     pub legacy_clients: Switch,
+
+    /// Proxies in front of the server, addresses or networks, several with commas: who comes through them is known by the
+    /// last address in `x-forwarded-for` that is not theirs. Switches --legacy-clients off.
+    #[arg(long, env = "OTPCHAT_TRUSTED_PROXY", value_name = "ADDRESS", value_delimiter = ',', value_parser = proxy::parse_network)]
+    pub trusted_proxy: Vec<IpNet>,
 
     /// Write chat lines to the log, as `[18:30:15] user1: ...`.
     #[arg(long, env = "OTPCHAT_CHAT_LOG", default_value = "on", value_name = "on|off")]
@@ -101,6 +108,21 @@ pub struct LimitFlags {
     /// Bytes of a request.
     #[arg(long, env = "OTPCHAT_MAX_REQUEST_BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1_024..=4_194_304))]
     pub max_request_bytes: u32,
+    /// Bytes of a call's headers.
+    #[arg(long, env = "OTPCHAT_MAX_HEADER_BYTES", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(4_096..=1_048_576))]
+    pub max_header_bytes: u32,
+    /// Connections in all; less if the system allows fewer open files.
+    #[arg(long, env = "OTPCHAT_MAX_CONNECTIONS", default_value_t = 12_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+    /// Connections of one address (of IPv6, of one /64). Not for loopback and trusted proxies.
+    #[arg(long, env = "OTPCHAT_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections_per_address: u32,
+    /// Seconds that a new connection may take for TLS and the first settings of HTTP/2.
+    #[arg(long, env = "OTPCHAT_HANDSHAKE_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub handshake_seconds: u64,
+    /// Minutes that a connection may stay without any call, longer than --waiting-minutes; an open stream is a call.
+    #[arg(long, env = "OTPCHAT_IDLE_CONNECTION_MINUTES", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=1_440))]
+    pub idle_connection_minutes: u64,
     /// Calls at once on one connection, streams included.
     #[arg(long, env = "OTPCHAT_MAX_CALLS_PER_CONNECTION", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub max_calls_per_connection: u32,
@@ -169,6 +191,8 @@ pub struct Settings {
     pub credentials_dir: Option<PathBuf>,
     /// Whether clients of the predecessor are served their way.
     pub legacy_clients: bool,
+    /// Whom to believe for whom he speaks.
+    pub trusted_proxies: TrustedProxies,
     /// Whether chat lines are logged.
     pub chat_log: bool,
     /// The cost of a password hash.
@@ -207,6 +231,16 @@ pub struct RpcLimits {
     pub hash_queue: usize,
     /// Bytes of a request.
     pub request_bytes: u32,
+    /// Bytes of a call's headers.
+    pub header_bytes: u32,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one address.
+    pub connections_per_address: usize,
+    /// How long a new connection may take to introduce itself.
+    pub handshake: Duration,
+    /// How long a connection may stay without a call.
+    pub connection_idle: Duration,
     /// Calls at once on one connection.
     pub calls_per_connection: u32,
     /// Bytes that the transport may use.
@@ -264,7 +298,10 @@ impl Flags {
             data_dir: self.data_dir,
             credentials_dir: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             // Where strangers can reach a port, something in between may make them look like this machine.
-            legacy_clients: self.legacy_clients.is_on() && listen.iter().all(|l| l.address.ip().is_loopback()),
+            legacy_clients: self.legacy_clients.is_on()
+                && self.trusted_proxy.is_empty()
+                && listen.iter().all(|l| l.address.ip().is_loopback()),
+            trusted_proxies: TrustedProxies::new(self.trusted_proxy),
             chat_log: self.chat_log.is_on(),
             password_cost: Cost::default(),
             app: AppLimits {
@@ -295,6 +332,12 @@ impl Flags {
                 hashers: limits.hashers.map_or(cores, |n| n as usize),
                 hash_queue: limits.hash_queue as usize,
                 request_bytes: limits.max_request_bytes,
+                header_bytes: limits.max_header_bytes,
+                connections: limits.max_connections as usize,
+                connections_per_address: limits.max_connections_per_address as usize,
+                handshake: Duration::from_secs(limits.handshake_seconds),
+                // Old clients are known by their connection while they look for their code.
+                connection_idle: minutes(limits.idle_connection_minutes.max(limits.waiting_minutes + 1)),
                 calls_per_connection: limits.max_calls_per_connection,
                 transport_bytes: limits.transport_memory_mib as usize * 1024 * 1024,
                 stream_stall: Duration::from_secs(limits.stream_stall_seconds),
@@ -368,6 +411,13 @@ mod tests {
         let exposed = settings(&["--listen", "localhost:1,0.0.0.0:2", "--plaintext-exposed-to-network"]).unwrap();
         assert!(!exposed.legacy_clients, "old clients are for loopback alone");
         assert!(settings(&[]).unwrap().legacy_clients);
+    }
+
+    #[test]
+    fn a_trusted_proxy_switches_old_clients_off() {
+        let behind = settings(&["--trusted-proxy", "127.0.0.1,10.0.0.0/8", "--legacy-clients", "on"]).unwrap();
+        assert!(!behind.legacy_clients && !behind.trusted_proxies.is_empty());
+        assert!(settings(&[]).unwrap().trusted_proxies.is_empty());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::config::Settings;
 use crate::escape::one_line;
 use crate::hub::Hub;
+use crate::rpc::limiter::Limiter;
 use crate::rpc::stream::Streams;
 use crate::rpc::{Front, ListenError, Shared, wire};
 use crate::security::keys::{self, KeyError};
@@ -95,6 +96,7 @@ pub struct Running {
     front: Front,
     shared: Arc<Shared>,
     janitor: Janitor,
+    limiter: Limiter,
     grace: Duration,
 }
 
@@ -138,11 +140,15 @@ impl Running {
             work: Pool::new("rpc-work", rpc.workers, rpc.work_queue).map_err(StartError::Threads)?,
             hash: Pool::new("rpc-hash", rpc.hashers, rpc.hash_queue).map_err(StartError::Threads)?,
             legacy_clients: settings.legacy_clients,
+            proxies: settings.trusted_proxies.clone(),
             limits: rpc.clone(),
         });
         let janitor = Janitor::start(Arc::clone(&shared)).map_err(StartError::Threads)?;
         let front = Front::start(&shared, &settings.listen)?;
-        Ok(Running { front, shared, janitor, grace: settings.grace })
+        let streams = settings.hub.streams;
+        let limiter =
+            Limiter::start(front.ports(), rpc, streams, &settings.trusted_proxies).map_err(StartError::Threads)?;
+        Ok(Running { front, shared, janitor, limiter, grace: settings.grace })
     }
 
     /// The port it listens on (of the first address).
@@ -176,6 +182,7 @@ impl Running {
             log::warn!("open calls were cancelled");
         }
         log::info!("stopping: workers");
+        self.limiter.stop(STEP_LIMIT);
         self.janitor.stop();
         let workers = self.shared.work.stop(STEP_LIMIT) & self.shared.hash.stop(STEP_LIMIT);
         log::info!("stopping: the last commit");

@@ -1,10 +1,11 @@
 //! What a call says about who makes it. The only reader of request headers; what it finds is proved in `app::sessions`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use grpcio::RpcContext;
+use grpcio::{Metadata, RpcContext};
 
 use super::connection;
+use super::proxy::{FORWARDED_KEY, TrustedProxies};
 use crate::app::{Connection, Credential};
 use crate::security::secret::SecretText;
 
@@ -14,8 +15,12 @@ pub const TOKEN_KEY: &str = "token";
 /// Who calls, before anything is proved.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// The other end of the connection, as the C core writes it: `ipv4:127.0.0.1:4711`.
+    /// The other end of the connection, as the C core writes it: `ipv4:127.0.0.1:4711`. For whom a trusted proxy speaks is
+    /// written the same way, without a port: `ipv4:192.0.2.1`.
     pub peer: String,
+    /// His address, in canonical form (no IPv4 mapped into IPv6): the real one, where a trusted proxy speaks for him. For
+    /// throttles and logs; it gives no right. `None` where the connection has none.
+    pub address: Option<IpAddr>,
     /// What he shows.
     pub credential: Credential,
     /// His address, if clients of the predecessor are served their way there.
@@ -24,12 +29,17 @@ pub struct Incoming {
 
 impl Incoming {
     /// Reads the headers. On the poll thread, since the context cannot leave it.
-    pub fn read(ctx: &RpcContext<'_>, legacy_clients: bool) -> Incoming {
-        let peer = ctx.peer();
-        let legacy = address(&peer).filter(|address| legacy_clients && address.ip().to_canonical().is_loopback());
-        let tokens = ctx.request_headers().iter().filter(|(key, _)| *key == TOKEN_KEY).map(|(_, value)| value);
-        let credential = credential(tokens);
-        Incoming { peer, credential, legacy }
+    pub fn read(ctx: &RpcContext<'_>, legacy_clients: bool, proxies: &TrustedProxies) -> Incoming {
+        let (peer, headers) = (ctx.peer(), ctx.request_headers());
+        let credential = credential(values(headers, TOKEN_KEY).into_iter());
+        let Some(connected) = address(&peer) else { return Incoming { peer, address: None, credential, legacy: None } };
+        let forwarded = values(headers, FORWARDED_KEY);
+        // Whoever comes through a proxy, known or not, shares the connection with others.
+        let alone = connected.ip().to_canonical().is_loopback() && forwarded.is_empty();
+        let legacy = Some(connected).filter(|_| legacy_clients && alone);
+        let real = proxies.real(connected.ip(), forwarded.into_iter());
+        let peer = if real == connected.ip().to_canonical() { peer } else { named(real) };
+        Incoming { peer, address: Some(real), credential, legacy }
     }
 
     /// The connection, if clients of the predecessor are served their way on it. Not for poll threads.
@@ -43,6 +53,19 @@ impl Incoming {
             Credential::None => self.legacy_connection().map_or(Credential::None, Credential::NoneOn),
             shown => shown.clone(),
         }
+    }
+}
+
+/// The values of a header, in their order.
+fn values<'a>(headers: &'a Metadata, wanted: &str) -> Vec<&'a [u8]> {
+    headers.iter().filter(|(key, _)| *key == wanted).map(|(_, value)| value).collect()
+}
+
+/// An address as the C core would write it, without a port.
+pub(super) fn named(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => format!("ipv4:{v4}"),
+        IpAddr::V6(v6) => format!("ipv6:[{v6}]"),
     }
 }
 

@@ -6,9 +6,11 @@
 mod auth;
 pub mod caller;
 pub mod connection;
+pub mod limiter;
 mod messaging;
 pub mod methods;
 mod otp;
+pub mod proxy;
 pub mod reply;
 pub mod status;
 pub mod stream;
@@ -27,6 +29,7 @@ use grpcio::{
 
 use self::caller::Incoming;
 use self::messaging::Opening;
+use self::proxy::TrustedProxies;
 use self::reply::{Answer, Reply};
 use self::stream::{LOOK_AGAIN, Streams};
 use self::wait::within;
@@ -52,6 +55,8 @@ pub struct Shared {
     pub hash: Pool,
     /// Whether clients of the predecessor are served their way.
     pub legacy_clients: bool,
+    /// Who may say for whom he speaks.
+    pub proxies: TrustedProxies,
     /// The bounds.
     pub limits: RpcLimits,
 }
@@ -84,7 +89,7 @@ pub struct Front {
     server: Server,
     // Dropped last: the C core's threads end with it.
     _environment: Arc<Environment>,
-    port: u16,
+    ports: Vec<u16>,
 }
 
 impl Front {
@@ -102,11 +107,11 @@ impl Front {
         let core = |address, text: String| ListenError::Core { address, text };
         let first = listen.first().map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)), |l| l.address);
         let mut server = builder.build().map_err(|error| core(first, error.to_string()))?;
-        let mut port = 0;
+        let mut ports: Vec<u16> = Vec::new();
         for Listen { mut address, optional } in listen.iter().copied() {
             // `localhost:0` means the same free port on both addresses.
             if address.port() == 0 && optional {
-                address.set_port(port);
+                address.set_port(ports.first().copied().unwrap_or(0));
             }
             if let Err(source) = can_bind(address) {
                 if optional && source.kind() == std::io::ErrorKind::AddrNotAvailable {
@@ -119,17 +124,20 @@ impl Front {
                 .add_listening_port(address.to_string(), ServerCredentials::insecure())
                 .map_err(|error| core(address, error.to_string()))?;
             log::info!("listening on {}", SocketAddr::new(address.ip(), bound));
-            if port == 0 {
-                port = bound;
-            }
+            ports.push(bound);
         }
         server.start();
-        Ok(Front { server, _environment: environment, port })
+        Ok(Front { server, _environment: environment, ports })
     }
 
     /// The port of the first address.
     pub fn port(&self) -> u16 {
-        self.port
+        self.ports.first().copied().unwrap_or(0)
+    }
+
+    /// The ports of all addresses.
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
     }
 
     /// Takes no more calls, gives the open ones `grace` to end (no longer once `hurry` says so), and cancels the rest.
@@ -160,6 +168,7 @@ fn can_bind(address: SocketAddr) -> std::io::Result<()> {
 
 fn channel(environment: &Arc<Environment>, limits: &RpcLimits) -> ChannelBuilder {
     let clamp = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    let millis = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
     let quota = ResourceQuota::new(Some("otpchatd")).resize_memory(limits.transport_bytes);
     ChannelBuilder::new(Arc::clone(environment))
         // Two servers must not share a port in silence.
@@ -167,6 +176,14 @@ fn channel(environment: &Arc<Environment>, limits: &RpcLimits) -> ChannelBuilder
         .set_resource_quota(quota)
         .max_receive_message_len(clamp(limits.request_bytes))
         .max_concurrent_stream(clamp(limits.calls_per_connection))
+        // The soft limit is the hard one: between the two, the C core refuses at random. A client that never acknowledges
+        // the server's settings is held to the soft limit and to the protocol's own (16 MiB).
+        .raw_cfg_int(CString::from(c"grpc.max_metadata_size"), clamp(limits.header_bytes))
+        .raw_cfg_int(CString::from(c"grpc.absolute_max_metadata_size"), clamp(limits.header_bytes))
+        // For TLS, and for the client's first settings. The default of two minutes serves those who say nothing.
+        .raw_cfg_int(CString::from(c"grpc.server_handshake_timeout_ms"), millis(limits.handshake))
+        // A connection without any call. One that listens has a call, however quiet.
+        .raw_cfg_int(CString::from(c"grpc.max_connection_idle_ms"), millis(limits.connection_idle))
         // Finds dead clients, also when nobody is talking.
         .keepalive_time(Duration::from_secs(60))
         .keepalive_timeout(Duration::from_secs(20))
@@ -204,7 +221,7 @@ fn services(shared: &Arc<Shared>) -> [Service; 3] {
             later(shared, methods::SEND_MESSAGE.name, |_| Lane::Work, messaging::send_message),
         )
         .add_server_streaming_handler(&wire::MESSAGE_STREAM, move |ctx: RpcContext<'_>, _: Empty, sink| {
-            let incoming = Incoming::read(&ctx, streaming.legacy_clients);
+            let incoming = Incoming::read(&ctx, streaming.legacy_clients, &streaming.proxies);
             let opening = Opening::new(&ctx, sink, &incoming.peer);
             let shared = Arc::clone(&streaming);
             // A full pool drops the job, and with it the opening, which refuses.
@@ -256,7 +273,7 @@ where
 {
     let shared = Arc::clone(shared);
     move |ctx, request, sink| {
-        let incoming = Incoming::read(&ctx, shared.legacy_clients);
+        let incoming = Incoming::read(&ctx, shared.legacy_clients, &shared.proxies);
         let reply = Reply::to(&ctx, sink, method, &incoming.peer);
         let pool = match lane(&request) {
             Lane::Work => &shared.work,
@@ -304,6 +321,7 @@ mod tests {
             work: Pool::new("test-work", 1, 1).unwrap(),
             hash: Pool::new("test-hash", 1, 1).unwrap(),
             legacy_clients: true,
+            proxies: settings.trusted_proxies,
             limits: settings.rpc,
         };
         (dir, Arc::new(shared))
