@@ -140,9 +140,9 @@ class Peer:
     def register(self, login, password, **more):
         return self.auth.Register(auth_pb2.RegisterRequest(login=login, password=password), timeout=CALL_S, **more)
 
-    def log_in(self, login, password, otp="", **more):
+    def log_in(self, login, password, otp="", patience=CALL_S, **more):
         request = auth_pb2.LoginRequest(login=login, password=password, otp=otp)
-        return self.auth.Login(request, timeout=CALL_S, **more)
+        return self.auth.Login(request, timeout=patience, **more)
 
     def log_out(self, *tokens):
         return self.auth.Logout(auth_pb2.LogoutRequest(), timeout=CALL_S, metadata=metadata(tokens))
@@ -155,9 +155,9 @@ class Peer:
         request = otp_pb2.RequestCheckOtp(login=login, otp=code)
         return self.otp.CheckOtp(request, timeout=CALL_S, metadata=metadata(tokens))
 
-    def send(self, text, *tokens, author=""):
+    def send(self, text, *tokens, author="", patience=CALL_S):
         message = messaging_pb2.Message(author=author, text=text)
-        return self.messaging.SendMessage(message, timeout=CALL_S, metadata=metadata(tokens))
+        return self.messaging.SendMessage(message, timeout=patience, metadata=metadata(tokens))
 
     def stream(self, *tokens):
         return self.messaging.MessageStream(messaging_pb2.Empty(), metadata=metadata(tokens))
