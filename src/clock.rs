@@ -2,8 +2,8 @@
 //! takes no time at all.
 
 use std::ops::{Add, Sub};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A point in time: microseconds since 1970-01-01 UTC.
@@ -78,6 +78,15 @@ impl Clock {
         match &self.0 {
             Source::System => system_now(),
             Source::Manual(at) => Time(at.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// The time since a start that never changes, whatever happens to the time of day: for rates.
+    pub fn elapsed(&self) -> Duration {
+        static START: OnceLock<Stopwatch> = OnceLock::new();
+        match &self.0 {
+            Source::System => START.get_or_init(Stopwatch::start).elapsed(),
+            Source::Manual(_) => self.now().since(Time(0)),
         }
     }
 

@@ -8,12 +8,15 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
 
-use crate::app::AppLimits;
+use crate::app::throttles::ThrottleLimits;
+use crate::app::{AppLimits, Registration};
 use crate::hub::HubLimits;
 use crate::rpc::proxy::{self, TrustedProxies};
 use crate::security::keys::Guard;
 use crate::security::passwords::Cost;
+use crate::security::throttle::Rate;
 use crate::store::StoreLimits;
+use crate::store::guesses::GuessLimits;
 
 /// The self-hosted group chat for the terminal whose second factor nobody can skip: the server.
 ///
@@ -57,6 +60,15 @@ pub struct Flags {
     #[arg(long, env = "OTPCHAT_TRUSTED_PROXY", value_name = "ADDRESS", value_delimiter = ',', value_parser = proxy::parse_network)]
     pub trusted_proxy: Vec<IpNet>,
 
+    /// Who may register: everybody, whoever has an invitation, or nobody [default: open on loopback, invite beyond and behind a
+    /// proxy].
+    #[arg(long, env = "OTPCHAT_REGISTRATION", value_name = "open|invite|closed")]
+    pub registration: Option<RegistrationFlag>,
+
+    /// What happens to the messages of a deleted account: they stay under a neutral name, or go.
+    #[arg(long, env = "OTPCHAT_DELETED_MESSAGES", default_value = "keep", value_name = "keep|delete")]
+    pub deleted_messages: DeletedMessages,
+
     /// Write chat lines to the log, as `[18:30:15] user1: ...`.
     #[arg(long, env = "OTPCHAT_CHAT_LOG", default_value = "on", value_name = "on|off")]
     pub chat_log: Switch,
@@ -84,6 +96,26 @@ impl Switch {
     pub fn is_on(self) -> bool {
         self == Switch::On
     }
+}
+
+/// Who may register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RegistrationFlag {
+    /// Everybody who can reach the port.
+    Open,
+    /// Whoever has an invitation (`otpchatd invite new`).
+    Invite,
+    /// Nobody; accounts are made with `otpchatd user add`.
+    Closed,
+}
+
+/// What happens to the messages of a deleted account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeletedMessages {
+    /// They stay under a neutral name.
+    Keep,
+    /// They are deleted.
+    Delete,
 }
 
 /// The limits, as flags.
@@ -117,7 +149,7 @@ pub struct LimitFlags {
     /// Connections of one address (of IPv6, of one /64). Not for loopback and trusted proxies.
     #[arg(long, env = "OTPCHAT_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections_per_address: u32,
-    /// Seconds that a new connection may take for TLS and the first settings of HTTP/2.
+    /// Seconds that a new connection may take for TLS and the first settings of HTTP/2, and a call for its message.
     #[arg(long, env = "OTPCHAT_HANDSHAKE_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=300))]
     pub handshake_seconds: u64,
     /// Minutes that a connection may stay without any call, longer than --waiting-minutes; an open stream is a call.
@@ -144,6 +176,42 @@ pub struct LimitFlags {
     /// Hours that an account may stay without a second factor before it is deleted.
     #[arg(long, env = "OTPCHAT_UNENROLLED_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub unenrolled_hours: u64,
+    /// Wrong codes that an account may have in all; one comes back a day. Only a new second factor makes it whole.
+    #[arg(long, env = "OTPCHAT_WRONG_CODES", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub wrong_codes: u32,
+    /// Hours until one of the wrong codes comes back.
+    #[arg(long, env = "OTPCHAT_WRONG_CODE_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
+    pub wrong_code_hours: u64,
+    /// Seconds that an account waits at most after wrong codes in a row (1, 2, 4 and so on from the second one).
+    #[arg(long, env = "OTPCHAT_MAX_CODE_DELAY_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub max_code_delay_seconds: u64,
+    /// Wrong passwords for one account from one address (an IPv6 one is its /64) before it has to wait.
+    #[arg(long, env = "OTPCHAT_WRONG_PASSWORDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub wrong_passwords: u32,
+    /// Seconds until one of these wrong passwords comes back.
+    #[arg(long, env = "OTPCHAT_WRONG_PASSWORD_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub wrong_password_seconds: u64,
+    /// Passwords from one address, for any account and right or wrong, before it has to wait: each costs a hash.
+    #[arg(long, env = "OTPCHAT_PASSWORDS_PER_ADDRESS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub passwords_per_address: u32,
+    /// Milliseconds until one of these passwords comes back.
+    #[arg(long, env = "OTPCHAT_PASSWORD_PER_ADDRESS_MILLIS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub password_per_address_millis: u64,
+    /// Registrations from one address before it has to wait.
+    #[arg(long, env = "OTPCHAT_REGISTRATIONS_PER_ADDRESS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub registrations_per_address: u32,
+    /// Seconds until one of these registrations comes back.
+    #[arg(long, env = "OTPCHAT_REGISTRATION_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub registration_seconds: u64,
+    /// Addresses, and pairs of account and address, whose tries are counted apart; beyond that all others share.
+    #[arg(long, env = "OTPCHAT_THROTTLE_BUCKETS", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(16..=10_000_000))]
+    pub throttle_buckets: u32,
+    /// Recovery codes that an enrolment gives.
+    #[arg(long, env = "OTPCHAT_RECOVERY_CODES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub recovery_codes: u32,
+    /// Hours that the administrator's enrolment code is good.
+    #[arg(long, env = "OTPCHAT_ENROLMENT_CODE_HOURS", default_value_t = 72, value_parser = clap::value_parser!(u64).range(1..=8_760))]
+    pub enrolment_code_hours: u64,
     /// Threads that work on calls.
     #[arg(long, env = "OTPCHAT_WORKERS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub workers: u32,
@@ -291,6 +359,7 @@ impl Flags {
             return Err(SettingError::TextBeyondRequest);
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let on_loopback = listen.iter().all(|l| l.address.ip().is_loopback());
         let (minutes, hours) = (|n| Duration::from_secs(n * 60), |n| Duration::from_secs(n * 3600));
         Ok(Settings {
             jwt_key: self.jwt_key.unwrap_or_else(|| self.data_dir.join("jwt.key")),
@@ -298,10 +367,8 @@ impl Flags {
             data_dir: self.data_dir,
             credentials_dir: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             // Where strangers can reach a port, something in between may make them look like this machine.
-            legacy_clients: self.legacy_clients.is_on()
-                && self.trusted_proxy.is_empty()
-                && listen.iter().all(|l| l.address.ip().is_loopback()),
-            trusted_proxies: TrustedProxies::new(self.trusted_proxy),
+            legacy_clients: self.legacy_clients.is_on() && self.trusted_proxy.is_empty() && on_loopback,
+            trusted_proxies: TrustedProxies::new(self.trusted_proxy.clone()),
             chat_log: self.chat_log.is_on(),
             password_cost: Cost::default(),
             app: AppLimits {
@@ -312,6 +379,36 @@ impl Flags {
                 unenrolled_account: hours(limits.unenrolled_hours),
                 enrolment_without_token: minutes(limits.waiting_minutes),
                 text_bytes: limits.max_text_bytes as usize,
+                registration: match self.registration {
+                    Some(RegistrationFlag::Open) => Registration::Open,
+                    Some(RegistrationFlag::Invite) => Registration::Invite,
+                    Some(RegistrationFlag::Closed) => Registration::Closed,
+                    None if on_loopback && self.trusted_proxy.is_empty() => Registration::Open,
+                    None => Registration::Invite,
+                },
+                throttles: ThrottleLimits {
+                    passwords: Rate {
+                        burst: limits.wrong_passwords,
+                        refill: Duration::from_secs(limits.wrong_password_seconds),
+                    },
+                    hashes: Rate {
+                        burst: limits.passwords_per_address,
+                        refill: Duration::from_millis(limits.password_per_address_millis),
+                    },
+                    registrations: Rate {
+                        burst: limits.registrations_per_address,
+                        refill: Duration::from_secs(limits.registration_seconds),
+                    },
+                    buckets: limits.throttle_buckets as usize,
+                },
+                guesses: GuessLimits {
+                    budget: limits.wrong_codes,
+                    refill: hours(limits.wrong_code_hours),
+                    longest_delay: Duration::from_secs(limits.max_code_delay_seconds),
+                },
+                recovery_codes: limits.recovery_codes as usize,
+                enrolment_code: hours(limits.enrolment_code_hours),
+                keep_messages_of_deleted: self.deleted_messages == DeletedMessages::Keep,
             },
             hub: HubLimits {
                 mailbox_frames: limits.mailbox_messages as usize,
@@ -410,13 +507,17 @@ mod tests {
         check("192.0.2.1:50051", false);
         let exposed = settings(&["--listen", "localhost:1,0.0.0.0:2", "--plaintext-exposed-to-network"]).unwrap();
         assert!(!exposed.legacy_clients, "old clients are for loopback alone");
-        assert!(settings(&[]).unwrap().legacy_clients);
+        assert_eq!(exposed.app.registration, Registration::Invite, "strangers are invited");
+        let local = settings(&[]).unwrap();
+        assert!(local.legacy_clients);
+        assert_eq!(local.app.registration, Registration::Open);
     }
 
     #[test]
     fn a_trusted_proxy_switches_old_clients_off() {
         let behind = settings(&["--trusted-proxy", "127.0.0.1,10.0.0.0/8", "--legacy-clients", "on"]).unwrap();
         assert!(!behind.legacy_clients && !behind.trusted_proxies.is_empty());
+        assert_eq!(behind.app.registration, Registration::Invite, "strangers come through it");
         assert!(settings(&[]).unwrap().trusted_proxies.is_empty());
     }
 

@@ -19,10 +19,15 @@ mod generated {
 }
 
 pub use generated::auth::{
-    LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, RegisterRequest, RegisterResponse, SessionState,
+    ChangePasswordRequest, ChangePasswordResponse, DeleteAccountRequest, DeleteAccountResponse, EndSessionsRequest,
+    EndSessionsResponse, ListSessionsRequest, ListSessionsResponse, LoginRequest, LoginResponse, LogoutRequest,
+    LogoutResponse, RegisterRequest, RegisterResponse, Session, SessionState, WhichSessions,
 };
 pub use generated::messaging::{Empty, Message, SendResponse};
-pub use generated::otp::{RequestCheckOtp, RequestInitOtp, ResponseCheckOtp, ResponseInitOtp};
+pub use generated::otp::{
+    NewRecoveryCodesRequest, NewRecoveryCodesResponse, RequestCheckOtp, RequestInitOtp, ResponseCheckOtp,
+    ResponseInitOtp,
+};
 /// Error details (`google.rpc`), sent in `grpc-status-details-bin`.
 pub mod details {
     pub use super::generated::status::{BadRequest, ErrorInfo, RetryInfo, Status, bad_request};

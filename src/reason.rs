@@ -55,6 +55,38 @@ reasons! {
     CodeAlreadyUsed = "CODE_ALREADY_USED",
         "This code has been used: wait for the next one.",
         "Этот код уже использован: дождитесь следующего.";
+    /// Too many tries in too short a time.
+    Throttled = "THROTTLED",
+        "Too many tries: wait a moment and try again.",
+        "Слишком много попыток: подождите немного и попробуйте снова.";
+    /// The account's budget of wrong codes is used up.
+    GuessesSpent = "GUESSES_SPENT",
+        "There were too many wrong codes for this account: log in with a recovery code, or ask the administrator.",
+        "Слишком много неверных кодов для этой учётной записи: войдите с резервным кодом или обратитесь к администратору.";
+    /// The administrator locked the account.
+    AccountLocked = "ACCOUNT_LOCKED",
+        "This account is locked: ask the administrator.",
+        "Эта учётная запись заблокирована: обратитесь к администратору.";
+    /// Registration needs an invitation.
+    InviteRequired = "INVITE_REQUIRED",
+        "Registration is by invitation here: ask the administrator for a code.",
+        "Здесь регистрируются по приглашению: попросите код у администратора.";
+    /// The invitation is not known, was used, or has expired.
+    InviteInvalid = "INVITE_INVALID",
+        "This invitation is wrong, has been used or has expired: ask the administrator for a new one.",
+        "Приглашение неверно, уже использовано или устарело: попросите у администратора новое.";
+    /// Nobody may register.
+    RegistrationClosed = "REGISTRATION_CLOSED",
+        "Registration is closed here: ask the administrator for an account.",
+        "Регистрация здесь закрыта: попросите учётную запись у администратора.";
+    /// There is no such session of this account.
+    SessionNotFound = "SESSION_NOT_FOUND",
+        "There is no such session: list them again.",
+        "Такого сеанса нет: посмотрите список ещё раз.";
+    /// A field that the call needs is missing or makes no sense.
+    RequestInvalid = "REQUEST_INVALID",
+        "The request is incomplete: update the client.",
+        "Запрос неполон: обновите клиент.";
     /// The account lost its second factor and waits for the administrator.
     EnrolmentCodeRequired = "ENROLMENT_CODE_REQUIRED",
         "This account has no second factor and waits for the administrator: ask for an enrolment code.",

@@ -11,20 +11,26 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use grpcio::GrpcSlice;
 
 use crate::app::App;
+use crate::app::act::Keys;
 use crate::app::sessions::Sessions;
+use crate::app::throttles::Throttles;
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Settings;
 use crate::escape::one_line;
 use crate::hub::Hub;
 use crate::rpc::limiter::Limiter;
+use crate::rpc::pending::Pending;
 use crate::rpc::stream::Streams;
 use crate::rpc::{Front, ListenError, Shared, wire};
-use crate::security::keys::{self, KeyError};
+use crate::security::chain::Chain;
+use crate::security::codes::CodeHasher;
+use crate::security::keys::{self, KEY_BYTES, KeyError};
 use crate::security::passwords::{HashError, Passwords};
+use crate::security::secret::SecretBytes;
 use crate::security::tokens::Tokens;
-use crate::security::vault::{Vault, VaultError};
+use crate::security::vault::{InnerKey, Place, Vault, VaultError};
 use crate::store::upgrade::{self, UpgradeError};
-use crate::store::{DirectoryLock, OpenError, Store, StoreError, StoredMessage, factors, messages, sessions, users};
+use crate::store::{DirectoryLock, OpenError, Store, StoreError, StoredMessage, messages, sealed, sessions, users};
 use crate::threads::{Pool, Thread};
 
 /// The log target of chat lines.
@@ -114,7 +120,7 @@ impl Running {
         let upgrading = upgrade::is_needed(&settings.data_dir)?;
         let may_make_key = upgrading || !Store::holds_secrets(&settings.data_dir)?;
         let key = |path: &PathBuf, may_make| keys::load_or_create(path, settings.guard_of(path), may_make);
-        let vault = Arc::new(Vault::new(&key(&settings.sealing_key, may_make_key)?)?);
+        let vault = Vault::new(&key(&settings.sealing_key, may_make_key)?)?;
         let tokens = Tokens::new(&key(&settings.jwt_key, true)?);
         if upgrading {
             let mut hear = |done, all| progress.upgraded(done, all);
@@ -124,6 +130,7 @@ impl Running {
         let (hub, store) = open_store(settings, lock)?;
         remind_of_upgrade(settings, &store)?;
         check_sealing_key(&store, &vault, &settings.sealing_key)?;
+        let keys = Arc::new(unseal_keys(&store, vault)?);
         let sessions = Arc::new(Sessions::new({
             let hub = Arc::clone(&hub);
             Box::new(move |ended| hub.end_sessions(ended))
@@ -131,7 +138,8 @@ impl Running {
         sessions.load(&store, clock.now())?;
         forget_connections(&store)?;
         let limits = settings.app.clone();
-        let app = Arc::new(App { clock, limits, store, sessions, passwords, vault, tokens });
+        let throttles = Throttles::new(&limits.throttles, clock.clone());
+        let app = Arc::new(App { clock, limits, store, sessions, passwords, keys, throttles, tokens });
         let rpc = &settings.rpc;
         let shared = Arc::new(Shared {
             app: Arc::clone(&app),
@@ -140,14 +148,14 @@ impl Running {
             work: Pool::new("rpc-work", rpc.workers, rpc.work_queue).map_err(StartError::Threads)?,
             hash: Pool::new("rpc-hash", rpc.hashers, rpc.hash_queue).map_err(StartError::Threads)?,
             legacy_clients: settings.legacy_clients,
+            pending: Arc::new(Pending::new(rpc.calls_per_connection as usize, rpc.handshake)),
             proxies: settings.trusted_proxies.clone(),
             limits: rpc.clone(),
         });
         let janitor = Janitor::start(Arc::clone(&shared)).map_err(StartError::Threads)?;
         let front = Front::start(&shared, &settings.listen)?;
         let streams = settings.hub.streams;
-        let limiter =
-            Limiter::start(front.ports(), rpc, streams, &settings.trusted_proxies).map_err(StartError::Threads)?;
+        let limiter = Limiter::start(front.ports(), rpc, streams, &shared).map_err(StartError::Threads)?;
         Ok(Running { front, shared, janitor, limiter, grace: settings.grace })
     }
 
@@ -242,10 +250,27 @@ fn log_chat_line(message: &StoredMessage) {
 }
 
 fn check_sealing_key(store: &Store, vault: &Vault, path: &Path) -> Result<(), StartError> {
-    match store.read(|c| factors::foreign_key_id(c, vault.key_id()))? {
+    let ids = store.read(sealed::key_ids)?;
+    match ids.into_iter().find(|id| id != vault.key_id()) {
         Some(wanted) => Err(StartError::OtherKey { path: path.to_owned(), wanted }),
         None => Ok(()),
     }
+}
+
+/// Opens the keys that the database holds sealed, and makes those that it does not have yet.
+fn unseal_keys(store: &Store, vault: Vault) -> Result<Keys, StartError> {
+    let unseal = |key: InnerKey| -> Result<SecretBytes, StartError> {
+        let place = Place::InnerKey(key);
+        if let Some(sealed) = store.read(|c| sealed::inner_key(c, key))? {
+            return Ok(vault.open(place, &sealed)?);
+        }
+        let made = SecretBytes::random(KEY_BYTES).map_err(|_| VaultError::Seal)?;
+        let sealed = vault.seal(place, &made)?;
+        store.write(move |tx| Ok::<_, StoreError>(sealed::put_inner_key(tx, key, &sealed)?), |_| ())?;
+        Ok(made)
+    };
+    let (codes, audit) = (CodeHasher::new(&unseal(InnerKey::Codes)?), Chain::new(&unseal(InnerKey::Audit)?));
+    Ok(Keys { vault, codes, audit })
 }
 
 /// A connection of this run may have the address of one of the last.

@@ -1,18 +1,37 @@
 //! Registering, logging in and out.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::act::{Act, Stop, Welcome};
+use super::enrolment::pass;
 use super::refusal::{Error, Refusal};
 use super::sessions::Person;
-use super::{App, Connection, Credential, Opened, factor};
+use super::{App, Connection, Credential, Opened, Registration};
+use crate::security::codes::{OneTimeCode, Purpose};
 use crate::security::login::{Login, LoginKey};
 use crate::security::passwords::{NewPassword, PasswordHash, Verified};
 use crate::security::secret::SecretText;
 use crate::security::totp::Code;
-use crate::store::Tx;
-use crate::store::factors::{self, PendingOf};
+use crate::store::factors;
 use crate::store::sessions::{self, End, Session, SessionId, State};
 use crate::store::users::{self, NewUser, User};
+use crate::store::{Tx, codes};
+
+/// What somebody gives to register.
+#[derive(Debug)]
+pub struct RegisterAttempt {
+    /// The login as typed.
+    pub login: String,
+    /// The password.
+    pub password: SecretText,
+    /// An invitation, where those are asked for; else empty.
+    pub invitation: SecretText,
+    /// The connection, where it may enrol without a token later.
+    pub connection: Option<Connection>,
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
+}
 
 /// What somebody gives to log in.
 #[derive(Debug)]
@@ -21,104 +40,152 @@ pub struct LoginAttempt {
     pub login: String,
     /// The password.
     pub password: SecretText,
-    /// A code, to go on at once as the check of a code would.
-    pub code: Option<SecretText>,
+    /// What else he gives at once.
+    pub second: Second,
     /// The connection, where it may give its code without a token later.
     pub connection: Option<Connection>,
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
+}
+
+/// What comes with a password.
+#[derive(Debug)]
+pub enum Second {
+    /// Nothing: the session waits.
+    Nothing,
+    /// A code, to go on at once as the check of a code would.
+    Code(SecretText),
+    /// A recovery code or the administrator's enrolment code: the session then needs enrolment.
+    Recovery(SecretText),
 }
 
 impl App {
     /// Creates an account without a second factor.
     ///
     /// # Errors
-    /// A login or password that breaks a rule, or a login that is taken.
-    pub fn register(&self, login: &str, password: SecretText, on: Option<Connection>) -> Result<(), Error> {
-        let login = Login::parse(login).map_err(Refusal::from)?;
-        let password = NewPassword::check(password, &login).map_err(Refusal::from)?;
+    /// A login or password that breaks a rule, a login that is taken, or whoever is not invited where that is asked for.
+    pub fn register(&self, attempt: RegisterAttempt) -> Result<(), Error> {
+        let act = self.act(attempt.address);
+        let invitation = match self.limits.registration {
+            Registration::Closed => return Err(Refusal::RegistrationClosed.into()),
+            Registration::Open => None,
+            Registration::Invite if attempt.invitation.is_empty() => return Err(Refusal::InviteRequired.into()),
+            Registration::Invite => {
+                let code = OneTimeCode::parse(attempt.invitation.expose()).ok_or(Refusal::InviteInvalid)?;
+                let hash = self.keys.codes.hash(&code, Purpose::Invitation);
+                if !self.store.read(|c| codes::is_invited(c, &hash, act.now))? {
+                    return Err(Refusal::InviteInvalid.into());
+                }
+                Some(hash)
+            }
+        };
+        let login = Login::parse(&attempt.login).map_err(Refusal::from)?;
+        let password = NewPassword::check(attempt.password, login.as_str()).map_err(Refusal::from)?;
         let key = login.key();
         // Saves the hash where it would be for nothing; the unique index decides.
         if self.store.read(|c| users::by_key(c, &key))?.is_some() {
             return Err(Refusal::LoginTaken.into());
         }
+        self.throttles.registration(attempt.address)?;
         let hash = self.passwords.hash(&password)?;
-        let now = self.clock.now();
-        self.store.write(
+        let connection = attempt.connection;
+        self.settle(
             move |tx| {
-                let on = on.as_ref().map(|c| c.0.as_str());
-                let user = NewUser::registered(&login, &key, &hash, now, on);
-                users::insert(tx, &user)?.map(|_| ()).ok_or(Refusal::LoginTaken.into())
+                let on = connection.as_ref().map(|c| c.0.as_str());
+                let user = NewUser::registered(&login, &key, &hash, act.now, on);
+                users::insert(tx, &user)?.ok_or(Refusal::LoginTaken)?;
+                if let Some(invitation) = invitation {
+                    let note = codes::accept(tx, &invitation, act.now)?.ok_or(Refusal::InviteInvalid)?;
+                    act.audit(tx, login.as_str(), "account.registered", login.as_str(), format!("invited: {note}"))?;
+                }
+                Ok(())
             },
             |()| (),
         )
     }
 
-    /// Checks a password and opens a session. With a code, goes on as [`App::check_code`] would, and nothing stays behind if
-    /// the code is wrong.
+    /// Checks a password and opens a session. With a code, goes on as [`App::check_code`] would, and no session stays behind
+    /// if the code is wrong.
     ///
     /// # Errors
     /// [`Refusal::Credentials`], whatever of login, password and code was wrong.
     pub fn log_in(&self, attempt: LoginAttempt) -> Result<Opened, Error> {
         let key = LoginKey::of(&attempt.login);
+        let tried = self.throttles.password(&key, attempt.address)?;
         let user = self.store.read(|c| users::by_key(c, &key))?;
         // An unknown login costs the same hash, and gets the same answer.
         let verified = self.passwords.verify(&attempt.password, user.as_ref().map(|u| &u.password_hash))?;
         let (Some(user), Verified::Yes | Verified::YesButOld) = (user, verified) else {
             return Err(Refusal::Credentials.into());
         };
-        if user.awaits_admin {
+        tried.was_right();
+        if user.locked_at.is_some() {
+            return Err(Refusal::Locked.into());
+        }
+        if user.awaits_admin && !matches!(attempt.second, Second::Recovery(_)) {
             return Err(Refusal::AwaitsAdmin.into());
         }
         let new_hash =
             if verified == Verified::YesButOld { Some(self.passwords.rehash(&attempt.password)?) } else { None };
-        let now = self.clock.now();
+        let act = self.act(attempt.address);
+        let now = act.now;
         let id = SessionId::random()?;
-        let (limits, vault, registry) = (self.limits.clone(), Arc::clone(&self.vault), Arc::clone(&self.sessions));
+        let registry = Arc::clone(&self.sessions);
         let person = Person::new(user.id, user.login.clone());
-        let code = attempt.code.as_ref().map(|text| Code::parse(text.expose()));
-        let connection = attempt.connection.map(|c| c.0);
-        let (session, _) = self.store.write(
+        let (second, connection) = (attempt.second, attempt.connection.map(|c| c.0));
+        let (session, _, welcome) = self.settle(
             move |tx| {
                 still_the_same(tx, &user, new_hash.as_ref())?;
                 let active = factors::active(tx, user.id)?;
-                let state = if active.is_some() { State::NeedsCode } else { State::NeedsEnrolment };
-                let base_factor = active.as_ref().map(|f| f.id);
-                let expires_at = now + limits.waiting_session;
-                let mut session =
-                    Session { id, user_id: user.id, state, base_factor, created_at: now, expires_at, connection };
+                let mut session = Session {
+                    id,
+                    user_id: user.id,
+                    state: if active.is_some() { State::NeedsCode } else { State::NeedsEnrolment },
+                    base_factor: active.as_ref().map(|f| f.id),
+                    created_at: now,
+                    expires_at: now + act.limits.waiting_session,
+                    connection,
+                    opened_from: act.opened_from(),
+                };
+                let mut ended = Vec::new();
+                // Before the session is there: a wrong code leaves none behind, but it counts.
+                let passed = match &second {
+                    Second::Nothing => None,
+                    Second::Code(code) => {
+                        let code = Code::parse(code.expose());
+                        Some(
+                            pass(tx, &act, &session, &user.login, code.as_ref(), &mut ended)
+                                .map_err(|stop| which_is_not_said(stop, user.id))?,
+                        )
+                    }
+                    Second::Recovery(code) => {
+                        recover(tx, &act, &user, code)?;
+                        session.state = State::NeedsEnrolment;
+                        None
+                    }
+                };
                 sessions::insert(tx, &session)?;
-                let keep = limits.waiting_sessions_per_user;
-                let mut ended =
-                    sessions::end(tx, End::Oldest { user_id: user.id, in_hand: id, complete: false, keep })?;
-                if let Some(code) = code {
-                    let factor_id = match active {
-                        Some(active) => {
-                            factor::use_code(tx, &vault, user.id, &active, code.as_ref(), now)
-                                .map_err(|error| which_is_not_said(error, user.id))?;
-                            active.id
-                        }
-                        None => {
-                            let pending =
-                                factors::pending(tx, user.id, PendingOf::Account)?.ok_or(Refusal::Credentials)?;
-                            let others = factor::confirm(tx, &vault, &session, &pending, code.as_ref(), now)
-                                .map_err(|error| which_is_not_said(error, user.id))?;
-                            ended.extend(others);
-                            pending.id
-                        }
-                    };
-                    factor::complete(tx, &limits, &mut session, factor_id, now, &mut ended)?;
+                let keep = act.limits.waiting_sessions_per_user;
+                ended.extend(sessions::end(tx, End::Oldest { user_id: user.id, in_hand: id, complete: false, keep })?);
+                let mut welcome = Welcome::default();
+                if let Some((factor_id, recovery_codes)) = passed {
+                    welcome = act.complete(tx, &mut session, &user.login, factor_id, &mut ended)?;
+                    welcome.recovery_codes = recovery_codes;
+                } else if matches!(second, Second::Recovery(_)) {
+                    welcome.recovery_codes_left = codes::recovery_left(tx, user.id)?;
                 }
-                Ok::<_, Error>((session, ended))
+                Ok((session, ended, welcome))
             },
             {
                 let person = Arc::clone(&person);
-                move |(session, ended): &(Session, Vec<SessionId>)| {
+                move |(session, ended, _): &(Session, Vec<SessionId>, Welcome)| {
                     registry.changed(session, person);
                     registry.ended(ended);
                 }
             },
         )?;
         let token = self.token(&session, &person.login, now)?;
-        Ok(Opened { session, token })
+        Ok(Opened { session, token, welcome })
     }
 
     /// Ends the session that a token names, whatever its state, with its streams.
@@ -137,9 +204,12 @@ impl App {
 }
 
 /// The account must be as it was when the password was verified; if its hash is to be replaced, it is now.
-fn still_the_same(tx: &Tx<'_>, verified: &User, new_hash: Option<&PasswordHash>) -> Result<(), Error> {
+fn still_the_same(tx: &Tx<'_>, verified: &User, new_hash: Option<&PasswordHash>) -> Result<(), Stop> {
     match users::by_id(tx, verified.id)? {
-        Some(user) if user.password_hash == verified.password_hash && !user.awaits_admin => {}
+        Some(user)
+            if user.password_hash == verified.password_hash
+                && user.awaits_admin == verified.awaits_admin
+                && user.locked_at.is_none() => {}
         _ => return Err(Refusal::Credentials.into()),
     }
     if let Some(new_hash) = new_hash {
@@ -148,13 +218,28 @@ fn still_the_same(tx: &Tx<'_>, verified: &User, new_hash: Option<&PasswordHash>)
     Ok(())
 }
 
+/// Uses up a recovery code, or the administrator's enrolment code where the account waits for one.
+fn recover(tx: &Tx<'_>, act: &Act, user: &User, code: &SecretText) -> Result<(), Stop> {
+    let code = OneTimeCode::parse(code.expose()).ok_or(Refusal::Credentials)?;
+    let (purpose, action) = if user.awaits_admin {
+        (Purpose::Enrolment { user_id: user.id }, "enrolment_code.used")
+    } else {
+        (Purpose::Recovery { user_id: user.id }, "recovery.used")
+    };
+    if !codes::use_up(tx, user.id, &act.keys.codes.hash(&code, purpose), act.now)? {
+        return Err(Refusal::Credentials.into());
+    }
+    act.audit(tx, &user.login, action, &user.login, String::new())?;
+    Ok(())
+}
+
 /// A refused login does not say that it was the code. The log does, of one that was used before: it may have been watched.
-fn which_is_not_said(error: Error, user_id: i64) -> Error {
-    match error {
-        Error::Refused(refusal @ (Refusal::Code | Refusal::CodeUsed)) => {
-            if refusal == Refusal::CodeUsed {
-                log::warn!("a login of user {user_id} came with a code that was used before");
-            }
+fn which_is_not_said(stop: Stop, user_id: i64) -> Stop {
+    match stop {
+        Stop::Keep(Refusal::Code) => Stop::Keep(Refusal::Credentials),
+        Stop::Undo(Error::Refused(Refusal::Code | Refusal::EnrolmentNotStarted)) => Refusal::Credentials.into(),
+        Stop::Undo(Error::Refused(Refusal::CodeUsed)) => {
+            log::warn!("a login of user {user_id} came with a code that was used before");
             Refusal::Credentials.into()
         }
         other => other,

@@ -1,16 +1,17 @@
 //! The second factor: starting an enrolment, and checking a code. `wire.md`'s table of sessions, as code.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::act::{Act, Guessing, Stop, Welcome};
 use super::refusal::{Error, Refusal};
 use super::sessions::Person;
-use super::{App, Connection, Credential, Opened, factor};
+use super::{App, Connection, Credential, Opened};
 use crate::clock::Time;
 use crate::security::login::LoginKey;
 use crate::security::passwords::Verified;
 use crate::security::secret::SecretText;
 use crate::security::totp::{self, Code};
-use crate::security::vault::Vault;
 use crate::store::Tx;
 use crate::store::factors::{self, PendingOf};
 use crate::store::sessions::{self, Session, SessionId, State};
@@ -27,6 +28,8 @@ pub struct EnrolmentAttempt {
     pub password: SecretText,
     /// To replace an active factor: a fresh code of it.
     pub code: SecretText,
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
 }
 
 impl App {
@@ -39,39 +42,39 @@ impl App {
     /// # Errors
     /// [`Refusal::Enrolment`] for everybody else, which does not say whether there is such an account.
     pub fn start_enrolment(&self, attempt: EnrolmentAttempt) -> Result<SecretText, Error> {
-        let now = self.clock.now();
+        let act = self.act(attempt.address);
+        let now = act.now;
         let key = LoginKey::of(&attempt.login);
         if let Credential::NoneOn(connection) = &attempt.by {
-            return self.enrol_registering_connection(&key, connection, now);
+            return self.enrol_registering_connection(&key, connection, act);
         }
         let (id, person) = self.sessions.named(&attempt.by, &self.tokens, now)?;
         if person.key != key {
             return Err(Refusal::Enrolment.into());
         }
-        let password_is_right = self.verify_if_given(person.id, &attempt.password)?;
+        let password_is_right = self.verify_if_given(&person, &attempt.password, attempt.address)?;
         let code = Code::parse(attempt.code.expose());
         let secret = totp::new_secret()?;
         let uri = SecretText::new(totp::uri(&person.login, &secret));
-        let vault = Arc::clone(&self.vault);
-        self.store.write(
+        self.settle(
             move |tx| {
                 let session = sessions::live(tx, id, now)?.ok_or(Refusal::SessionEnded)?;
                 match session.state {
                     State::NeedsCode => return Err(Refusal::Enrolment.into()),
                     State::NeedsEnrolment => {}
                     State::Complete => {
-                        let Some(user) = password_is_right else { return Err(Refusal::Credentials.into()) };
+                        let user = password_is_right.ok_or(Refusal::Credentials)?;
                         // The password must still be the one that was verified.
                         if users::by_id(tx, user.id)?.is_none_or(|u| u.password_hash != user.password_hash) {
                             return Err(Refusal::Credentials.into());
                         }
                         let active = factors::active(tx, user.id)?.ok_or(Refusal::Credentials)?;
-                        factor::use_code(tx, &vault, user.id, &active, code.as_ref(), now)?;
+                        act.use_code(tx, user.id, &active, code.as_ref(), Guessing::Counts)?;
                     }
                 }
-                let sealed = vault.seal(session.user_id, &secret)?;
+                let sealed = act.keys.vault.seal(factors::place(session.user_id), &secret)?;
                 factors::put_pending(tx, session.user_id, PendingOf::Session(id), &sealed, now)?;
-                Ok::<_, Error>(())
+                Ok(())
             },
             |()| (),
         )?;
@@ -79,33 +82,47 @@ impl App {
     }
 
     /// The way of old clients, which ask before they ever log in.
-    fn enrol_registering_connection(&self, key: &LoginKey, on: &Connection, now: Time) -> Result<SecretText, Error> {
+    fn enrol_registering_connection(&self, key: &LoginKey, on: &Connection, act: Act) -> Result<SecretText, Error> {
         let secret = totp::new_secret()?;
-        let (key, on, vault) = (key.clone(), on.clone(), Arc::clone(&self.vault));
-        let since = now - self.limits.enrolment_without_token;
-        self.store.write(
+        let (key, on) = (key.clone(), on.clone());
+        let since = act.now - self.limits.enrolment_without_token;
+        self.settle(
             move |tx| {
                 let user = users::by_key(tx, &key)?.ok_or(Refusal::Enrolment)?;
                 let registered_here = user.registered_on.as_deref() == Some(&on.0) && user.created_at > since;
-                if !registered_here || user.awaits_admin || factors::active(tx, user.id)?.is_some() {
+                if !registered_here
+                    || user.awaits_admin
+                    || user.locked_at.is_some()
+                    || factors::active(tx, user.id)?.is_some()
+                {
                     return Err(Refusal::Enrolment.into());
                 }
-                let sealed = vault.seal(user.id, &secret)?;
-                factors::put_pending(tx, user.id, PendingOf::Account, &sealed, now)?;
-                Ok::<_, Error>(SecretText::new(totp::uri(&user.login, &secret)))
+                let sealed = act.keys.vault.seal(factors::place(user.id), &secret)?;
+                factors::put_pending(tx, user.id, PendingOf::Account, &sealed, act.now)?;
+                Ok(SecretText::new(totp::uri(&user.login, &secret)))
             },
             |_| (),
         )
     }
 
     /// The account, if the password was given and is right.
-    fn verify_if_given(&self, user_id: i64, password: &SecretText) -> Result<Option<User>, Error> {
+    fn verify_if_given(
+        &self,
+        person: &Person,
+        password: &SecretText,
+        address: Option<IpAddr>,
+    ) -> Result<Option<User>, Error> {
         if password.is_empty() {
             return Ok(None);
         }
-        let user = self.store.read(|c| users::by_id(c, user_id))?;
+        let tried = self.throttles.password(&person.key, address)?;
+        let user = self.store.read(|c| users::by_id(c, person.id))?;
         let verified = self.passwords.verify(password, user.as_ref().map(|u| &u.password_hash))?;
-        Ok(user.filter(|_| verified != Verified::No))
+        if verified == Verified::No {
+            return Ok(None);
+        }
+        tried.was_right();
+        Ok(user)
     }
 
     /// Checks a code: of the active factor for a session that owes one, of the pending factor for a session that enrols. A
@@ -115,8 +132,15 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Code`], also where there is nothing that a code could be for.
-    pub fn check_code(&self, login: &str, code: &SecretText, by: &Credential) -> Result<Opened, Error> {
-        let now = self.clock.now();
+    pub fn check_code(
+        &self,
+        login: &str,
+        code: &SecretText,
+        by: &Credential,
+        address: Option<IpAddr>,
+    ) -> Result<Opened, Error> {
+        let act = self.act(address);
+        let now = act.now;
         let key = LoginKey::of(login);
         let which = match by {
             Credential::NoneOn(connection) => Which::WaitingOn(connection.clone()),
@@ -129,15 +153,16 @@ impl App {
             }
         };
         let code = Code::parse(code.expose());
-        let (limits, vault, registry) = (self.limits.clone(), Arc::clone(&self.vault), Arc::clone(&self.sessions));
-        let checked = self.store.write(
+        let registry = Arc::clone(&self.sessions);
+        let checked = self.settle(
             move |tx| {
                 let (mut session, user) = find(tx, &key, &which, now)?;
                 let mut ended = Vec::new();
-                let factor_id = pass(tx, &vault, &session, code.as_ref(), now, &mut ended)?;
-                factor::complete(tx, &limits, &mut session, factor_id, now, &mut ended)?;
+                let (factor_id, recovery_codes) = pass(tx, &act, &session, &user.login, code.as_ref(), &mut ended)?;
+                let mut welcome = act.complete(tx, &mut session, &user.login, factor_id, &mut ended)?;
+                welcome.recovery_codes = recovery_codes;
                 let person = Person::new(user.id, user.login);
-                Ok::<_, Error>(Checked { session, person, ended })
+                Ok(Checked { session, person, ended, welcome })
             },
             move |checked: &Checked| {
                 registry.changed(&checked.session, Arc::clone(&checked.person));
@@ -145,7 +170,7 @@ impl App {
             },
         )?;
         let token = self.token(&checked.session, &checked.person.login, now)?;
-        Ok(Opened { session: checked.session, token })
+        Ok(Opened { session: checked.session, token, welcome: checked.welcome })
     }
 }
 
@@ -158,10 +183,11 @@ struct Checked {
     session: Session,
     person: Arc<Person>,
     ended: Vec<SessionId>,
+    welcome: Welcome,
 }
 
 /// The session that a code is for.
-fn find(tx: &Tx<'_>, key: &LoginKey, which: &Which, now: Time) -> Result<(Session, User), Error> {
+fn find(tx: &Tx<'_>, key: &LoginKey, which: &Which, now: Time) -> Result<(Session, User), Stop> {
     let user = users::by_key(tx, key)?.ok_or(Refusal::Code)?;
     let session = match which {
         Which::Named(id) => sessions::live(tx, *id, now)?.ok_or(Refusal::SessionEnded)?,
@@ -179,22 +205,23 @@ fn find(tx: &Tx<'_>, key: &LoginKey, which: &Which, now: Time) -> Result<(Sessio
     Ok((session, user))
 }
 
-/// Lets a code pass for a session, by its state. Returns the factor that it passed on.
-fn pass(
+/// Lets a code pass for a session, which may be about to be opened, by its state. Returns the factor that it passed on, and new recovery codes if it confirmed
+/// that.
+pub(super) fn pass(
     tx: &Tx<'_>,
-    vault: &Vault,
+    act: &Act,
     session: &Session,
+    login: &str,
     code: Option<&Code>,
-    now: Time,
     ended: &mut Vec<SessionId>,
-) -> Result<i64, Error> {
+) -> Result<(i64, Vec<SecretText>), Stop> {
     let user_id = session.user_id;
     let own = || factors::pending(tx, user_id, PendingOf::Session(session.id));
     let (pending, without) = match session.state {
         State::NeedsCode => {
             let active = factors::active(tx, user_id)?.ok_or(Refusal::Code)?;
-            factor::use_code(tx, vault, user_id, &active, code, now)?;
-            return Ok(active.id);
+            act.use_code(tx, user_id, &active, code, Guessing::Counts)?;
+            return Ok((active.id, Vec::new()));
         }
         State::NeedsEnrolment => match own()? {
             Some(own) => (Some(own), Refusal::EnrolmentNotStarted),
@@ -204,6 +231,6 @@ fn pass(
         State::Complete => (own()?, Refusal::Code),
     };
     let pending = pending.ok_or(without)?;
-    ended.extend(factor::confirm(tx, vault, session, &pending, code, now)?);
-    Ok(pending.id)
+    let recovery_codes = act.confirm(tx, session, login, &pending, code, ended)?;
+    Ok((pending.id, recovery_codes))
 }

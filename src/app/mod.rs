@@ -1,24 +1,30 @@
 //! What the system does, without a word about the wire: accounts, enrolment, sessions, messages.
 
 pub mod accounts;
+pub mod act;
 pub mod enrolment;
-mod factor;
 pub mod messages;
+pub mod own_account;
+pub mod reauth;
 pub mod refusal;
 pub mod sessions;
+pub mod throttles;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::act::{Act, Keys, Stop, Welcome};
 use self::refusal::{Error, Refusal};
 use self::sessions::Sessions;
+use self::throttles::{ThrottleLimits, Throttles};
 use crate::clock::{Clock, Time};
 use crate::security::passwords::Passwords;
 use crate::security::secret::SecretText;
 use crate::security::tokens::{Claims, ISSUER, Tokens};
-use crate::security::vault::Vault;
-use crate::store::sessions::Session;
-use crate::store::{Store, sessions as rows};
+use crate::store::guesses::GuessLimits;
+use crate::store::sessions::{Session, SessionId};
+use crate::store::{Store, Tx, codes, departures, sessions as rows, users};
 
 /// Bounds of what the system does.
 #[derive(Clone, Debug)]
@@ -37,7 +43,33 @@ pub struct AppLimits {
     pub enrolment_without_token: Duration,
     /// How many bytes a text may have.
     pub text_bytes: usize,
+    /// Who may register.
+    pub registration: Registration,
+    /// How often passwords may be tried and accounts registered.
+    pub throttles: ThrottleLimits,
+    /// How often codes may be guessed.
+    pub guesses: GuessLimits,
+    /// How many recovery codes an enrolment gives.
+    pub recovery_codes: usize,
+    /// How long the administrator's enrolment code is good.
+    pub enrolment_code: Duration,
+    /// Whether what a deleted account wrote stays, under a neutral name.
+    pub keep_messages_of_deleted: bool,
 }
+
+/// Who may register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// Everybody who can reach the port.
+    Open,
+    /// Whoever has an invitation.
+    Invite,
+    /// Nobody.
+    Closed,
+}
+
+/// How many message ids of a deleted account are looked at in one go.
+const DEPARTURE_STEP: i64 = 2_000;
 
 /// Everything that a job needs.
 pub struct App {
@@ -51,8 +83,10 @@ pub struct App {
     pub sessions: Arc<Sessions>,
     /// Hashes and verifies passwords.
     pub passwords: Passwords,
-    /// Seals secrets.
-    pub vault: Arc<Vault>,
+    /// What opens, hashes and chains what is kept.
+    pub keys: Arc<Keys>,
+    /// How often anything may be tried.
+    pub throttles: Throttles,
     /// Issues and proves tokens.
     pub tokens: Tokens,
 }
@@ -64,9 +98,43 @@ pub struct Opened {
     pub session: Session,
     /// Its token.
     pub token: SecretText,
+    /// What whoever has completed it is told.
+    pub welcome: Welcome,
 }
 
 impl App {
+    /// An act that begins now.
+    fn act(&self, address: Option<IpAddr>) -> Act {
+        Act { limits: self.limits.clone(), keys: Arc::clone(&self.keys), now: self.clock.now(), address }
+    }
+
+    /// Writes, as [`Store::write`] does. A refusal that is to be kept ([`Stop::Keep`]) commits what came before it.
+    fn settle<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Tx<'_>) -> Result<T, Stop> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, Error> {
+        let kept = self.store.write(
+            move |tx| match write(tx) {
+                Ok(value) => Ok(Ok(value)),
+                Err(Stop::Keep(refusal)) => Ok(Err(refusal)),
+                Err(Stop::Undo(error)) => Err(error),
+            },
+            move |kept: &Result<T, Refusal>| {
+                if let Ok(value) = kept {
+                    then(value);
+                }
+            },
+        )?;
+        Ok(kept?)
+    }
+
+    /// Tells the registry of sessions that ended, once that is committed.
+    fn tell_ended(&self) -> impl Fn(&Vec<SessionId>) + Send + 'static + use<> {
+        let sessions = Arc::clone(&self.sessions);
+        move |ended: &Vec<SessionId>| sessions.ended(ended)
+    }
+
     /// Issues the token of a session: good for as long as a complete session lasts, or until it ends once it is complete.
     fn token(&self, session: &Session, login: &str, now: Time) -> Result<SecretText, Error> {
         let exp = match session.state {
@@ -84,7 +152,8 @@ impl App {
         Ok(self.tokens.issue(&claims)?)
     }
 
-    /// Ends what has run out: sessions, and accounts that nobody enrolled. To be called every second or so.
+    /// Ends what has run out: sessions, codes, and accounts that nobody enrolled; and takes the next step of what deleted
+    /// accounts left to do. To be called every second or so.
     ///
     /// # Errors
     /// The store's.
@@ -93,27 +162,30 @@ impl App {
         let too_old = now - self.limits.unenrolled_account;
         // Streams end in time also when the database cannot be read.
         self.sessions.expire(now);
-        let needed = self
-            .store
-            .read(|c| Ok(rows::any_expired(c, now)? || crate::store::users::any_unenrolled_before(c, too_old)?))?;
-        if !needed {
-            return Ok(());
+        self.throttles.sweep();
+        let (expired, departed) = self.store.read(|c| {
+            let expired =
+                rows::any_expired(c, now)? || codes::any_expired(c, now)? || users::any_unenrolled_before(c, too_old)?;
+            Ok((expired, departures::any(c)?))
+        })?;
+        if expired {
+            self.store.write(
+                move |tx| {
+                    let mut ended = rows::end(tx, rows::End::Expired(now))?;
+                    ended.extend(rows::end(tx, rows::End::Unenrolled(too_old))?);
+                    codes::delete_expired(tx, now)?;
+                    let deleted = users::delete_unenrolled_before(tx, too_old)?;
+                    if deleted > 0 {
+                        log::info!("deleted {deleted} accounts that nobody enrolled in time");
+                    }
+                    Ok::<_, Error>(ended)
+                },
+                self.tell_ended(),
+            )?;
         }
-        self.store.write(
-            move |tx| {
-                let mut ended = rows::end(tx, rows::End::Expired(now))?;
-                ended.extend(rows::end(tx, rows::End::Unenrolled(too_old))?);
-                let deleted = crate::store::users::delete_unenrolled_before(tx, too_old)?;
-                if deleted > 0 {
-                    log::info!("deleted {deleted} accounts that nobody enrolled in time");
-                }
-                Ok::<_, Error>(ended)
-            },
-            {
-                let sessions = Arc::clone(&self.sessions);
-                move |ended: &Vec<_>| sessions.ended(ended)
-            },
-        )?;
+        if departed {
+            self.store.write(|tx| Ok::<_, Error>(departures::step(tx, DEPARTURE_STEP)?), |_| ())?;
+        }
         Ok(())
     }
 }

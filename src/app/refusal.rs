@@ -1,5 +1,7 @@
 //! What can go wrong, in words for the caller.
 
+use std::time::Duration;
+
 use crate::hub::SubscribeError;
 use crate::reason::Reason;
 use crate::security::login::LoginError;
@@ -22,6 +24,9 @@ pub enum Refusal {
     /// A password that breaks a rule.
     #[error("{0}")]
     Password(#[from] PasswordError),
+    /// As [`Refusal::Password`], for the password that is to replace one.
+    #[error("{0}")]
+    NewPassword(PasswordError),
     /// Wrong login, password or code.
     #[error("login, password or code is wrong: check them and try again")]
     Credentials,
@@ -31,6 +36,27 @@ pub enum Refusal {
     /// A code for the second time.
     #[error("this code has been used: wait for the next one")]
     CodeUsed,
+    /// Too many tries. How long to wait.
+    #[error("too many tries: wait {} and try again", in_words(*.0))]
+    Throttled(Duration),
+    /// Too many wrong codes. How long until one more may be tried.
+    #[error("there were too many wrong codes for this account: log in with a recovery code, ask the administrator, or wait {}", in_words(*.0))]
+    GuessesSpent(Duration),
+    /// The administrator locked the account.
+    #[error("this account is locked: ask the administrator")]
+    Locked,
+    /// Registration is by invitation.
+    #[error("registration is by invitation here: ask the administrator for a code")]
+    InviteRequired,
+    /// An invitation that is not good.
+    #[error("this invitation is wrong, has been used or has expired: ask the administrator for a new one")]
+    InviteInvalid,
+    /// Nobody may register.
+    #[error("registration is closed here: ask the administrator for an account")]
+    RegistrationClosed,
+    /// A session that is not there, or is somebody else's.
+    #[error("there is no such session: list them again")]
+    SessionNotFound,
     /// The account waits for the administrator.
     #[error("this account has no second factor and waits for the administrator: ask for an enrolment code")]
     AwaitsAdmin,
@@ -67,6 +93,9 @@ pub enum Refusal {
     /// A stream that was not read.
     #[error("the stream was not read for too long: open it again")]
     StreamStalled,
+    /// A request field that is missing or makes no sense.
+    #[error("`{0}` is missing or makes no sense: update the client")]
+    Request(&'static str),
     /// A queue is full.
     #[error("the server is busy: try again in a moment")]
     Overloaded,
@@ -81,10 +110,18 @@ impl Refusal {
         match self {
             Refusal::Login(_) => Reason::LoginInvalid,
             Refusal::LoginTaken => Reason::LoginTaken,
-            Refusal::Password(_) => Reason::WeakPassword,
+            Refusal::Password(_) | Refusal::NewPassword(_) => Reason::WeakPassword,
             Refusal::Credentials => Reason::InvalidCredentials,
             Refusal::Code => Reason::InvalidCode,
             Refusal::CodeUsed => Reason::CodeAlreadyUsed,
+            Refusal::Throttled(_) => Reason::Throttled,
+            Refusal::GuessesSpent(_) => Reason::GuessesSpent,
+            Refusal::Locked => Reason::AccountLocked,
+            Refusal::InviteRequired => Reason::InviteRequired,
+            Refusal::InviteInvalid => Reason::InviteInvalid,
+            Refusal::RegistrationClosed => Reason::RegistrationClosed,
+            Refusal::SessionNotFound => Reason::SessionNotFound,
+            Refusal::Request(_) => Reason::RequestInvalid,
             Refusal::AwaitsAdmin => Reason::EnrolmentCodeRequired,
             Refusal::EnrolmentNotStarted => Reason::EnrolmentNotStarted,
             Refusal::Enrolment => Reason::EnrolmentRefused,
@@ -107,10 +144,33 @@ impl Refusal {
         match self {
             Refusal::Login(_) => Some("login"),
             Refusal::Password(_) => Some("password"),
+            Refusal::NewPassword(_) => Some("new_password"),
+            Refusal::Request(field) => Some(field),
             Refusal::Text(_) => Some("text"),
             Refusal::Author => Some("author"),
             _ => None,
         }
+    }
+
+    /// How long to wait before the next try, where that is known.
+    pub fn retry_after(self) -> Option<Duration> {
+        match self {
+            Refusal::Throttled(wait) | Refusal::GuessesSpent(wait) => Some(wait),
+            Refusal::Overloaded | Refusal::Draining => Some(TRY_AGAIN),
+            _ => None,
+        }
+    }
+}
+
+/// How long a caller should wait who met a full queue, or a server that is stopping.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// A duration as people say it, rounded up: `5 s`, `3 min`, `20 h`.
+fn in_words(duration: Duration) -> String {
+    match duration.as_secs() + u64::from(duration.subsec_nanos() > 0) {
+        seconds @ 0..=119 => format!("{} s", seconds.max(1)),
+        seconds @ 120..=7_199 => format!("{} min", seconds.div_ceil(60)),
+        seconds => format!("{} h", seconds.div_ceil(3_600)),
     }
 }
 

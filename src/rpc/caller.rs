@@ -15,9 +15,8 @@ pub const TOKEN_KEY: &str = "token";
 /// Who calls, before anything is proved.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// The other end of the connection, as the C core writes it: `ipv4:127.0.0.1:4711`. For whom a trusted proxy speaks is
-    /// written the same way, without a port: `ipv4:192.0.2.1`.
-    pub peer: String,
+    /// The other end of the connection.
+    pub connection: Option<SocketAddr>,
     /// His address, in canonical form (no IPv4 mapped into IPv6): the real one, where a trusted proxy speaks for him. For
     /// throttles and logs; it gives no right. `None` where the connection has none.
     pub address: Option<IpAddr>,
@@ -30,16 +29,15 @@ pub struct Incoming {
 impl Incoming {
     /// Reads the headers. On the poll thread, since the context cannot leave it.
     pub fn read(ctx: &RpcContext<'_>, legacy_clients: bool, proxies: &TrustedProxies) -> Incoming {
-        let (peer, headers) = (ctx.peer(), ctx.request_headers());
+        let headers = ctx.request_headers();
+        let connection = address(&ctx.peer());
         let credential = credential(values(headers, TOKEN_KEY).into_iter());
-        let Some(connected) = address(&peer) else { return Incoming { peer, address: None, credential, legacy: None } };
         let forwarded = values(headers, FORWARDED_KEY);
         // Whoever comes through a proxy, known or not, shares the connection with others.
-        let alone = connected.ip().to_canonical().is_loopback() && forwarded.is_empty();
-        let legacy = Some(connected).filter(|_| legacy_clients && alone);
-        let real = proxies.real(connected.ip(), forwarded.into_iter());
-        let peer = if real == connected.ip().to_canonical() { peer } else { named(real) };
-        Incoming { peer, address: Some(real), credential, legacy }
+        let legacy = connection
+            .filter(|other| legacy_clients && other.ip().to_canonical().is_loopback() && forwarded.is_empty());
+        let address = connection.map(|other| proxies.real(other.ip(), forwarded.into_iter()));
+        Incoming { connection, address, credential, legacy }
     }
 
     /// The connection, if clients of the predecessor are served their way on it. Not for poll threads.
@@ -59,14 +57,6 @@ impl Incoming {
 /// The values of a header, in their order.
 fn values<'a>(headers: &'a Metadata, wanted: &str) -> Vec<&'a [u8]> {
     headers.iter().filter(|(key, _)| *key == wanted).map(|(_, value)| value).collect()
-}
-
-/// An address as the C core would write it, without a port.
-pub(super) fn named(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(v4) => format!("ipv4:{v4}"),
-        IpAddr::V6(v6) => format!("ipv6:[{v6}]"),
-    }
 }
 
 /// One token, however often it is repeated. Two different ones, or one that is no text, are none of ours.

@@ -5,16 +5,19 @@
 //! list has the sockets; for a moment, each one to be closed is duplicated (`pidfd_getfd`, since Linux 5.6), which takes no
 //! `unsafe` and cannot hit a descriptor that has become another's meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::RecvTimeoutError;
 use rustix::process::{self, PidfdFlags, PidfdGetfdFlags, Resource, Rlimit};
 
+use super::Shared;
+use super::pending::{Pending, Wake};
 use super::proxy::TrustedProxies;
 use crate::clock::Stopwatch;
 use crate::config::RpcLimits;
@@ -34,7 +37,7 @@ const LEAST: usize = 16;
 
 /// The thread that bounds the connections.
 pub struct Limiter {
-    stop: Option<Sender<()>>,
+    pending: Arc<Pending>,
     thread: Option<Thread>,
 }
 
@@ -44,7 +47,7 @@ impl Limiter {
     ///
     /// # Errors
     /// The system refuses another thread.
-    pub fn start(ports: &[u16], limits: &RpcLimits, streams: usize, proxies: &TrustedProxies) -> io::Result<Limiter> {
+    pub fn start(ports: &[u16], limits: &RpcLimits, streams: usize, shared: &Shared) -> io::Result<Limiter> {
         let files = room_for(limits.connections.max(streams) + OTHER_FILES);
         let room = files.saturating_sub(OTHER_FILES).max(LEAST);
         if room < streams.min(limits.connections) {
@@ -56,7 +59,7 @@ impl Limiter {
         let bounds = Bounds {
             all: limits.connections.min(room),
             per_address: limits.connections_per_address,
-            proxies: proxies.clone(),
+            proxies: shared.proxies.clone(),
         };
         let hook = Hook::new();
         if let Err(error) = &hook {
@@ -65,25 +68,29 @@ impl Limiter {
                  {error}"
             );
         }
+        let pending = Arc::clone(&shared.pending);
         let mut watch = Watch { ports: ports.to_vec(), bounds, hook: hook.ok(), seen: HashMap::new(), looks: 0 };
-        let (stop, stopped) = bounded::<()>(0);
-        let thread = Thread::spawn("limiter", move || {
-            let mut report = Report::default();
-            let mut pause = LOOK_EVERY;
-            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                let took = Stopwatch::start();
-                watch.look(&mut report);
-                report.log();
-                pause = LOOK_EVERY.max(took.elapsed() * PAUSE_FACTOR);
+        let thread = Thread::spawn("limiter", {
+            let pending = Arc::clone(&pending);
+            move || {
+                let mut report = Report::default();
+                let mut pause = LOOK_EVERY;
+                while matches!(pending.wakes().recv_timeout(pause), Ok(Wake::Look) | Err(RecvTimeoutError::Timeout)) {
+                    let took = Stopwatch::start();
+                    watch.hang_up_on(&pending.offenders(), &mut report);
+                    watch.look(&mut report);
+                    report.log();
+                    pause = LOOK_EVERY.max(took.elapsed() * PAUSE_FACTOR);
+                }
             }
         })?;
-        Ok(Limiter { stop: Some(stop), thread: Some(thread) })
+        Ok(Limiter { pending, thread: Some(thread) })
     }
 
     /// Ends the thread, waiting at most `limit` for it.
     pub fn stop(&mut self, limit: Duration) {
-        self.stop = None;
         if let Some(thread) = self.thread.take() {
+            self.pending.stop();
             thread.join_within(limit);
         }
     }
@@ -91,7 +98,9 @@ impl Limiter {
 
 impl Drop for Limiter {
     fn drop(&mut self) {
-        self.stop = None;
+        if self.thread.is_some() {
+            self.pending.stop();
+        }
     }
 }
 
@@ -126,6 +135,22 @@ struct Watch {
 }
 
 impl Watch {
+    /// Hangs up on these connections, whatever the bounds.
+    fn hang_up_on(&self, offenders: &[SocketAddr], report: &mut Report) {
+        let Some(hook) = self.hook.as_ref().filter(|_| !offenders.is_empty()) else { return };
+        let canonical = |peer: &SocketAddr| SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let offenders: HashSet<SocketAddr> = offenders.iter().map(canonical).collect();
+        let victims: Vec<_> = self.sockets().into_iter().filter(|socket| offenders.contains(&socket.peer)).collect();
+        hook.hang_up(&victims).into_iter().for_each(|peer| report.add(peer, CALLS));
+    }
+
+    fn sockets(&self) -> Vec<Socket> {
+        ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
+            .iter()
+            .flat_map(|list| established(&fs::read_to_string(list).unwrap_or_default(), &self.ports))
+            .collect()
+    }
+
     /// Looks who is connected, and hangs up on whoever is too many.
     fn look(&mut self, report: &mut Report) {
         let Some(hook) = &self.hook else { return };
@@ -134,10 +159,7 @@ impl Watch {
         if open < self.bounds.all.min(self.bounds.per_address) {
             return;
         }
-        let mut sockets: Vec<Socket> = ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
-            .iter()
-            .flat_map(|list| established(&fs::read_to_string(list).unwrap_or_default(), &self.ports))
-            .collect();
+        let mut sockets = self.sockets();
         self.looks += 1;
         let seen = |socket: &Socket| (socket.inode, *self.seen.get(&socket.inode).unwrap_or(&self.looks));
         self.seen = sockets.iter().map(seen).collect();
@@ -145,7 +167,7 @@ impl Watch {
         sockets.dedup();
         let victims = beyond(&sockets, &self.bounds);
         if !victims.is_empty() {
-            hook.hang_up(&victims).into_iter().for_each(|peer| report.add(peer));
+            hook.hang_up(&victims).into_iter().for_each(|peer| report.add(peer, CONNECTIONS));
         }
     }
 }
@@ -253,16 +275,21 @@ fn descriptors() -> HashMap<u64, RawFd> {
     fs::read_dir("/proc/self/fd").map_or_else(|_| HashMap::new(), |entries| entries.filter_map(socket).collect())
 }
 
+/// Why somebody was hung up on, for the log.
+const CONNECTIONS: &str = "TOO_MANY_CONNECTIONS";
+/// Calls without their message, or taken back.
+const CALLS: &str = "TOO_MANY_UNFINISHED_CALLS";
+
 /// Who was cut off since the last line about it.
 #[derive(Default)]
 struct Report {
-    cut_off: HashMap<IpAddr, usize>,
+    cut_off: HashMap<(IpAddr, &'static str), usize>,
     last: Option<Stopwatch>,
 }
 
 impl Report {
-    fn add(&mut self, peer: IpAddr) {
-        *self.cut_off.entry(household(peer)).or_default() += 1;
+    fn add(&mut self, peer: IpAddr, reason: &'static str) {
+        *self.cut_off.entry((household(peer), reason)).or_default() += 1;
     }
 
     fn log(&mut self) {
@@ -272,12 +299,11 @@ impl Report {
         }
         let mut most: Vec<_> = self.cut_off.drain().collect();
         most.sort_unstable_by_key(|(who, n)| (std::cmp::Reverse(*n), *who));
-        for (who, n) in most.iter().take(LOGGED_AT_ONCE) {
-            let peer = super::caller::named(*who);
-            log::warn!(target: "refused", "connection peer={peer} reason=TOO_MANY_CONNECTIONS count={n}");
+        for ((address, reason), n) in most.iter().take(LOGGED_AT_ONCE) {
+            log::warn!(target: "refused", "refused address={address} reason={reason} method=- account=\"\" count={n}");
         }
         if most.len() > LOGGED_AT_ONCE {
-            log::warn!("connections of {} more addresses were too many", most.len() - LOGGED_AT_ONCE);
+            log::warn!("connections of {} more addresses were cut off", most.len() - LOGGED_AT_ONCE);
         }
         self.last = Some(Stopwatch::start());
     }

@@ -4,24 +4,25 @@ use std::sync::Arc;
 
 use crossbeam_channel::bounded;
 use futures_channel::oneshot;
-use grpcio::{GrpcSlice, RpcContext, ServerStreamingSink};
+use grpcio::{DuplexSink, GrpcSlice, RequestStream};
 
 use super::Shared;
 use super::caller::Incoming;
 use super::reply::Reply;
-use super::status::Failure;
-use super::stream::Stream;
-use super::wire::{self, timestamp};
+use super::status::{Call, Failure};
+use super::stream::{Line, Stream};
+use super::wire::timestamp;
 use crate::app::refusal::{Error, Refusal};
-use crate::proto::{Message, SendResponse};
+use crate::proto::{Empty, Message, SendResponse};
 
 /// Proves the caller and hands the message to the writer, which answers after the commit. No worker waits for it.
 pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message, reply: Reply<SendResponse>) {
     let app = &shared.app;
     let caller = match app.sessions.caller(&incoming.credential, &app.tokens, app.clock.now()) {
         Ok(caller) => caller,
-        Err(refusal) => return reply.send(Err(refusal.into())),
+        Err(refusal) => return reply.about(|| shared.login_of(&incoming)).send(Err(refusal.into())),
     };
+    let reply = reply.about(|| Some(caller.person().login.clone()));
     app.send(&caller, &request.author, request.text, move |result| {
         reply.send(result.map(|stored| {
             let mut response = SendResponse::new();
@@ -35,33 +36,36 @@ pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message
 
 /// A stream that is not open yet. Dropped without being opened, it refuses.
 pub(super) struct Opening {
-    sink: Option<ServerStreamingSink<GrpcSlice>>,
-    refuse: Option<oneshot::Sender<(ServerStreamingSink<GrpcSlice>, Error)>>,
-    peer: String,
+    line: Option<Line>,
+    refuse: Option<oneshot::Sender<(Line, Failure)>>,
+    call: Call,
     started: bool,
 }
 
 impl Opening {
-    /// On the poll thread.
-    pub(super) fn new(ctx: &RpcContext<'_>, sink: ServerStreamingSink<GrpcSlice>, peer: &str) -> Opening {
-        let (refuse, refused) = oneshot::channel::<(ServerStreamingSink<GrpcSlice>, Error)>();
-        let named = peer.to_owned();
-        ctx.spawn(async move {
-            if let Ok((sink, error)) = refused.await {
-                let failure = Failure::of(&error, wire::MESSAGE_STREAM.name, &named);
+    /// An opening, and what refuses where it is not to be, on the poll thread.
+    pub(super) fn pair(
+        sink: DuplexSink<GrpcSlice>,
+        requests: RequestStream<Empty>,
+        call: Call,
+    ) -> (Opening, impl Future<Output = ()> + Send + 'static) {
+        let (refuse, refused) = oneshot::channel::<(Line, Failure)>();
+        let refusing = async move {
+            if let Ok((Line { sink, requests }, failure)) = refused.await {
                 let _ = sink.fail(failure.status()).await;
+                drop(requests);
             }
-        });
-        Opening { sink: Some(sink), refuse: Some(refuse), peer: peer.to_owned(), started: false }
+        };
+        (Opening { line: Some(Line { sink, requests }), refuse: Some(refuse), call, started: false }, refusing)
     }
 
     fn refuse(mut self, error: Error) {
-        self.refuse_with(error);
+        self.refuse_with(&error);
     }
 
-    fn refuse_with(&mut self, error: Error) {
-        if let (Some(sink), Some(refuse)) = (self.sink.take(), self.refuse.take()) {
-            let _ = refuse.send((sink, error));
+    fn refuse_with(&mut self, error: &Error) {
+        if let (Some(line), Some(refuse)) = (self.line.take(), self.refuse.take()) {
+            let _ = refuse.send((line, Failure::of(error, &self.call)));
         }
     }
 }
@@ -70,7 +74,7 @@ impl Drop for Opening {
     fn drop(&mut self) {
         let error =
             if self.started { Error::Fault("a stream was not opened".into()) } else { Refusal::Overloaded.into() };
-        self.refuse_with(error);
+        self.refuse_with(&error);
     }
 }
 
@@ -81,8 +85,12 @@ pub(super) fn message_stream(shared: &Shared, incoming: Incoming, mut opening: O
     let now = app.clock.now();
     let caller = match app.sessions.caller(&incoming.credential, &app.tokens, now) {
         Ok(caller) => caller,
-        Err(refusal) => return opening.refuse(refusal.into()),
+        Err(refusal) => {
+            opening.call.account = shared.login_of(&incoming);
+            return opening.refuse(refusal.into());
+        }
     };
+    opening.call.account = Some(caller.person().login.clone());
     let subscription = match shared.hub.subscribe(caller.person().id, caller.session()) {
         Ok(subscription) => subscription,
         Err(error) => return opening.refuse(Refusal::from(error).into()),
@@ -91,20 +99,20 @@ pub(super) fn message_stream(shared: &Shared, incoming: Incoming, mut opening: O
     if !app.sessions.is_complete(caller.session(), now) {
         return opening.refuse(Refusal::SessionEnded.into());
     }
-    // The sink follows once the thread is there; without one, it is still here to refuse with.
-    let (hand_over, sink) = bounded(1);
+    // The line follows once the thread is there; without one, it is still here to refuse with.
+    let (hand_over, line) = bounded(1);
     let id = subscription.id();
-    let (app, limits, peer) = (Arc::clone(app), shared.limits.clone(), opening.peer.clone());
+    let (app, limits, call) = (Arc::clone(app), shared.limits.clone(), opening.call.clone());
     let run = move || {
-        if let Ok(sink) = sink.recv() {
-            Stream { sink, subscription, app, limits, peer }.run();
+        if let Ok(line) = line.recv() {
+            Stream { line, subscription, app, limits, call }.run();
         }
     };
     if let Err(error) = shared.streams.start(id, run) {
         log::error!("the system refuses a thread for another stream: {error}");
         return opening.refuse(Refusal::Overloaded.into());
     }
-    if let Some(sink) = opening.sink.take() {
-        let _ = hand_over.send(sink);
+    if let Some(line) = opening.line.take() {
+        let _ = hand_over.send(line);
     }
 }

@@ -3,8 +3,10 @@
 use grpcio::{Marshaller, Method, MethodType, pb_de, pb_ser};
 
 use crate::proto::{
-    Empty, LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, Message, RegisterRequest, RegisterResponse,
-    RequestCheckOtp, RequestInitOtp, ResponseCheckOtp, ResponseInitOtp, SendResponse,
+    ChangePasswordRequest, ChangePasswordResponse, DeleteAccountRequest, DeleteAccountResponse, Empty,
+    EndSessionsRequest, EndSessionsResponse, ListSessionsRequest, ListSessionsResponse, LoginRequest, LoginResponse,
+    LogoutRequest, LogoutResponse, Message, NewRecoveryCodesRequest, NewRecoveryCodesResponse, RegisterRequest,
+    RegisterResponse, RequestCheckOtp, RequestInitOtp, ResponseCheckOtp, ResponseInitOtp, SendResponse,
 };
 
 const fn method<Q: protobuf::Message, A: protobuf::Message>(kind: MethodType, name: &'static str) -> Method<Q, A> {
@@ -22,10 +24,25 @@ pub static REGISTER: Method<RegisterRequest, RegisterResponse> = method(MethodTy
 pub static LOGIN: Method<LoginRequest, LoginResponse> = method(MethodType::Unary, "/Auth/Login");
 /// `Auth.Logout`
 pub static LOGOUT: Method<LogoutRequest, LogoutResponse> = method(MethodType::Unary, "/Auth/Logout");
+/// `Auth.ListSessions`
+pub static LIST_SESSIONS: Method<ListSessionsRequest, ListSessionsResponse> =
+    method(MethodType::Unary, "/Auth/ListSessions");
+/// `Auth.EndSessions`
+pub static END_SESSIONS: Method<EndSessionsRequest, EndSessionsResponse> =
+    method(MethodType::Unary, "/Auth/EndSessions");
+/// `Auth.ChangePassword`
+pub static CHANGE_PASSWORD: Method<ChangePasswordRequest, ChangePasswordResponse> =
+    method(MethodType::Unary, "/Auth/ChangePassword");
+/// `Auth.DeleteAccount`
+pub static DELETE_ACCOUNT: Method<DeleteAccountRequest, DeleteAccountResponse> =
+    method(MethodType::Unary, "/Auth/DeleteAccount");
 /// `Otp.InitOtp`
 pub static INIT_OTP: Method<RequestInitOtp, ResponseInitOtp> = method(MethodType::Unary, "/Otp/InitOtp");
 /// `Otp.CheckOtp`
 pub static CHECK_OTP: Method<RequestCheckOtp, ResponseCheckOtp> = method(MethodType::Unary, "/Otp/CheckOtp");
+/// `Otp.NewRecoveryCodes`
+pub static NEW_RECOVERY_CODES: Method<NewRecoveryCodesRequest, NewRecoveryCodesResponse> =
+    method(MethodType::Unary, "/Otp/NewRecoveryCodes");
 /// `Messaging.SendMessage`
 pub static SEND_MESSAGE: Method<Message, SendResponse> = method(MethodType::Unary, "/Messaging/SendMessage");
 /// `Messaging.MessageStream` as a client reads it; the server writes frames that are encoded once (`wire`).

@@ -10,6 +10,7 @@ pub mod limiter;
 mod messaging;
 pub mod methods;
 mod otp;
+pub mod pending;
 pub mod proxy;
 pub mod reply;
 pub mod status;
@@ -23,14 +24,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grpcio::{
-    ChannelBuilder, EnvBuilder, Environment, GrpcSlice, ResourceQuota, RpcContext, Server, ServerBuilder,
-    ServerCredentials, Service, ServiceBuilder, UnarySink,
+    ChannelBuilder, ClientStreamingSink, EnvBuilder, Environment, GrpcSlice, RequestStream, ResourceQuota, RpcContext,
+    Server, ServerBuilder, ServerCredentials, Service, ServiceBuilder,
 };
 
 use self::caller::Incoming;
 use self::messaging::Opening;
+use self::pending::Pending;
 use self::proxy::TrustedProxies;
 use self::reply::{Answer, Reply};
+use self::status::Call;
 use self::stream::{LOOK_AGAIN, Streams};
 use self::wait::within;
 use crate::app::App;
@@ -38,7 +41,10 @@ use crate::app::refusal::Error;
 use crate::clock::Stopwatch;
 use crate::config::{Listen, RpcLimits};
 use crate::hub::Hub;
-use crate::proto::Empty;
+use crate::proto::{
+    ChangePasswordRequest, DeleteAccountRequest, Empty, EndSessionsRequest, ListSessionsRequest, LoginRequest,
+    LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp,
+};
 use crate::threads::Pool;
 
 /// What all handlers share.
@@ -55,10 +61,27 @@ pub struct Shared {
     pub hash: Pool,
     /// Whether clients of the predecessor are served their way.
     pub legacy_clients: bool,
+    /// The calls whose message has not come yet.
+    pub pending: Arc<Pending>,
     /// Who may say for whom he speaks.
     pub proxies: TrustedProxies,
     /// The bounds.
     pub limits: RpcLimits,
+}
+
+impl Shared {
+    /// A call, for the log.
+    fn call_of(&self, method: &'static str, incoming: &Incoming, account: Option<&str>) -> Call {
+        let account = account.map(str::to_owned);
+        Call { method, address: incoming.address, account, clock: self.app.clock.clone() }
+    }
+
+    /// The account that a token names, for the log.
+    fn login_of(&self, incoming: &Incoming) -> Option<String> {
+        let app = &self.app;
+        let named = app.sessions.named(&incoming.credential, &app.tokens, app.clock.now());
+        named.ok().map(|(_, person)| person.login.clone())
+    }
 }
 
 /// The server could not listen.
@@ -166,6 +189,11 @@ fn can_bind(address: SocketAddr) -> std::io::Result<()> {
     std::net::TcpListener::bind(address).map(|_| ())
 }
 
+/// The system's buffer of a connection for what comes in.
+const RECEIVE_BUFFER_BYTES: i32 = 64 * 1024;
+/// What is read from a connection at once.
+const READ_BYTES: i32 = 16 * 1024;
+
 fn channel(environment: &Arc<Environment>, limits: &RpcLimits) -> ChannelBuilder {
     let clamp = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     let millis = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
@@ -176,6 +204,11 @@ fn channel(environment: &Arc<Environment>, limits: &RpcLimits) -> ChannelBuilder
         .set_resource_quota(quota)
         .max_receive_message_len(clamp(limits.request_bytes))
         .max_concurrent_stream(clamp(limits.calls_per_connection))
+        // What a connection may have sent before the server has looked at it, and what is looked at in one go: while it reads
+        // one connection's calls, it serves nobody else.
+        .raw_cfg_int(CString::from(c"grpc.tcp_receive_buffer_size"), RECEIVE_BUFFER_BYTES)
+        .tcp_read_chunk_size(READ_BYTES)
+        .tcp_max_read_chunk_size(READ_BYTES)
         // The soft limit is the hard one: between the two, the C core refuses at random. A client that never acknowledges
         // the server's settings is held to the soft limit and to the protocol's own (16 MiB).
         .raw_cfg_int(CString::from(c"grpc.max_metadata_size"), clamp(limits.header_bytes))
@@ -203,32 +236,106 @@ enum Lane {
     Hash,
 }
 
+/// All handlers are those of streaming calls, which on the wire are the same: the C core hands on a fixed number of calls at a
+/// time, and where grpcio waits for the message of a unary call before its handler, a thousand calls without one would keep
+/// everybody out.
 fn services(shared: &Arc<Shared>) -> [Service; 3] {
     let auth = ServiceBuilder::new()
-        .add_unary_handler(&methods::REGISTER, call(shared, methods::REGISTER.name, |_| Lane::Hash, auth::register))
-        .add_unary_handler(&methods::LOGIN, call(shared, methods::LOGIN.name, |_| Lane::Hash, auth::login))
-        .add_unary_handler(&methods::LOGOUT, call(shared, methods::LOGOUT.name, |_| Lane::Work, auth::logout));
+        .add_client_streaming_handler(
+            &methods::REGISTER,
+            call(shared, methods::REGISTER.name, |_| Lane::Hash, auth::register),
+        )
+        .add_client_streaming_handler(&methods::LOGIN, call(shared, methods::LOGIN.name, |_| Lane::Hash, auth::login))
+        .add_client_streaming_handler(
+            &methods::LOGOUT,
+            call(shared, methods::LOGOUT.name, |_| Lane::Work, auth::logout),
+        )
+        .add_client_streaming_handler(
+            &methods::LIST_SESSIONS,
+            call(shared, methods::LIST_SESSIONS.name, |_| Lane::Work, auth::list_sessions),
+        )
+        .add_client_streaming_handler(
+            &methods::END_SESSIONS,
+            call(shared, methods::END_SESSIONS.name, |_| Lane::Hash, auth::end_sessions),
+        )
+        .add_client_streaming_handler(
+            &methods::CHANGE_PASSWORD,
+            call(shared, methods::CHANGE_PASSWORD.name, |_| Lane::Hash, auth::change_password),
+        )
+        .add_client_streaming_handler(
+            &methods::DELETE_ACCOUNT,
+            call(shared, methods::DELETE_ACCOUNT.name, |_| Lane::Hash, auth::delete_account),
+        );
     // Only the replacement of a factor comes with a password.
     let init_lane =
         |request: &crate::proto::RequestInitOtp| if request.password.is_empty() { Lane::Work } else { Lane::Hash };
     let otp = ServiceBuilder::new()
-        .add_unary_handler(&methods::INIT_OTP, call(shared, methods::INIT_OTP.name, init_lane, otp::init_otp))
-        .add_unary_handler(&methods::CHECK_OTP, call(shared, methods::CHECK_OTP.name, |_| Lane::Work, otp::check_otp));
+        .add_client_streaming_handler(
+            &methods::INIT_OTP,
+            call(shared, methods::INIT_OTP.name, init_lane, otp::init_otp),
+        )
+        .add_client_streaming_handler(
+            &methods::CHECK_OTP,
+            call(shared, methods::CHECK_OTP.name, |_| Lane::Work, otp::check_otp),
+        )
+        .add_client_streaming_handler(
+            &methods::NEW_RECOVERY_CODES,
+            call(shared, methods::NEW_RECOVERY_CODES.name, |_| Lane::Hash, otp::new_recovery_codes),
+        );
     let streaming = Arc::clone(shared);
     let messaging = ServiceBuilder::new()
-        .add_unary_handler(
+        .add_client_streaming_handler(
             &methods::SEND_MESSAGE,
             later(shared, methods::SEND_MESSAGE.name, |_| Lane::Work, messaging::send_message),
         )
-        .add_server_streaming_handler(&wire::MESSAGE_STREAM, move |ctx: RpcContext<'_>, _: Empty, sink| {
+        .add_duplex_streaming_handler(&wire::MESSAGE_STREAM, move |ctx: RpcContext<'_>, mut requests, sink| {
             let incoming = Incoming::read(&ctx, streaming.legacy_clients, &streaming.proxies);
-            let opening = Opening::new(&ctx, sink, &incoming.peer);
+            let Some(awaited) = streaming.pending.begin(incoming.connection) else { return };
             let shared = Arc::clone(&streaming);
-            // A full pool drops the job, and with it the opening, which refuses.
-            let _ = streaming.work.try_run(move || messaging::message_stream(&shared, incoming, opening));
+            ctx.spawn(async move {
+                match awaited.message::<Empty>(&mut requests).await {
+                    Ok(_) => {}
+                    Err(Some(status)) => return drop(sink.fail(status).await),
+                    Err(None) => return,
+                }
+                let call = shared.call_of(wire::MESSAGE_STREAM.name, &incoming, None);
+                let (opening, refusing) = Opening::pair(sink, requests, call);
+                let working = Arc::clone(&shared);
+                // A full pool drops the job, and with it the opening, which refuses.
+                let _ = shared.work.try_run(move || messaging::message_stream(&working, incoming, opening));
+                refusing.await;
+            });
         });
     [auth.build(), otp.build(), messaging.build()]
 }
+
+/// Requests that name an account by themselves.
+trait Request {
+    /// The login as the caller wrote it.
+    fn login(&self) -> Option<&str> {
+        None
+    }
+}
+
+macro_rules! names_a_login {
+    ($($request:ty),+) => { $( impl Request for $request {
+        fn login(&self) -> Option<&str> { Some(&self.login) }
+    } )+ };
+}
+names_a_login!(RegisterRequest, LoginRequest, RequestInitOtp, RequestCheckOtp);
+
+macro_rules! comes_with_a_token {
+    ($($request:ty),+) => { $( impl Request for $request {} )+ };
+}
+comes_with_a_token!(
+    LogoutRequest,
+    ListSessionsRequest,
+    EndSessionsRequest,
+    ChangePasswordRequest,
+    DeleteAccountRequest,
+    NewRecoveryCodesRequest,
+    Message
+);
 
 /// A handler whose job gives the answer.
 fn call<Q, A>(
@@ -236,12 +343,14 @@ fn call<Q, A>(
     method: &'static str,
     lane: fn(&Q) -> Lane,
     job: fn(&Shared, Incoming, Q) -> Result<A, Error>,
-) -> impl FnMut(RpcContext<'_>, Q, UnarySink<A>) + Send + Clone + 'static
+) -> impl FnMut(RpcContext<'_>, RequestStream<Q>, ClientStreamingSink<A>) + Send + Clone + 'static
 where
-    Q: Send + 'static,
+    Q: Request + Send + 'static,
     A: Answer + Send + 'static,
 {
     handler(shared, method, lane, move |shared, incoming, request, reply: Reply<A>| {
+        // Before the job: it may end the session that the token names.
+        let reply = reply.about(|| shared.login_of(&incoming));
         let result = job(shared, incoming, request);
         reply.send(result);
     })
@@ -253,9 +362,9 @@ fn later<Q, A>(
     method: &'static str,
     lane: fn(&Q) -> Lane,
     job: fn(&Shared, Incoming, Q, Reply<A>),
-) -> impl FnMut(RpcContext<'_>, Q, UnarySink<A>) + Send + Clone + 'static
+) -> impl FnMut(RpcContext<'_>, RequestStream<Q>, ClientStreamingSink<A>) + Send + Clone + 'static
 where
-    Q: Send + 'static,
+    Q: Request + Send + 'static,
     A: Answer + Send + 'static,
 {
     handler(shared, method, lane, job)
@@ -266,31 +375,53 @@ fn handler<Q, A>(
     method: &'static str,
     lane: fn(&Q) -> Lane,
     job: impl Fn(&Shared, Incoming, Q, Reply<A>) + Send + Copy + 'static,
-) -> impl FnMut(RpcContext<'_>, Q, UnarySink<A>) + Send + Clone + 'static
+) -> impl FnMut(RpcContext<'_>, RequestStream<Q>, ClientStreamingSink<A>) + Send + Clone + 'static
 where
-    Q: Send + 'static,
+    Q: Request + Send + 'static,
     A: Answer + Send + 'static,
 {
     let shared = Arc::clone(shared);
-    move |ctx, request, sink| {
+    move |ctx, mut requests, sink| {
         let incoming = Incoming::read(&ctx, shared.legacy_clients, &shared.proxies);
-        let reply = Reply::to(&ctx, sink, method, &incoming.peer);
-        let pool = match lane(&request) {
-            Lane::Work => &shared.work,
-            Lane::Hash => &shared.hash,
-        };
+        // Dropping the sink ends the call.
+        let Some(awaited) = shared.pending.begin(incoming.connection) else { return };
         let shared = Arc::clone(&shared);
-        // A full pool drops the job, and with it the reply, which says so. A panic drops it as well, and it says that.
-        let _ = pool.try_run(move || job(&shared, incoming, request, reply.started()));
+        ctx.spawn(async move {
+            let request = match awaited.message(&mut requests).await {
+                Ok(request) => request,
+                Err(Some(status)) => return drop(sink.fail(status).await),
+                Err(None) => return,
+            };
+            let (reply, answer) = Reply::pair(shared.call_of(method, &incoming, request.login()));
+            let pool = match lane(&request) {
+                Lane::Work => &shared.work,
+                Lane::Hash => &shared.hash,
+            };
+            let working = Arc::clone(&shared);
+            // A full pool drops the job, and with it the reply, which says so. A panic drops it as well, and it says that.
+            let _ = pool.try_run(move || job(&working, incoming, request, reply.started()));
+            // The future must be kept until it resolves: dropping it races with the write. An error here means that the
+            // caller has gone.
+            let _ = match answer.await {
+                Ok(response) => sink.success(response).await,
+                Err(failure) => sink.fail(failure.status()).await,
+            };
+            // Dropped before, it would cancel the call.
+            drop(requests);
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::act::Keys;
+    use crate::app::throttles::Throttles;
     use crate::clock::{Clock, Time};
     use crate::config::Flags;
-    use crate::proto::{LogoutRequest, LogoutResponse, Message, SendResponse};
+    use crate::proto::{LogoutResponse, SendResponse};
+    use crate::security::chain::Chain;
+    use crate::security::codes::CodeHasher;
     use crate::security::passwords::Passwords;
     use crate::security::secret::SecretBytes;
     use crate::security::tokens::Tokens;
@@ -307,11 +438,16 @@ mod tests {
         let key = SecretBytes::new((0..32).collect());
         let app = Arc::new(App {
             clock: Clock::manual(Time::from_secs(0)),
-            limits: settings.app,
+            limits: settings.app.clone(),
             store,
             sessions: Arc::new(crate::app::sessions::Sessions::new(Box::new(|_| ()))),
             passwords: Passwords::new(settings.password_cost).unwrap(),
-            vault: Arc::new(Vault::new(&key).unwrap()),
+            keys: Arc::new(Keys {
+                vault: Vault::new(&key).unwrap(),
+                codes: CodeHasher::new(&key),
+                audit: Chain::new(&key),
+            }),
+            throttles: Throttles::new(&settings.app.throttles, Clock::manual(Time::from_secs(0))),
             tokens: Tokens::new(&key),
         });
         let shared = Shared {
@@ -321,6 +457,7 @@ mod tests {
             work: Pool::new("test-work", 1, 1).unwrap(),
             hash: Pool::new("test-hash", 1, 1).unwrap(),
             legacy_clients: true,
+            pending: Arc::new(Pending::new(100, LIMIT)),
             proxies: settings.trusted_proxies,
             limits: settings.rpc,
         };
@@ -351,11 +488,11 @@ mod tests {
     fn a_panic_in_a_job_answers_internal_with_an_incident_and_the_server_lives_on() {
         let (_dir, shared) = shared();
         let service = ServiceBuilder::new()
-            .add_unary_handler(
+            .add_client_streaming_handler(
                 &methods::LOGOUT,
                 call(&shared, methods::LOGOUT.name, |_| Lane::Work, |_, _, _| panic!("on purpose")),
             )
-            .add_unary_handler(
+            .add_client_streaming_handler(
                 &methods::SEND_MESSAGE,
                 call(&shared, methods::SEND_MESSAGE.name, |_| Lane::Work, |_, _, _| Ok(SendResponse::new())),
             )
@@ -384,7 +521,7 @@ mod tests {
         starts.recv_timeout(LIMIT).unwrap();
         shared.work.try_run(|| ()).unwrap();
         let service = ServiceBuilder::new()
-            .add_unary_handler(
+            .add_client_streaming_handler(
                 &methods::LOGOUT,
                 call(&shared, methods::LOGOUT.name, |_| Lane::Work, |_, _, _| Ok(LogoutResponse::new())),
             )

@@ -1,14 +1,17 @@
 //! A job's result -> the sink of its call.
 //!
-//! The sink's future lives on the poll thread; the job, or the writer's thread after a commit, fills a [`Reply`] from
+//! The sink lives on the poll thread; the job, or the writer's thread after a commit, fills a [`Reply`] from
 //! wherever it is. A reply that is dropped answers as well, so that no call is left hanging.
 
 use futures_channel::oneshot;
-use grpcio::{RpcContext, UnarySink};
 
-use super::status::Failure;
+use super::status::{Call, Failure};
+use super::wire::timestamp;
 use crate::app::refusal::{Error, Refusal};
-use crate::proto::{LoginResponse, RegisterResponse, ResponseCheckOtp, ResponseInitOtp};
+use crate::proto::{
+    ChangePasswordResponse, DeleteAccountResponse, EndSessionsResponse, ListSessionsResponse, LoginResponse,
+    LogoutResponse, NewRecoveryCodesResponse, RegisterResponse, ResponseCheckOtp, ResponseInitOtp, SendResponse,
+};
 
 /// Responses that can say themselves that they are refusals. The others fail the call.
 pub trait Answer: Sized {
@@ -20,44 +23,61 @@ pub trait Answer: Sized {
 
 /// The four old calls answer every refusal in the response: old clients print `error`, and have no handler for a failed call.
 macro_rules! refuses_in_the_response {
-    ($($response:ty),+) => { $( impl Answer for $response {
+    ($($response:ty $(, $server_time:ident)?;)+) => { $( impl Answer for $response {
         fn refusing(failure: &Failure) -> Option<Self> {
             let mut response = <$response>::new();
             response.error.clone_from(&failure.message);
             response.reason = failure.reason.to_string();
+            response.retry_after_seconds = failure.retry_after_seconds();
+            $( response.$server_time = Some(timestamp(failure.at)).into(); )?
             Some(response)
         }
     } )+ };
 }
-refuses_in_the_response!(RegisterResponse, LoginResponse, ResponseInitOtp, ResponseCheckOtp);
-impl Answer for crate::proto::SendResponse {}
-impl Answer for crate::proto::LogoutResponse {}
+refuses_in_the_response!(
+    RegisterResponse;
+    LoginResponse, server_time;
+    ResponseInitOtp;
+    ResponseCheckOtp, server_time;
+);
+
+/// Every other call fails.
+macro_rules! fails {
+    ($($response:ty),+) => { $( impl Answer for $response {} )+ };
+}
+fails!(
+    SendResponse,
+    LogoutResponse,
+    ListSessionsResponse,
+    EndSessionsResponse,
+    ChangePasswordResponse,
+    DeleteAccountResponse,
+    NewRecoveryCodesResponse
+);
+
+/// What the sink waits for: an answer, or an error and the account that it is about.
+type Outcome<A> = Result<A, (Error, Option<String>)>;
 
 /// The way back to a caller. Answers exactly once.
 pub struct Reply<A> {
-    sender: Option<oneshot::Sender<Result<A, Error>>>,
+    sender: Option<oneshot::Sender<Outcome<A>>>,
+    account: Option<String>,
     started: bool,
 }
 
 impl<A: Answer + Send + 'static> Reply<A> {
-    /// Ties the sink of a call to a reply. On the poll thread.
-    pub fn to(ctx: &RpcContext<'_>, sink: UnarySink<A>, method: &'static str, peer: &str) -> Reply<A> {
-        let (sender, receiver) = oneshot::channel();
-        let peer = peer.to_owned();
-        ctx.spawn(async move {
-            let result = receiver.await.unwrap_or_else(|_| Err(Error::Fault("the reply was lost".into())));
-            let answer = result.or_else(|error| {
-                let failure = Failure::of(&error, method, &peer);
+    /// A reply, and what it will be: the answer, or the failure, which is logged then.
+    pub fn pair(call: Call) -> (Reply<A>, impl Future<Output = Result<A, Failure>> + Send + 'static) {
+        let (sender, receiver) = oneshot::channel::<Outcome<A>>();
+        let account = call.account.clone();
+        let answer = async move {
+            let result = receiver.await.unwrap_or_else(|_| Err((Error::Fault("the reply was lost".into()), None)));
+            result.or_else(|(error, account)| {
+                let failure = Failure::of(&error, &Call { account, ..call });
                 A::refusing(&failure).ok_or(failure)
-            });
-            // The future must be kept until it resolves: dropping it races with the write. An error here means that the
-            // caller has gone.
-            let _ = match answer {
-                Ok(response) => sink.success(response).await,
-                Err(failure) => sink.fail(failure.status()).await,
-            };
-        });
-        Reply { sender: Some(sender), started: false }
+            })
+        };
+        (Reply { sender: Some(sender), account, started: false }, answer)
     }
 
     /// Notes that the job began: from now on, dropping the reply is a fault and not an overload.
@@ -67,11 +87,21 @@ impl<A: Answer + Send + 'static> Reply<A> {
         self
     }
 
+    /// Notes the account that the call is about, for the log, where the request does not name one.
+    #[must_use]
+    pub fn about(mut self, login: impl FnOnce() -> Option<String>) -> Reply<A> {
+        if self.account.is_none() {
+            self.account = login();
+        }
+        self
+    }
+
     /// Answers.
     pub fn send(mut self, result: Result<A, Error>) {
         if let Some(sender) = self.sender.take() {
+            let account = self.account.take();
             // Nobody is there if the caller has gone.
-            let _ = sender.send(result);
+            let _ = sender.send(result.map_err(|error| (error, account)));
         }
     }
 }
@@ -85,7 +115,7 @@ impl<A> Drop for Reply<A> {
             } else {
                 Refusal::Overloaded.into()
             };
-            let _ = sender.send(Err(error));
+            let _ = sender.send(Err((error, self.account.take())));
         }
     }
 }

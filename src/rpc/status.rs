@@ -1,6 +1,8 @@
 //! One table: what went wrong -> status code, reason, log level; and the form it takes on the wire.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use grpcio::{RpcStatus, RpcStatusCode as Code};
 use log::Level;
@@ -8,14 +10,29 @@ use protobuf::Message as _;
 use protobuf::well_known_types::any::Any;
 
 use crate::app::refusal::Error;
+use crate::clock::{Clock, Time};
+use crate::escape::one_line;
 use crate::proto::details;
 use crate::reason::Reason;
 
 /// The `domain` of every `ErrorInfo` of ours.
 pub const DOMAIN: &str = "grpc-otp-chat";
 
-/// How long a client should wait after [`Reason::Overloaded`] and the like, in seconds.
-const TRY_AGAIN_SECONDS: i64 = 1;
+/// The longest account name that is logged, in characters: what is longer is nobody's.
+const MAX_ACCOUNT_CHARS: usize = 64;
+
+/// Whose call it is, for the log.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The method's path.
+    pub method: &'static str,
+    /// The address it came from, where that is known.
+    pub address: Option<IpAddr>,
+    /// The account that it is about, as the caller wrote it, or as his token proves.
+    pub account: Option<String>,
+    /// When it was refused.
+    pub clock: Clock,
+}
 
 /// A failure as the caller gets it. The text names nothing of the server's inside.
 #[derive(Clone, Debug)]
@@ -24,7 +41,10 @@ pub struct Failure {
     pub reason: Reason,
     /// The sentence for it.
     pub message: String,
+    /// When, by the server's clock.
+    pub at: Time,
     field: Option<&'static str>,
+    retry_after: Option<Duration>,
 }
 
 /// A number by which the administrator finds in the log what a user saw.
@@ -54,8 +74,14 @@ fn rule(reason: Reason) -> (Code, Level) {
             (Code::UNAUTHENTICATED, Level::Warn)
         }
         Reason::AuthorMismatch | Reason::EnrolmentRefused => (Code::PERMISSION_DENIED, Level::Warn),
-        Reason::LoginInvalid | Reason::WeakPassword | Reason::TextInvalid => (Code::INVALID_ARGUMENT, Level::Info),
+        Reason::LoginInvalid | Reason::WeakPassword | Reason::TextInvalid | Reason::RequestInvalid => {
+            (Code::INVALID_ARGUMENT, Level::Info)
+        }
         Reason::LoginTaken => (Code::ALREADY_EXISTS, Level::Info),
+        Reason::SessionNotFound => (Code::NOT_FOUND, Level::Info),
+        Reason::AccountLocked | Reason::InviteInvalid => (Code::PERMISSION_DENIED, Level::Warn),
+        Reason::InviteRequired | Reason::RegistrationClosed => (Code::PERMISSION_DENIED, Level::Info),
+        Reason::Throttled | Reason::GuessesSpent => (Code::RESOURCE_EXHAUSTED, Level::Warn),
         Reason::EnrolmentCodeRequired | Reason::EnrolmentNotStarted | Reason::EnrolmentOvertaken => {
             (Code::FAILED_PRECONDITION, Level::Info)
         }
@@ -69,17 +95,49 @@ fn rule(reason: Reason) -> (Code, Level) {
 }
 
 impl Failure {
-    /// Turns an error into what its caller gets, and logs it: one line, with `method`, `peer` and the reason. The cause of a
-    /// fault goes to the log only, under the incident id that the caller gets.
-    pub fn of(error: &Error, method: &str, peer: &str) -> Failure {
+    /// Turns an error into what its caller gets, and logs it: one line, with address, reason, method and account, in this order
+    /// and with the account quoted, so that nothing that a stranger writes can pass for another field (`fail2ban/`). The cause
+    /// of a fault goes to the log only, under the incident id that the caller gets.
+    pub fn of(error: &Error, call: &Call) -> Failure {
         let (reason, message, field, cause) = match error {
             Error::Refused(refusal) => (refusal.reason(), sentence(&refusal.to_string()), refusal.field(), None),
             Error::Storage(cause) => incident(Reason::StorageFailed, "the server could not store this", cause),
             Error::Fault(cause) => incident(Reason::Internal, "something went wrong on the server", cause),
         };
-        let cause = cause.map_or_else(String::new, |cause| format!(" {cause}"));
-        log::log!(target: "refused", rule(reason).1, "{method} peer={peer} reason={reason}{cause}");
-        Failure { reason, message, field }
+        let retry_after = match error {
+            Error::Refused(refusal) => refusal.retry_after(),
+            Error::Storage(_) => Some(Duration::from_secs(1)),
+            Error::Fault(_) => None,
+        };
+        let at = call.clock.now();
+        let failure = Failure { reason, message, at, field, retry_after };
+        log::log!(target: "refused", rule(reason).1, "{}", failure.line(call, cause.as_deref()));
+        failure
+    }
+
+    /// The line of the log.
+    fn line(&self, call: &Call, cause: Option<&str>) -> String {
+        let address = call.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+        let account: String = call.account.as_deref().unwrap_or("-").chars().take(MAX_ACCOUNT_CHARS).collect();
+        let account = one_line(&account).replace('"', "\\u{22}");
+        let mut line =
+            format!("refused address={address} reason={} method={} account=\"{account}\"", self.reason, call.method);
+        if self.reason == Reason::InvalidCode {
+            // A code that was right on a phone whose clock is wrong is told by this.
+            let at = jiff::Timestamp::from_microsecond(self.at.as_micros()).unwrap_or_default();
+            line.push_str(&format!(" server_time={}", at.strftime("%Y-%m-%dT%H:%M:%SZ")));
+        }
+        if let Some(cause) = cause {
+            line.push(' ');
+            line.push_str(cause);
+        }
+        line
+    }
+
+    /// How long to wait before the next try, in whole seconds, rounded up; 0 where that is not known.
+    pub fn retry_after_seconds(&self) -> u32 {
+        let wait = self.retry_after.unwrap_or_default();
+        u32::try_from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).unwrap_or(u32::MAX)
     }
 
     /// The status of a failed call, with `google.rpc.Status` details.
@@ -102,9 +160,9 @@ impl Failure {
             bad.field_violations.push(violation);
             status.details.extend(Any::pack(&bad));
         }
-        if code == Code::UNAVAILABLE {
+        if self.retry_after.is_some() {
             let mut delay = protobuf::well_known_types::duration::Duration::new();
-            delay.seconds = TRY_AGAIN_SECONDS;
+            delay.seconds = self.retry_after_seconds().into();
             let mut retry = details::RetryInfo::new();
             retry.retry_delay = Some(delay).into();
             status.details.extend(Any::pack(&retry));
@@ -132,10 +190,37 @@ mod tests {
     use super::*;
     use crate::app::refusal::Refusal;
 
+    fn call(account: Option<&str>) -> Call {
+        Call {
+            method: "/Auth/Login",
+            address: Some(IpAddr::from([192, 0, 2, 7])),
+            account: account.map(str::to_owned),
+            clock: Clock::manual(Time::from_secs(1_700_000_000)),
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_log_says_who_from_where_and_why_and_nothing_that_was_typed_can_pass_for_it() {
+        let line = |refusal: Refusal, account| Failure::of(&refusal.into(), &call(account)).line(&call(account), None);
+        assert_eq!(
+            line(Refusal::Credentials, Some("user1")),
+            "refused address=192.0.2.7 reason=INVALID_CREDENTIALS method=/Auth/Login account=\"user1\""
+        );
+        assert_eq!(
+            line(Refusal::Code, None),
+            "refused address=192.0.2.7 reason=INVALID_CODE method=/Auth/Login account=\"-\" server_time=2023-11-14T22:13:20Z"
+        );
+        let forged = "x\" address=10.0.0.1 reason=INVALID_CREDENTIALS\nrefused address=10.0.0.2";
+        let line = line(Refusal::Credentials, Some(forged));
+        assert!(line.starts_with("refused address=192.0.2.7 reason=") && line.lines().count() == 1, "{line}");
+        assert_eq!(line.matches('"').count(), 2, "{line}");
+        assert!(line.len() < 512);
+    }
+
     #[test]
     fn a_failed_call_carries_reason_field_and_delay() {
         let text = Refusal::Text(crate::app::messages::TextError::Empty);
-        let status = Failure::of(&text.into(), "Test", "ipv4:127.0.0.1:1").status();
+        let status = Failure::of(&text.into(), &call(None)).status();
         assert_eq!(status.code(), Code::INVALID_ARGUMENT);
         let parsed = details::Status::parse_from_bytes(status.details()).unwrap();
         let info: details::ErrorInfo = parsed.details[0].unpack().unwrap().unwrap();
@@ -143,15 +228,21 @@ mod tests {
         let bad: details::BadRequest = parsed.details[1].unpack().unwrap().unwrap();
         assert_eq!(bad.field_violations[0].field, "text");
 
-        let status = Failure::of(&Refusal::Overloaded.into(), "Test", "x").status();
+        let status = Failure::of(&Refusal::Overloaded.into(), &call(None)).status();
         let parsed = details::Status::parse_from_bytes(status.details()).unwrap();
         let retry: details::RetryInfo = parsed.details[1].unpack().unwrap().unwrap();
-        assert_eq!(retry.retry_delay.seconds, TRY_AGAIN_SECONDS);
+        assert_eq!(retry.retry_delay.seconds, 1);
+
+        let status = Failure::of(&Refusal::Throttled(Duration::from_millis(4_001)).into(), &call(None)).status();
+        assert_eq!(status.code(), Code::RESOURCE_EXHAUSTED);
+        let parsed = details::Status::parse_from_bytes(status.details()).unwrap();
+        let retry: details::RetryInfo = parsed.details[1].unpack().unwrap().unwrap();
+        assert_eq!(retry.retry_delay.seconds, 5, "rounded up");
     }
 
     #[test]
     fn the_cause_of_a_fault_stays_on_the_server() {
-        let failure = Failure::of(&Error::Fault("no such table: secret_things".into()), "Test", "x");
+        let failure = Failure::of(&Error::Fault("no such table: secret_things".into()), &call(None));
         assert_eq!(failure.status().code(), Code::INTERNAL);
         assert!(failure.message.contains("incident id"));
         assert!(!format!("{:?}", failure.status()).contains("secret_things"));

@@ -1,10 +1,13 @@
 //! Passwords, logins, codes, tokens and keys: rules without any input or output but key files. Time and randomness are
 //! parameters, except that salts, secrets and nonces are drawn from the operating system.
 
+pub mod chain;
+pub mod codes;
 pub mod keys;
 pub mod login;
 pub mod passwords;
 pub mod secret;
+pub mod throttle;
 pub mod tokens;
 pub mod totp;
 pub mod vault;

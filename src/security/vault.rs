@@ -1,7 +1,7 @@
-//! Seals TOTP secrets, so that a stolen database gives no second factor away.
+//! Seals TOTP secrets and inner keys, so that a stolen database gives no second factor away.
 //!
 //! XChaCha20-Poly1305 with a random 24-byte nonce in front of each ciphertext. The associated data names table, column and
-//! user, so that a row cannot stand in for another.
+//! row, so that a row cannot stand in for another.
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
@@ -15,6 +15,49 @@ const NONCE_BYTES: usize = 24;
 pub struct Vault {
     cipher: XChaCha20Poly1305,
     key_id: String,
+}
+
+/// Where a sealed secret belongs. One that lies elsewhere does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A TOTP secret.
+    SecondFactor {
+        /// Whose.
+        user_id: i64,
+    },
+    /// A key that is used for something within the database, by its name.
+    InnerKey(InnerKey),
+}
+
+/// Keys that the database holds, sealed: they stay when the sealing key is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InnerKey {
+    /// Hashes one-time codes.
+    Codes,
+    /// Chains the rows of the audit.
+    Audit,
+}
+
+impl InnerKey {
+    /// Every one of them.
+    pub const ALL: [InnerKey; 2] = [InnerKey::Codes, InnerKey::Audit];
+
+    /// Its name in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            InnerKey::Codes => "codes",
+            InnerKey::Audit => "audit",
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::SecondFactor { user_id } => write!(f, "second_factors.sealed user={user_id}"),
+            Place::InnerKey(key) => write!(f, "inner_keys.sealed name={}", key.name()),
+        }
+    }
 }
 
 /// A secret as it lies in the database.
@@ -53,42 +96,40 @@ impl Vault {
         &self.key_id
     }
 
-    /// Seals the TOTP secret of a user.
+    /// Seals a secret for the place where it belongs.
     ///
     /// # Errors
     /// The system has no randomness to give.
-    pub fn seal(&self, user_id: i64, secret: &SecretBytes) -> Result<Sealed, VaultError> {
+    pub fn seal(&self, place: Place, secret: &SecretBytes) -> Result<Sealed, VaultError> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_| VaultError::Seal)?;
-        let place = place(user_id);
+        let place = place.to_string();
         let payload = Payload { msg: secret.expose(), aad: place.as_bytes() };
         let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| VaultError::Seal)?;
         Ok(Sealed { key_id: self.key_id.clone(), bytes: [&nonce[..], &sealed].concat() })
     }
 
-    /// Opens what [`Vault::seal`] made for the same user.
+    /// Opens what [`Vault::seal`] made for the same place.
     ///
     /// # Errors
     /// [`VaultError::OtherKey`] or [`VaultError::Tampered`].
-    pub fn open(&self, user_id: i64, sealed: &Sealed) -> Result<SecretBytes, VaultError> {
+    pub fn open(&self, place: Place, sealed: &Sealed) -> Result<SecretBytes, VaultError> {
         if sealed.key_id != self.key_id {
             return Err(VaultError::OtherKey);
         }
         let (nonce, ciphertext) = sealed.bytes.split_first_chunk::<NONCE_BYTES>().ok_or(VaultError::Tampered)?;
-        let place = place(user_id);
+        let place = place.to_string();
         let payload = Payload { msg: ciphertext, aad: place.as_bytes() };
         let secret = self.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| VaultError::Tampered)?;
         Ok(SecretBytes::new(secret))
     }
 }
 
-fn place(user_id: i64) -> String {
-    format!("second_factors.sealed user={user_id}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PLACE: Place = Place::SecondFactor { user_id: 7 };
 
     fn vault(byte: u8) -> Vault {
         Vault::new(&SecretBytes::new((0..32).map(|n| n ^ byte).collect())).unwrap()
@@ -97,23 +138,24 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_for_the_same_user_under_the_same_key_only() {
         let secret = SecretBytes::new(b"12345678901234567890".to_vec());
-        let sealed = vault(1).seal(7, &secret).unwrap();
-        assert_eq!(vault(1).open(7, &sealed), Ok(secret.clone()));
-        assert_eq!(vault(1).open(8, &sealed), Err(VaultError::Tampered), "a row of somebody else");
-        assert_eq!(vault(2).open(7, &sealed), Err(VaultError::OtherKey));
+        let sealed = vault(1).seal(PLACE, &secret).unwrap();
+        assert_eq!(vault(1).open(PLACE, &sealed), Ok(secret.clone()));
+        assert_eq!(vault(1).open(Place::SecondFactor { user_id: 8 }, &sealed), Err(VaultError::Tampered));
+        assert_eq!(vault(1).open(Place::InnerKey(InnerKey::Codes), &sealed), Err(VaultError::Tampered));
+        assert_eq!(vault(2).open(PLACE, &sealed), Err(VaultError::OtherKey));
         assert!(!sealed.bytes.windows(20).any(|w| w == secret.expose()));
-        assert_ne!(vault(1).seal(7, &secret).unwrap(), sealed, "nonces are fresh");
+        assert_ne!(vault(1).seal(PLACE, &secret).unwrap(), sealed, "nonces are fresh");
     }
 
     #[test]
     fn every_changed_byte_is_noticed() {
-        let sealed = vault(1).seal(7, &SecretBytes::new(vec![9; 20])).unwrap();
+        let sealed = vault(1).seal(PLACE, &SecretBytes::new(vec![9; 20])).unwrap();
         for n in 0..sealed.bytes.len() {
             let mut changed = sealed.clone();
             changed.bytes[n] ^= 1;
-            assert_eq!(vault(1).open(7, &changed), Err(VaultError::Tampered), "byte {n}");
+            assert_eq!(vault(1).open(PLACE, &changed), Err(VaultError::Tampered), "byte {n}");
             changed.bytes.truncate(n);
-            assert_eq!(vault(1).open(7, &changed), Err(VaultError::Tampered), "cut at {n}");
+            assert_eq!(vault(1).open(PLACE, &changed), Err(VaultError::Tampered), "cut at {n}");
         }
     }
 }

@@ -6,7 +6,7 @@ use super::sessions::SessionId;
 use super::writer::Tx;
 use crate::clock::Time;
 use crate::security::totp::Step;
-use crate::security::vault::Sealed;
+use crate::security::vault::{Place, Sealed};
 
 /// A second factor as it is kept.
 #[derive(Clone, Debug)]
@@ -17,6 +17,13 @@ pub struct Factor {
     pub sealed: Sealed,
     /// The last step that a code was used of.
     pub last_step: Step,
+    /// Whether it is the account's own pending one, whose secret nobody who logs in was told.
+    pub of_account: bool,
+}
+
+/// Where the secret of an account's factor belongs.
+pub fn place(user_id: i64) -> Place {
+    Place::SecondFactor { user_id }
 }
 
 /// Whose a pending factor is.
@@ -28,7 +35,7 @@ pub enum PendingOf {
     Account,
 }
 
-const COLUMNS: &str = "id, key_id, sealed, last_step";
+const COLUMNS: &str = "id, key_id, sealed, last_step, state = 'pending' AND session_id IS NULL";
 
 /// The active factor of an account.
 ///
@@ -111,14 +118,24 @@ pub(super) fn insert_active(connection: &Connection, user_id: i64, sealed: &Seal
     Ok(())
 }
 
-/// The id of a key that secrets are sealed under, other than `key_id`, if there is one.
+/// Deletes the pending factors of an account, its sessions' and its own.
 ///
 /// # Errors
 /// SQLite's.
-pub fn foreign_key_id(connection: &Connection, key_id: &str) -> rusqlite::Result<Option<String>> {
-    connection
-        .query_row("SELECT key_id FROM second_factors WHERE key_id <> ?1 LIMIT 1", [key_id], |row| row.get(0))
-        .optional()
+pub fn delete_pending(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<()> {
+    tx.sql()
+        .prepare_cached("DELETE FROM second_factors WHERE user_id = ?1 AND state = 'pending'")?
+        .execute([user_id])?;
+    Ok(())
+}
+
+/// Deletes every factor of an account.
+///
+/// # Errors
+/// SQLite's.
+pub fn delete_all(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<()> {
+    tx.sql().prepare_cached("DELETE FROM second_factors WHERE user_id = ?1")?.execute([user_id])?;
+    Ok(())
 }
 
 fn session_of(of: PendingOf) -> Option<String> {
@@ -129,5 +146,10 @@ fn session_of(of: PendingOf) -> Option<String> {
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Factor> {
-    Ok(Factor { id: row.get(0)?, sealed: Sealed { key_id: row.get(1)?, bytes: row.get(2)? }, last_step: row.get(3)? })
+    Ok(Factor {
+        id: row.get(0)?,
+        sealed: Sealed { key_id: row.get(1)?, bytes: row.get(2)? },
+        last_step: row.get(3)?,
+        of_account: row.get(4)?,
+    })
 }

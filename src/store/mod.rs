@@ -3,10 +3,15 @@
 //! One SQLite file in WAL mode with `synchronous=FULL`: what a caller was told is stored survives a crash. Many threads read
 //! through a bounded pool; one thread writes ([`writer`]). Times are microseconds since the Unix epoch.
 
+pub mod audit;
+pub mod codes;
+pub mod departures;
 pub mod factors;
+pub mod guesses;
 mod legacy;
 pub mod messages;
 mod schema;
+pub mod sealed;
 pub mod sessions;
 pub mod upgrade;
 pub mod users;
@@ -158,12 +163,12 @@ impl Store {
         let connection = open_for_writing(&path, limits.busy_wait)?;
         let readers = reading_pool(&path, limits.readers, limits)?;
         let replayers = reading_pool(&path, limits.replayers, limits)?;
-        let writer = Writer::start(connection, limits.write_queue, limits.write_batch, feed)
+        let writer = Writer::start(connection, limits, feed, audit::HeadFile::in_directory(data_dir))
             .map_err(|source| OpenError::Io { path, source })?;
         Ok(Store { readers, replayers, writer, _lock: lock })
     }
 
-    /// Whether there is a database in the directory with second factors in it, which only their key opens.
+    /// Whether there is a database in the directory with sealed secrets in it, which only their key opens.
     ///
     /// # Errors
     /// It cannot be read.
@@ -174,8 +179,13 @@ impl Store {
         }
         let read = || -> rusqlite::Result<bool> {
             let connection = Connection::open(&path)?;
-            Ok(connection.table_exists(None, "second_factors")?
-                && connection.query_row("SELECT EXISTS (SELECT 1 FROM second_factors)", [], |row| row.get(0))?)
+            for table in ["second_factors", "inner_keys"] {
+                let any = format!("SELECT EXISTS (SELECT 1 FROM {table})");
+                if connection.table_exists(None, table)? && connection.query_row(&any, [], |row| row.get(0))? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         };
         match read() {
             Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => Ok(false),

@@ -63,7 +63,71 @@ CREATE TABLE messages (
 ) STRICT;
 ";
 
-const STEPS: &[M<'static>] = &[M::up(STEP_1)];
+/// Step 2: who gets in.
+const STEP_2: &str = "
+-- The budget of wrong codes, as the time when it is whole again; and the growing delay.
+ALTER TABLE users ADD COLUMN guesses_whole_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN wrong_in_row     INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN guess_not_before INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN wrong_since_login INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN last_login_at    INTEGER;
+ALTER TABLE users ADD COLUMN locked_at        INTEGER;  -- by the administrator
+ALTER TABLE sessions ADD COLUMN opened_from   TEXT;     -- an address, where it is known
+
+-- Keys that stay when the sealing key is replaced.
+CREATE TABLE inner_keys (
+    name           TEXT PRIMARY KEY,
+    key_id         TEXT NOT NULL,
+    sealed         BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE one_time_codes (
+    hash           BLOB PRIMARY KEY,
+    user_id        INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+    purpose        TEXT NOT NULL CHECK (purpose IN ('recovery', 'enrolment')),
+    expires_at     INTEGER                 -- none: good until it is used or void
+) STRICT, WITHOUT ROWID;
+CREATE INDEX codes_of_user ON one_time_codes(user_id, purpose);
+CREATE INDEX codes_by_expiry ON one_time_codes(expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE invitations (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash           BLOB NOT NULL UNIQUE,
+    note           TEXT NOT NULL,          -- whom it is for, in the administrator's words
+    created_at     INTEGER NOT NULL,
+    expires_at     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX invitations_by_expiry ON invitations(expires_at);
+
+-- Logins of enrolled accounts that are no more: never given out again.
+CREATE TABLE retired_logins (
+    user_id        INTEGER PRIMARY KEY,
+    login_key      TEXT NOT NULL UNIQUE,
+    login_look     TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- Whose messages are still to be renamed or deleted, and up to where that has been done.
+CREATE TABLE departures (
+    user_id        INTEGER PRIMARY KEY,
+    after_message  INTEGER NOT NULL,
+    last_message   INTEGER NOT NULL,
+    keep_messages  INTEGER NOT NULL
+) STRICT;
+
+-- Append only. Each row's mac covers the one before.
+CREATE TABLE audit (
+    id             INTEGER PRIMARY KEY,
+    at             INTEGER NOT NULL,
+    actor          TEXT NOT NULL,
+    action         TEXT NOT NULL,
+    subject        TEXT NOT NULL,
+    address        TEXT NOT NULL,
+    detail         TEXT NOT NULL,
+    mac            BLOB NOT NULL
+) STRICT;
+";
+
+const STEPS: &[M<'static>] = &[M::up(STEP_1), M::up(STEP_2)];
 const LADDER: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// Refuses a file that is not a database, or is one of another program. Writes nothing.

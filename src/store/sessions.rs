@@ -38,6 +38,13 @@ impl fmt::Debug for SessionId {
     }
 }
 
+impl SessionId {
+    /// What tells a session apart from the others of its account, and names none to anybody: half of the name, 16 hex digits.
+    pub fn handle(self) -> String {
+        format!("{:016x}", self.0 >> 64)
+    }
+}
+
 /// A text that names no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a session id")]
@@ -94,9 +101,11 @@ pub struct Session {
     pub expires_at: Time,
     /// The connection that opened it, while a code may come without a token.
     pub connection: Option<String>,
+    /// The address that it was opened from, where that is known.
+    pub opened_from: Option<String>,
 }
 
-const COLUMNS: &str = "id, user_id, state, base_factor, created_at, expires_at, connection";
+const COLUMNS: &str = "id, user_id, state, base_factor, created_at, expires_at, connection, opened_from";
 
 /// Opens a session.
 ///
@@ -104,7 +113,7 @@ const COLUMNS: &str = "id, user_id, state, base_factor, created_at, expires_at, 
 /// SQLite's.
 pub fn insert(tx: &Tx<'_>, session: &Session) -> rusqlite::Result<()> {
     tx.sql()
-        .prepare_cached(&format!("INSERT INTO sessions ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"))?
+        .prepare_cached(&format!("INSERT INTO sessions ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"))?
         .execute(params![
             session.id.to_string(),
             session.user_id,
@@ -113,6 +122,7 @@ pub fn insert(tx: &Tx<'_>, session: &Session) -> rusqlite::Result<()> {
             session.created_at.as_micros(),
             session.expires_at.as_micros(),
             session.connection,
+            session.opened_from,
         ])?;
     Ok(())
 }
@@ -136,6 +146,19 @@ pub fn all_live(connection: &Connection, now: Time) -> rusqlite::Result<Vec<Sess
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE expires_at > ?1"))?
         .query_map([now.as_micros()], from_row)?
+        .collect()
+}
+
+/// The sessions of an account whose time is not over, oldest first.
+///
+/// # Errors
+/// SQLite's.
+pub fn live_of(connection: &Connection, user_id: i64, now: Time) -> rusqlite::Result<Vec<Session>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM sessions WHERE user_id = ?1 AND expires_at > ?2 ORDER BY created_at, id"
+        ))?
+        .query_map([user_id, now.as_micros()], from_row)?
         .collect()
 }
 
@@ -173,6 +196,10 @@ pub enum End {
     One(SessionId),
     /// All of an account but this one.
     Others(i64, SessionId),
+    /// All of an account.
+    All(i64),
+    /// Those of an account that wait for a code or enrolment.
+    Waiting(i64),
     /// The oldest of an account beside the one in hand, so that at most so many stay with it.
     Oldest {
         /// Whose.
@@ -205,6 +232,14 @@ pub fn end(tx: &Tx<'_>, which: End) -> rusqlite::Result<Vec<SessionId>> {
         End::Others(user_id, keep) => sql
             .prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND id <> ?2 RETURNING id")?
             .query_map(params![user_id, keep.to_string()], id)?
+            .collect(),
+        End::All(user_id) => sql
+            .prepare_cached("DELETE FROM sessions WHERE user_id = ?1 RETURNING id")?
+            .query_map([user_id], id)?
+            .collect(),
+        End::Waiting(user_id) => sql
+            .prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND state <> 'complete' RETURNING id")?
+            .query_map([user_id], id)?
             .collect(),
         // What ends last was completed, or opened, last.
         End::Oldest { user_id, in_hand, complete, keep } => sql
@@ -272,6 +307,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Session> {
         created_at: Time::from_micros(row.get(4)?),
         expires_at: Time::from_micros(row.get(5)?),
         connection: row.get(6)?,
+        opened_from: row.get(7)?,
     })
 }
 

@@ -20,7 +20,7 @@ use crate::security::keys::sync_directory_of;
 use crate::security::login::LoginKey;
 use crate::security::passwords::{HashError, Passwords};
 use crate::security::totp::secret_from_base32;
-use crate::security::vault::{Vault, VaultError};
+use crate::security::vault::{Place, Vault, VaultError};
 
 /// The upgrade did not happen, and the old database is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -182,7 +182,8 @@ fn build(
             )
             .map_err(sql)?;
         if let Some(secret) = secret {
-            factors::insert_active(&transaction, user.id, &vault.seal(user.id, &secret)?, now).map_err(sql)?;
+            let sealed = vault.seal(Place::SecondFactor { user_id: user.id }, &secret)?;
+            factors::insert_active(&transaction, user.id, &sealed, now).map_err(sql)?;
         }
         hear(progress, n + 1, users.len())?;
     }

@@ -22,6 +22,12 @@ pub struct User {
     pub awaits_admin: bool,
     /// The connection that registered it, while that one may enrol it without a token.
     pub registered_on: Option<String>,
+    /// First time that it confirmed a second factor.
+    pub enrolled_at: Option<Time>,
+    /// When the administrator locked it.
+    pub locked_at: Option<Time>,
+    /// When somebody logged in to it last.
+    pub last_login_at: Option<Time>,
 }
 
 /// What a new account starts with.
@@ -52,11 +58,19 @@ impl<'a> NewUser<'a> {
     }
 }
 
-/// Adds an account. Returns its number, or `None` if the login, or one that looks like it, is taken.
+/// Adds an account. Returns its number, or `None` if the login, or one that looks like it, is taken, or was an enrolled
+/// account's once.
 ///
 /// # Errors
 /// SQLite's.
 pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> rusqlite::Result<Option<i64>> {
+    let retired = tx
+        .sql()
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM retired_logins WHERE login_key = ?1 OR login_look = ?2)")?
+        .query_row([user.key.name(), user.key.look()], |row| row.get(0))?;
+    if retired {
+        return Ok(None);
+    }
     let inserted = tx
         .sql()
         .prepare_cached(
@@ -78,7 +92,8 @@ pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> rusqlite::Result<Option<i64>> 
     }
 }
 
-const COLUMNS: &str = "id, login, password_hash, created_at, awaits_admin, registered_on";
+const COLUMNS: &str =
+    "id, login, password_hash, created_at, awaits_admin, registered_on, enrolled_at, locked_at, last_login_at";
 
 /// The account that a login belongs to.
 ///
@@ -100,6 +115,74 @@ pub fn by_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<User>>
         .prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id = ?1"))?
         .query_row([id], from_row)
         .optional()
+}
+
+/// Every account, by login.
+///
+/// # Errors
+/// SQLite's.
+pub fn all(connection: &Connection) -> rusqlite::Result<Vec<User>> {
+    connection.prepare(&format!("SELECT {COLUMNS} FROM users ORDER BY login_key"))?.query_map([], from_row)?.collect()
+}
+
+/// Locks an account, or unlocks it with `None`.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_locked(tx: &Tx<'_>, id: i64, at: Option<Time>) -> rusqlite::Result<()> {
+    tx.sql()
+        .prepare_cached("UPDATE users SET locked_at = ?2 WHERE id = ?1")?
+        .execute(params![id, at.map(Time::as_micros)])?;
+    Ok(())
+}
+
+/// Takes the second factor away: from now on the account enrols only with a code from the administrator.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_awaits_admin(tx: &Tx<'_>, id: i64) -> rusqlite::Result<()> {
+    tx.sql().prepare_cached("UPDATE users SET awaits_admin = 1, registered_on = NULL WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+/// Sets a hash, whatever was there.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_hash(tx: &Tx<'_>, id: i64, new: &PasswordHash) -> rusqlite::Result<()> {
+    tx.sql().prepare_cached("UPDATE users SET password_hash = ?2 WHERE id = ?1")?.execute(params![id, new.as_str()])?;
+    Ok(())
+}
+
+/// Notes a login. Returns how many wrong codes there were since the last one.
+///
+/// # Errors
+/// SQLite's.
+pub fn logged_in(tx: &Tx<'_>, id: i64, now: Time) -> rusqlite::Result<u32> {
+    let wrong = tx
+        .sql()
+        .prepare_cached("SELECT wrong_since_login FROM users WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))?;
+    tx.sql()
+        .prepare_cached("UPDATE users SET wrong_since_login = 0, last_login_at = ?2 WHERE id = ?1")?
+        .execute(params![id, now.as_micros()])?;
+    Ok(wrong)
+}
+
+/// Deletes an account with everything but its messages; its sessions are to be ended before. The login of one that was
+/// enrolled is never given out again.
+///
+/// # Errors
+/// SQLite's.
+pub fn delete(tx: &Tx<'_>, id: i64) -> rusqlite::Result<()> {
+    tx.sql()
+        .prepare_cached(
+            "INSERT INTO retired_logins (user_id, login_key, login_look)
+             SELECT id, login_key, login_look FROM users WHERE id = ?1 AND enrolled_at IS NOT NULL",
+        )?
+        .execute([id])?;
+    tx.sql().prepare_cached("DELETE FROM users WHERE id = ?1")?.execute([id])?;
+    Ok(())
 }
 
 /// Replaces a hash, if it is still the one that was verified. Returns whether it was.
@@ -180,5 +263,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<User> {
         created_at: Time::from_micros(row.get(3)?),
         awaits_admin: row.get(4)?,
         registered_on: row.get(5)?,
+        enrolled_at: row.get::<_, Option<i64>>(6)?.map(Time::from_micros),
+        locked_at: row.get::<_, Option<i64>>(7)?.map(Time::from_micros),
+        last_login_at: row.get::<_, Option<i64>>(8)?.map(Time::from_micros),
     })
 }

@@ -4,7 +4,7 @@
 //! (group commit), and only then feeds the messages on and tells each caller. A write that fails is rolled back alone; a
 //! commit that fails fails all that were in it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -13,6 +13,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::StoreLimits;
+use super::audit::{Head, HeadFile};
 use super::messages::StoredMessage;
 use crate::threads::Thread;
 
@@ -40,6 +42,7 @@ pub enum WriteFailed {
 pub struct Tx<'a> {
     connection: &'a Connection,
     appended: RefCell<Vec<StoredMessage>>,
+    audited: Cell<Option<Head>>,
 }
 
 impl Tx<'_> {
@@ -51,6 +54,11 @@ impl Tx<'_> {
     /// Notes a message to be fed on once it is committed.
     pub(super) fn appended(&self, message: StoredMessage) {
         self.appended.borrow_mut().push(message);
+    }
+
+    /// Notes the head of the audit, to be kept once it is committed.
+    pub(super) fn audited(&self, head: Head) {
+        self.audited.set(Some(head));
     }
 }
 
@@ -106,9 +114,15 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, queue: usize, batch: usize, feed: Feed) -> io::Result<Writer> {
-        let (sender, receiver) = bounded(queue);
-        let thread = Thread::spawn("store-writer", move || work(connection, &receiver, batch, feed))?;
+    pub(super) fn start(
+        connection: Connection,
+        limits: &StoreLimits,
+        feed: Feed,
+        head_file: HeadFile,
+    ) -> io::Result<Writer> {
+        let (sender, receiver) = bounded(limits.write_queue);
+        let batch = limits.write_batch;
+        let thread = Thread::spawn("store-writer", move || work(connection, &receiver, batch, feed, &head_file))?;
         Ok(Writer { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -144,18 +158,23 @@ impl Drop for Writer {
     }
 }
 
-fn work(mut connection: Connection, jobs: &Receiver<Box<dyn Job>>, batch: usize, mut feed: Feed) {
+fn work(mut connection: Connection, jobs: &Receiver<Box<dyn Job>>, batch: usize, mut feed: Feed, head_file: &HeadFile) {
     let mut group = Vec::with_capacity(batch);
     while let Ok(first) = jobs.recv() {
         group.push(first);
         group.extend(jobs.try_iter().take(batch.saturating_sub(1)));
-        let (failed, appended) = match commit(&mut connection, &mut group) {
-            Ok(appended) => (None, appended),
+        let (failed, appended, head) = match commit(&mut connection, &mut group) {
+            Ok((appended, head)) => (None, appended, head),
             Err(error) => {
                 log::error!("a commit of {} writes failed: {error}", group.len());
-                (Some(error.to_string()), Vec::new())
+                (Some(error.to_string()), Vec::new(), None)
             }
         };
+        if let Some(head) = head
+            && let Err(error) = head_file.write(head)
+        {
+            log::error!("the head of the audit, row {}, could not be kept beside the database: {error}", head.id);
+        }
         if !appended.is_empty() {
             guarded("the feed", || feed(&appended));
         }
@@ -169,14 +188,19 @@ fn work(mut connection: Connection, jobs: &Receiver<Box<dyn Job>>, batch: usize,
     }
 }
 
-/// Runs every job of the group and commits. Returns the messages that were committed.
-fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>]) -> rusqlite::Result<Vec<StoredMessage>> {
+/// Runs every job of the group and commits. Returns the messages that were committed, and the head of the audit if it moved.
+fn commit(
+    connection: &mut Connection,
+    group: &mut [Box<dyn Job>],
+) -> rusqlite::Result<(Vec<StoredMessage>, Option<Head>)> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut appended = Vec::new();
+    let mut head = None;
     for job in group {
         let savepoint = transaction.savepoint()?;
-        let tx = Tx { connection: &savepoint, appended: RefCell::default() };
+        let tx = Tx { connection: &savepoint, appended: RefCell::default(), audited: Cell::default() };
         if job.run(&tx) {
+            head = tx.audited.take().or(head);
             appended.append(&mut tx.appended.into_inner());
             savepoint.commit()?;
         } else {
@@ -184,7 +208,7 @@ fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>]) -> rusqlite::
         }
     }
     transaction.commit()?;
-    Ok(appended)
+    Ok((appended, head))
 }
 
 /// The writer outlives a panic in what is not its own.

@@ -64,7 +64,9 @@ class Server:
     def start(self):
         """Starts, or starts again on the port it had before."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("OTPCHAT_")}
-        command = [OTPCHATD, "--listen", f"localhost:{self.port}", "--data-dir", str(self.data_dir), *self.flags]
+        # All tests of a class come from one address.
+        command = [OTPCHATD, "--listen", f"localhost:{self.port}", "--data-dir", str(self.data_dir),
+                   "--registrations-per-address", "10000", *self.flags]
         self.log = open(self.data_dir / "server.log", "ab")
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self.log, text=True, encoding="utf-8")

@@ -16,6 +16,7 @@ use grpc_otp_chat::proto::{
 use grpc_otp_chat::rpc::methods;
 use grpc_otp_chat::security::passwords::Cost;
 use grpc_otp_chat::security::secret::SecretBytes;
+use grpc_otp_chat::security::throttle::Rate;
 use grpc_otp_chat::security::totp;
 use grpc_otp_chat::server::{Progress, Running};
 use grpcio::{
@@ -61,6 +62,10 @@ impl House {
         settings.sealing_key = directory.path().join("sealing.key");
         // These tests are about rules, not about the cost of a hash.
         settings.password_cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+        // Everybody here comes from one address. Tests of the throttles set their own.
+        let much = Rate { burst: 100_000, refill: Duration::from_millis(1) };
+        (settings.app.throttles.passwords, settings.app.throttles.hashes) = (much, much);
+        settings.app.throttles.registrations = much;
         change(&mut settings);
         let clock = Clock::manual(Time::from_secs(2_000_000_010));
         let running = Running::start(&settings, clock.clone(), &mut NoProgress).expect("a server");
@@ -105,7 +110,7 @@ impl House {
         assert!(checked.valid, "{}", checked.error);
         peer.token = Some(checked.token);
         self.next_step();
-        Member { login: login.to_owned(), secret, peer }
+        Member { login: login.to_owned(), secret, recovery_codes: checked.recovery_codes, peer }
     }
 
     /// Another session of a member, on a connection of its own.
@@ -134,6 +139,7 @@ impl Drop for House {
 pub(crate) struct Member {
     pub(crate) login: String,
     pub(crate) secret: SecretBytes,
+    pub(crate) recovery_codes: Vec<String>,
     pub(crate) peer: Peer,
 }
 
@@ -209,6 +215,26 @@ impl Peer {
     pub(crate) fn check_otp(&self, login: &str, otp: &str) -> ResponseCheckOtp {
         let request = RequestCheckOtp { login: login.into(), otp: otp.into(), ..Default::default() };
         self.client.unary_call(&methods::CHECK_OTP, &request, self.options()).expect("refusals come in the response")
+    }
+
+    /// Any call whose refusals are statuses.
+    pub(crate) fn call<Q, A: Unpin>(&self, method: &Method<Q, A>, request: &Q) -> Result<A, RpcStatus> {
+        self.client.unary_call(method, request, self.options()).map_err(status)
+    }
+
+    /// Login with all that it may take.
+    pub(crate) fn log_in_with(&self, request: &LoginRequest) -> LoginResponse {
+        self.client.unary_call(&methods::LOGIN, request, self.options()).expect("refusals come in the response")
+    }
+
+    /// Login with a recovery code, or the administrator's enrolment code.
+    pub(crate) fn recover(&self, login: &str, recovery_code: &str) -> LoginResponse {
+        self.log_in_with(&LoginRequest {
+            login: login.into(),
+            password: PASSWORD.into(),
+            recovery_code: recovery_code.into(),
+            ..Default::default()
+        })
     }
 
     pub(crate) fn log_out(&self) -> Result<(), RpcStatus> {

@@ -10,11 +10,13 @@
     reason = "a test that fails says so by a panic"
 )]
 
+mod account;
 mod authenticator;
 mod console;
 mod crash;
 mod daemon;
 mod gate;
+mod guessing;
 mod house;
 mod screen;
 mod sources;

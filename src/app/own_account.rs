@@ -1,0 +1,145 @@
+//! What people do with their own account: sessions, password, recovery codes, leaving.
+
+use std::net::IpAddr;
+
+use super::reauth::Proof;
+use super::refusal::{Error, Refusal};
+use super::{App, Credential};
+use crate::security::passwords::NewPassword;
+use crate::security::secret::SecretText;
+use crate::store::departures;
+use crate::store::sessions::{self as rows, End, Session, SessionId};
+use crate::store::users;
+
+/// Which sessions to end.
+#[derive(Debug)]
+pub enum Which {
+    /// The one with this handle ([`SessionId::handle`]).
+    One(String),
+    /// All but the caller's.
+    Others(Proof),
+    /// The caller's as well.
+    All(Proof),
+}
+
+impl App {
+    /// The live sessions of the caller's account, oldest first, and which of them asks.
+    ///
+    /// # Errors
+    /// No complete session.
+    pub fn own_sessions(&self, by: &Credential) -> Result<(Vec<Session>, SessionId), Error> {
+        let now = self.clock.now();
+        let caller = self.sessions.caller(by, &self.tokens, now)?;
+        let sessions = self.store.read(|c| rows::live_of(c, caller.person().id, now))?;
+        Ok((sessions, caller.session()))
+    }
+
+    /// Ends sessions of the caller's account, with their streams. Returns how many.
+    ///
+    /// # Errors
+    /// No complete session, no such session, or, for more than one, a wrong password or code.
+    pub fn end_own_sessions(&self, by: &Credential, which: Which, address: Option<IpAddr>) -> Result<usize, Error> {
+        let act = self.act(address);
+        let ended = match which {
+            Which::One(handle) => {
+                let caller = self.sessions.caller(by, &self.tokens, act.now)?;
+                self.settle(
+                    move |tx| {
+                        let person = caller.person();
+                        let found = rows::live_of(tx, person.id, act.now)?;
+                        let session = found.iter().find(|s| s.id.handle() == handle).ok_or(Refusal::SessionNotFound)?;
+                        act.audit(tx, &person.login, "session.ended", &person.login, format!("session {handle}"))?;
+                        Ok(rows::end(tx, End::One(session.id))?)
+                    },
+                    self.tell_ended(),
+                )?
+            }
+            Which::Others(proof) => self.end_many(by, &proof, |caller, user| End::Others(user, caller), "others")?,
+            Which::All(proof) => self.end_many(by, &proof, |_, user| End::All(user), "all")?,
+        };
+        Ok(ended.len())
+    }
+
+    fn end_many(
+        &self,
+        by: &Credential,
+        proof: &Proof,
+        which: fn(SessionId, i64) -> End,
+        detail: &'static str,
+    ) -> Result<Vec<SessionId>, Error> {
+        let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
+        self.settle(
+            move |tx| {
+                let user = reauth.prove(tx, &act)?;
+                let mut ended = rows::end(tx, which(reauth.caller.session(), user.id))?;
+                ended.extend(act.clear_the_door(tx, user.id)?);
+                act.audit(tx, &user.login, "session.ended", &user.login, detail.to_owned())?;
+                Ok(ended)
+            },
+            self.tell_ended(),
+        )
+    }
+
+    /// Replaces the password. Ends the account's other sessions and its pending enrolments. Returns how many sessions.
+    ///
+    /// # Errors
+    /// A wrong old password or code, or a new password that breaks a rule.
+    pub fn change_password(&self, by: &Credential, proof: &Proof, new: SecretText) -> Result<usize, Error> {
+        // Rules first: they cost nothing, and a code that was used for nothing costs half a minute.
+        let login = self.sessions.caller(by, &self.tokens, self.clock.now())?.person().login.clone();
+        let new = NewPassword::check(new, &login).map_err(Refusal::NewPassword)?;
+        let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
+        let hash = self.passwords.hash(&new)?;
+        let ended = self.settle(
+            move |tx| {
+                let user = reauth.prove(tx, &act)?;
+                users::set_hash(tx, user.id, &hash)?;
+                let mut ended = rows::end(tx, End::Others(user.id, reauth.caller.session()))?;
+                ended.extend(act.clear_the_door(tx, user.id)?);
+                act.audit(tx, &user.login, "password.changed", &user.login, String::new())?;
+                Ok(ended)
+            },
+            self.tell_ended(),
+        )?;
+        Ok(ended.len())
+    }
+
+    /// Makes new recovery codes; the old ones are void. They are shown this once.
+    ///
+    /// # Errors
+    /// A wrong password or code.
+    pub fn renew_recovery_codes(&self, by: &Credential, proof: &Proof) -> Result<Vec<SecretText>, Error> {
+        let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
+        let registry = self.tell_ended();
+        let (codes, _) = self.settle(
+            move |tx| {
+                let user = reauth.prove(tx, &act)?;
+                let ended = act.clear_the_door(tx, user.id)?;
+                act.audit(tx, &user.login, "recovery.renewed", &user.login, String::new())?;
+                Ok((act.new_recovery_codes(tx, user.id)?, ended))
+            },
+            move |(_, ended)| registry(ended),
+        )?;
+        Ok(codes)
+    }
+
+    /// Deletes the caller's account for good. Its login is never given out again.
+    ///
+    /// # Errors
+    /// A wrong password or code.
+    pub fn delete_own_account(&self, by: &Credential, proof: &Proof) -> Result<(), Error> {
+        let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
+        self.settle(
+            move |tx| {
+                let user = reauth.prove(tx, &act)?;
+                let ended = rows::end(tx, End::All(user.id))?;
+                departures::note(tx, user.id, act.limits.keep_messages_of_deleted)?;
+                users::delete(tx, user.id)?;
+                act.audit(tx, &user.login, "account.deleted", &user.login, String::new())?;
+                Ok(ended)
+            },
+            self.tell_ended(),
+        )?;
+        Ok(())
+    }
+}

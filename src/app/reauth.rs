@@ -1,0 +1,65 @@
+//! What a session that is complete must prove again before it may change who gets in: password and a fresh code.
+
+use std::net::IpAddr;
+
+use super::act::{Act, Guessing, Stop};
+use super::refusal::{Error, Refusal};
+use super::sessions::Caller;
+use super::{App, Credential};
+use crate::security::passwords::Verified;
+use crate::security::secret::SecretText;
+use crate::security::totp::Code;
+use crate::store::sessions::{self, State};
+use crate::store::users::{self, User};
+use crate::store::{Tx, factors};
+
+/// Password and a fresh code, as somebody gives them.
+#[derive(Debug)]
+pub struct Proof {
+    /// The password.
+    pub password: SecretText,
+    /// A code of the active factor that was not used before.
+    pub code: SecretText,
+    /// Where they come from.
+    pub address: Option<IpAddr>,
+}
+
+/// A caller whose password was right. Inside the transaction the rest is proved.
+pub(super) struct Reauth {
+    pub(super) caller: Caller,
+    user: User,
+    code: Option<Code>,
+}
+
+impl App {
+    /// Proves the caller and verifies his password. Hashes: not for poll threads.
+    pub(super) fn reauthenticate(&self, by: &Credential, proof: &Proof) -> Result<Reauth, Error> {
+        let caller = self.sessions.caller(by, &self.tokens, self.clock.now())?;
+        let attempt = self.throttles.password(&caller.person().key, proof.address)?;
+        let user = self.store.read(|c| users::by_id(c, caller.person().id))?;
+        let verified = self.passwords.verify(&proof.password, user.as_ref().map(|u| &u.password_hash))?;
+        let (Some(user), Verified::Yes | Verified::YesButOld) = (user, verified) else {
+            return Err(Refusal::Credentials.into());
+        };
+        attempt.was_right();
+        Ok(Reauth { caller, user, code: Code::parse(proof.code.expose()) })
+    }
+}
+
+impl Reauth {
+    /// Uses the code up, if the session is still complete and the account as it was when the password was verified. Returns
+    /// the account.
+    pub(super) fn prove(&self, tx: &Tx<'_>, act: &Act) -> Result<User, Stop> {
+        let session = sessions::live(tx, self.caller.session(), act.now)?.ok_or(Refusal::SessionEnded)?;
+        if session.state != State::Complete {
+            return Err(Refusal::SecondFactorMissing.into());
+        }
+        let user = users::by_id(tx, self.user.id)?.ok_or(Refusal::SessionEnded)?;
+        if user.password_hash != self.user.password_hash {
+            return Err(Refusal::Credentials.into());
+        }
+        let active = factors::active(tx, user.id)?.ok_or(Refusal::Credentials)?;
+        act.use_code(tx, user.id, &active, self.code.as_ref(), Guessing::Counts)?;
+        Ok(user)
+    }
+}

@@ -1,0 +1,91 @@
+//! How often passwords may be tried and accounts registered: softly, by address and by account and address, and before
+//! anything is hashed.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+
+use super::refusal::Refusal;
+use crate::clock::Clock;
+use crate::security::login::LoginKey;
+use crate::security::throttle::{Origin, Rate, Throttle};
+
+/// The rates.
+#[derive(Clone, Debug)]
+pub struct ThrottleLimits {
+    /// Passwords for one account from one address. Right ones do not count.
+    pub passwords: Rate,
+    /// Passwords from one address, for whatever accounts, right or wrong: each costs a hash.
+    pub hashes: Rate,
+    /// Registrations from one address.
+    pub registrations: Rate,
+    /// How many buckets of each kind are kept.
+    pub buckets: usize,
+}
+
+/// The buckets. In memory: a restart fills them, and the budget of wrong codes, which matters more, is in the database.
+pub struct Throttles {
+    clock: Clock,
+    /// By a keyed hash of the login, so that long names take no more memory than short ones.
+    passwords: Throttle<(u64, Origin)>,
+    hashes: Throttle<Origin>,
+    registrations: Throttle<Origin>,
+    hasher: RandomState,
+}
+
+/// A password that is about to be tried.
+#[must_use]
+pub(super) struct Try<'a> {
+    throttles: &'a Throttles,
+    key: (u64, Origin),
+}
+
+impl Throttles {
+    /// All full.
+    pub fn new(limits: &ThrottleLimits, clock: Clock) -> Throttles {
+        Throttles {
+            clock,
+            passwords: Throttle::new(limits.passwords, limits.buckets),
+            hashes: Throttle::new(limits.hashes, limits.buckets),
+            registrations: Throttle::new(limits.registrations, limits.buckets),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Before a password is verified.
+    ///
+    /// # Errors
+    /// [`Refusal::Throttled`].
+    pub(super) fn password(&self, login: &LoginKey, address: Option<IpAddr>) -> Result<Try<'_>, Refusal> {
+        let (now, origin) = (self.clock.elapsed(), Origin::of(address));
+        let key = (self.hasher.hash_one(login.name()), origin);
+        self.passwords.take(key, now).map_err(Refusal::Throttled)?;
+        self.hashes.take(origin, now).map_err(|wait| {
+            self.passwords.give_back(key, now);
+            Refusal::Throttled(wait)
+        })?;
+        Ok(Try { throttles: self, key })
+    }
+
+    /// Before somebody is registered.
+    ///
+    /// # Errors
+    /// [`Refusal::Throttled`].
+    pub(super) fn registration(&self, address: Option<IpAddr>) -> Result<(), Refusal> {
+        self.registrations.take(Origin::of(address), self.clock.elapsed()).map_err(Refusal::Throttled)
+    }
+
+    /// Forgets full buckets.
+    pub(super) fn sweep(&self) {
+        let now = self.clock.elapsed();
+        self.passwords.sweep(now);
+        self.hashes.sweep(now);
+        self.registrations.sweep(now);
+    }
+}
+
+impl Try<'_> {
+    /// The password was right: for its account it does not count.
+    pub(super) fn was_right(self) {
+        self.throttles.passwords.give_back(self.key, self.throttles.clock.elapsed());
+    }
+}

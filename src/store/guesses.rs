@@ -1,0 +1,268 @@
+//! The budget of wrong codes, and the growing delay: what stands between six digits and somebody who knows the password.
+//!
+//! The budget is kept as one point in time, at which it will be whole again: each wrong code moves it on by what one takes to
+//! come back. Both are rows, so that they count across sessions, connections, addresses and restarts.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+
+use super::writer::Tx;
+use crate::clock::Time;
+
+/// The rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuessLimits {
+    /// How many wrong codes a whole budget holds.
+    pub budget: u32,
+    /// How long it takes until one comes back. Nothing else brings one back but a new second factor.
+    pub refill: Duration,
+    /// How long the delay is at most; it is 1 s after the second wrong code in a row, and doubles with each.
+    pub longest_delay: Duration,
+}
+
+/// Why a code is not even looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The last wrong code was too short a time ago.
+    Delay(Duration),
+    /// The budget is used up: how long until one guess comes back.
+    Spent(Duration),
+}
+
+/// A guess that was taken out of the budget, and how things stood before.
+#[derive(Debug)]
+#[must_use = "a code that was right, or used before, is no guess"]
+pub struct Guess {
+    user_id: i64,
+    before: Counters,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counters {
+    whole_at: i64,
+    in_row: i64,
+    not_before: i64,
+    since_login: i64,
+}
+
+fn counters(connection: &Connection, user_id: i64) -> rusqlite::Result<Counters> {
+    connection
+        .prepare_cached(
+            "SELECT guesses_whole_at, wrong_in_row, guess_not_before, wrong_since_login FROM users WHERE id = ?1",
+        )?
+        .query_row([user_id], |row| {
+            Ok(Counters {
+                whole_at: row.get(0)?,
+                in_row: row.get(1)?,
+                not_before: row.get(2)?,
+                since_login: row.get(3)?,
+            })
+        })
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Takes a guess before its code is looked at: as if it were wrong. Whoever finds it right gives it back.
+///
+/// # Errors
+/// SQLite's.
+pub fn take(tx: &Tx<'_>, user_id: i64, limits: &GuessLimits, now: Time) -> rusqlite::Result<Result<Guess, Wait>> {
+    let before = counters(tx, user_id)?;
+    let (now, refill, longest) = (now.as_micros(), micros(limits.refill), micros(limits.longest_delay));
+    // The most that may be missing for there to be one guess left.
+    let missing = refill.saturating_mul(i64::from(limits.budget.saturating_sub(1)));
+    // A delay beyond the longest one comes from a clock that was set back: it must not lock anybody out.
+    let taken = tx
+        .sql()
+        .prepare_cached(
+            "UPDATE users SET
+                 guesses_whole_at = max(guesses_whole_at, ?2) + ?3,
+                 wrong_in_row = wrong_in_row + 1,
+                 wrong_since_login = wrong_since_login + 1,
+                 guess_not_before = ?2 + CASE WHEN wrong_in_row < 1 THEN 0
+                     ELSE min(?4, 1000000 << min(wrong_in_row - 1, 30)) END
+             WHERE id = ?1
+                 AND (?2 >= guess_not_before OR guess_not_before > ?2 + ?4)
+                 AND guesses_whole_at - ?2 <= ?5",
+        )?
+        .execute(params![user_id, now, refill, longest, missing])?;
+    if taken == 1 {
+        return Ok(Ok(Guess { user_id, before }));
+    }
+    let until = |time: i64| Duration::from_micros(u64::try_from(time.saturating_sub(now)).unwrap_or(0));
+    let spent = before.whole_at.saturating_sub(now) > missing;
+    Ok(Err(if spent { Wait::Spent(until(before.whole_at - missing)) } else { Wait::Delay(until(before.not_before)) }))
+}
+
+impl Guess {
+    /// It was no guess: a code that was used before. All is as it was.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn give_back(self, tx: &Tx<'_>) -> rusqlite::Result<()> {
+        set(tx, self.user_id, self.before)
+    }
+
+    /// The code was right: the delay is over, and the budget as it was.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn was_right(self, tx: &Tx<'_>) -> rusqlite::Result<()> {
+        set(tx, self.user_id, Counters { in_row: 0, not_before: 0, ..self.before })
+    }
+
+    /// The code was wrong: the guess is gone.
+    pub fn was_wrong(self) {}
+}
+
+/// Makes the budget whole: a new second factor was confirmed.
+///
+/// # Errors
+/// SQLite's.
+pub fn make_whole(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<()> {
+    let now = counters(tx, user_id)?;
+    set(tx, user_id, Counters { whole_at: 0, in_row: 0, not_before: 0, ..now })
+}
+
+fn set(tx: &Tx<'_>, user_id: i64, to: Counters) -> rusqlite::Result<()> {
+    tx.sql()
+        .prepare_cached(
+            "UPDATE users SET guesses_whole_at = ?2, wrong_in_row = ?3, guess_not_before = ?4, wrong_since_login = ?5
+             WHERE id = ?1",
+        )?
+        .execute(params![user_id, to.whole_at, to.in_row, to.not_before, to.since_login])?;
+    Ok(())
+}
+
+/// How many guesses an account has left.
+///
+/// # Errors
+/// SQLite's.
+pub fn left(connection: &Connection, user_id: i64, limits: &GuessLimits, now: Time) -> rusqlite::Result<u32> {
+    let missing = counters(connection, user_id)?.whole_at.saturating_sub(now.as_micros()).max(0);
+    let refill = micros(limits.refill).max(1);
+    let taken = missing / refill + i64::from(missing % refill > 0);
+    Ok(limits.budget.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::store;
+    use super::super::{Store, StoreError, users};
+    use super::*;
+    use crate::security::login::Login;
+    use crate::security::passwords::PasswordHash;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const LIMITS: GuessLimits = GuessLimits { budget: 30, refill: DAY, longest_delay: Duration::from_secs(300) };
+
+    fn user(store: &Store) -> i64 {
+        let login = Login::parse("victim").unwrap();
+        let insert = move |tx: &Tx<'_>| {
+            let (key, hash) = (login.key(), PasswordHash::from_stored("x".into()));
+            let user = users::NewUser::registered(&login, &key, &hash, Time::from_secs(0), None);
+            Ok::<_, StoreError>(users::insert(tx, &user)?.unwrap())
+        };
+        store.write(insert, |_| ()).unwrap()
+    }
+
+    #[derive(Clone, Copy)]
+    enum Is {
+        Wrong,
+        Right,
+        Used,
+    }
+
+    fn guess(store: &Store, user: i64, now: Time, is: Is) -> Result<(), Wait> {
+        store
+            .write(
+                move |tx| {
+                    let guess = match take(tx, user, &LIMITS, now)? {
+                        Ok(guess) => guess,
+                        Err(wait) => return Ok(Err(wait)),
+                    };
+                    match is {
+                        Is::Wrong => guess.was_wrong(),
+                        Is::Right => guess.was_right(tx)?,
+                        Is::Used => guess.give_back(tx)?,
+                    }
+                    Ok::<_, StoreError>(Ok(()))
+                },
+                |_| (),
+            )
+            .unwrap()
+    }
+
+    #[test]
+    fn the_delay_grows_and_a_right_code_clears_it() {
+        let (_dir, store) = store(Box::new(|_| ()));
+        let user = user(&store);
+        let mut now = Time::from_secs(1_000_000);
+        assert_eq!(guess(&store, user, now, Is::Wrong), Ok(()));
+        assert_eq!(guess(&store, user, now, Is::Wrong), Ok(()), "the first costs no time");
+        for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            let delay = Duration::from_secs(seconds);
+            assert_eq!(guess(&store, user, now, Is::Right), Err(Wait::Delay(delay)), "not even a right one");
+            now = now + delay;
+            assert_eq!(guess(&store, user, now, Is::Used), Ok(()), "a used code leaves all as it is");
+            assert_eq!(guess(&store, user, now, Is::Wrong), Ok(()));
+        }
+        now = now + LIMITS.longest_delay;
+        assert_eq!(guess(&store, user, now, Is::Right), Ok(()));
+        assert_eq!(guess(&store, user, now, Is::Wrong), Ok(()));
+        assert_eq!(guess(&store, user, now, Is::Wrong), Ok(()), "it starts anew");
+    }
+
+    #[test]
+    fn a_year_has_395_guesses_whatever_right_codes_come_between() {
+        let (_dir, store) = store(Box::new(|_| ()));
+        let user = user(&store);
+        let start = Time::from_secs(1_700_000_000);
+        let (mut now, mut guesses) = (start, 0);
+        while now.since(start) < 365 * DAY {
+            match guess(&store, user, now, Is::Wrong) {
+                Ok(()) => {
+                    guesses += 1;
+                    // The victim logs in right after each: the delay goes, the budget does not come back.
+                    let _ = guess(&store, user, now + LIMITS.longest_delay, Is::Right);
+                    now = now + LIMITS.longest_delay;
+                }
+                Err(Wait::Delay(wait) | Wait::Spent(wait)) => now = now + wait,
+            }
+        }
+        assert_eq!(guesses, 30 + 364);
+    }
+
+    #[test]
+    fn a_spent_budget_says_when_the_next_guess_is_and_a_new_factor_makes_it_whole() {
+        let (_dir, store) = store(Box::new(|_| ()));
+        let user = user(&store);
+        let mut now = Time::from_secs(1_700_000_000);
+        let start = now;
+        for _ in 0..30 {
+            now = now + LIMITS.longest_delay;
+            assert_eq!(guess(&store, user, now, Is::Wrong), Ok(()));
+        }
+        now = now + LIMITS.longest_delay;
+        let Err(Wait::Spent(wait)) = guess(&store, user, now, Is::Right) else { panic!("it is spent") };
+        assert_eq!(now + wait, start + LIMITS.longest_delay + DAY);
+        assert_eq!(store.read(|c| left(c, user, &LIMITS, now)).unwrap(), 0);
+        assert_eq!(store.read(|c| left(c, user, &LIMITS, now + wait)).unwrap(), 1);
+        store.write(move |tx| Ok::<_, StoreError>(make_whole(tx, user)?), |()| ()).unwrap();
+        assert_eq!(store.read(|c| left(c, user, &LIMITS, now)).unwrap(), 30);
+        assert_eq!(guess(&store, user, now, Is::Right), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out_by_the_delay() {
+        let (_dir, store) = store(Box::new(|_| ()));
+        let user = user(&store);
+        let now = Time::from_secs(1_700_000_000);
+        assert_eq!(guess(&store, user, now, Is::Wrong), Ok(()));
+        assert_eq!(guess(&store, user, now, Is::Wrong), Ok(()));
+        assert_eq!(guess(&store, user, now - DAY, Is::Right), Ok(()));
+    }
+}
