@@ -24,7 +24,10 @@ use crate::config::RpcLimits;
 use crate::threads::Thread;
 
 /// How often to look who is connected.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A transport that copes leaves no more than this unread, and not for so many looks.
+const UNREAD_BYTES: u32 = 16 * 1024;
+const STUCK_LOOKS: u32 = 3;
 /// With very many connections a look takes longer; then the pause is so many times as long.
 const PAUSE_FACTOR: u32 = 20;
 /// How often to log who was cut off, and how many of them by name, so that nobody fills the disk by knocking.
@@ -69,7 +72,15 @@ impl Limiter {
             );
         }
         let pending = Arc::clone(&shared.pending);
-        let mut watch = Watch { ports: ports.to_vec(), bounds, hook: hook.ok(), seen: HashMap::new(), looks: 0 };
+        let mut watch = Watch {
+            ports: ports.to_vec(),
+            bounds,
+            hook: hook.ok(),
+            seen: HashMap::new(),
+            looks: 0,
+            progress: 0,
+            unread: HashMap::new(),
+        };
         let thread = Thread::spawn("limiter", {
             let pending = Arc::clone(&pending);
             move || {
@@ -78,6 +89,7 @@ impl Limiter {
                 while matches!(pending.wakes().recv_timeout(pause), Ok(Wake::Look) | Err(RecvTimeoutError::Timeout)) {
                     let took = Stopwatch::start();
                     watch.hang_up_on(&pending.offenders(), &mut report);
+                    watch.relieve(pending.progress(), &mut report);
                     watch.look(&mut report);
                     report.log();
                     pause = LOOK_EVERY.max(took.elapsed() * PAUSE_FACTOR);
@@ -123,6 +135,8 @@ impl Bounds {
 struct Socket {
     inode: u64,
     peer: SocketAddr,
+    /// Bytes that have come and were not read yet.
+    unread: u32,
 }
 
 struct Watch {
@@ -132,6 +146,10 @@ struct Watch {
     /// At which look a connection was first seen, by its inode.
     seen: HashMap<u64, u64>,
     looks: u64,
+    /// How far calls had come at the last look.
+    progress: u64,
+    /// For how many looks since then a connection had much unread, by its inode.
+    unread: HashMap<u64, u32>,
 }
 
 impl Watch {
@@ -142,6 +160,25 @@ impl Watch {
         let offenders: HashSet<SocketAddr> = offenders.iter().map(canonical).collect();
         let victims: Vec<_> = self.sockets().into_iter().filter(|socket| offenders.contains(&socket.peer)).collect();
         hook.hang_up(&victims).into_iter().for_each(|peer| report.add(peer, CALLS));
+    }
+
+    /// While the C core reads what one connection sends it serves nobody, and it reads on as long as something is there.
+    /// Where for some looks no call at all has gone ahead, those are hung up on who had more unread all that time than anybody
+    /// leaves to a transport that copes.
+    fn relieve(&mut self, progress: u64, report: &mut Report) {
+        if progress != self.progress || self.hook.is_none() {
+            self.progress = progress;
+            self.unread.clear();
+            return;
+        }
+        let busy: Vec<_> = self.sockets().into_iter().filter(|socket| socket.unread >= UNREAD_BYTES).collect();
+        let looks = |socket: &Socket| (socket.inode, 1 + self.unread.get(&socket.inode).copied().unwrap_or(0));
+        self.unread = busy.iter().map(looks).collect();
+        let at_fault = |socket: &Socket| self.unread.get(&socket.inode).is_some_and(|n| *n >= STUCK_LOOKS);
+        let victims: Vec<_> = busy.into_iter().filter(at_fault).collect();
+        if let Some(hook) = self.hook.as_ref().filter(|_| !victims.is_empty()) {
+            hook.hang_up(&victims).into_iter().for_each(|peer| report.add(peer, FLOOD));
+        }
     }
 
     fn sockets(&self) -> Vec<Socket> {
@@ -213,10 +250,11 @@ fn established(list: &str, ports: &[u16]) -> Vec<Socket> {
     let socket = |line: &str| {
         let mut columns = line.split_ascii_whitespace();
         let (local, remote, state) = (columns.nth(1)?, columns.next()?, columns.next()?);
-        let inode = columns.nth(5)?.parse().ok()?;
+        let unread = u32::from_str_radix(columns.next()?.split_once(':')?.1, 16).ok()?;
+        let inode = columns.nth(4)?.parse().ok()?;
         // Those that wait to be accepted have no inode yet.
         let ours = state == "01" && inode != 0 && ports.contains(&address(local)?.port());
-        ours.then_some(Socket { inode, peer: address(remote)? })
+        ours.then_some(Socket { inode, peer: address(remote)?, unread })
     };
     list.lines().filter_map(socket).collect()
 }
@@ -277,6 +315,8 @@ fn descriptors() -> HashMap<u64, RawFd> {
 
 /// Why somebody was hung up on, for the log.
 const CONNECTIONS: &str = "TOO_MANY_CONNECTIONS";
+/// More than the transport can read.
+const FLOOD: &str = "FLOOD";
 /// Calls without their message, or taken back.
 const CALLS: &str = "TOO_MANY_UNFINISHED_CALLS";
 
@@ -338,8 +378,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn sockets(peers: &[&str]) -> Vec<Socket> {
-        let socket =
-            |(n, ip): (usize, &&str)| Socket { inode: n as u64 + 1, peer: (ip.parse::<IpAddr>().unwrap(), 9).into() };
+        let socket = |(n, ip): (usize, &&str)| Socket {
+            inode: n as u64 + 1,
+            peer: (ip.parse::<IpAddr>().unwrap(), 9).into(),
+            unread: 0,
+        };
         peers.iter().enumerate().map(socket).collect()
     }
 
@@ -385,7 +428,7 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn the_systems_list_is_read() {
-        let line = |local, remote, state, inode| format!("0: {local} {remote} {state} 0:0 0:0 0 0 0 {inode} 1");
+        let line = |local, remote, state, inode| format!("0: {local} {remote} {state} 0:4A38 0:0 0 0 0 {inode} 1");
         let here = "0100007F:1F90";
         let list = [
             "sl local_address".to_owned(),
@@ -399,6 +442,7 @@ mod tests {
             String::new(),
         ];
         let found = established(&list.join("\n"), &[8080]);
+        assert!(found.iter().all(|socket| socket.unread == 19_000));
         let texts: Vec<_> = found.iter().map(|socket| (socket.inode, socket.peer.to_string())).collect();
         let want = [(7, "127.0.0.2:80"), (10, "127.0.0.3:84"), (11, "[2001:db8::2]:85")];
         assert_eq!(texts, want.map(|(inode, peer)| (inode, peer.to_owned())));
@@ -419,7 +463,7 @@ mod tests {
             peers in proptest::collection::vec(0u8..6, 0..40), all in 1usize..20, per_address in 1usize..10,
         ) {
             let sockets: Vec<_> = peers.iter().enumerate()
-                .map(|(n, who)| Socket { inode: n as u64 + 1, peer: ([192, 0, 2, *who], 9).into() })
+                .map(|(n, who)| Socket { inode: n as u64 + 1, peer: ([192, 0, 2, *who], 9).into(), unread: 0 })
                 .collect();
             let bounds = Bounds { all, per_address, proxies: TrustedProxies::default() };
             let cut = beyond(&sockets, &bounds);

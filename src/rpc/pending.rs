@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct Pending {
     connections: Mutex<HashMap<SocketAddr, Count>>,
     calls_per_connection: usize,
     patience: Duration,
+    /// Counts whatever goes ahead.
+    progress: AtomicU64,
     wake: (Sender<Wake>, Receiver<Wake>),
 }
 
@@ -60,12 +63,19 @@ impl Count {
 impl Pending {
     /// At most so many calls of a connection may wait, each for so long.
     pub fn new(calls_per_connection: usize, patience: Duration) -> Pending {
-        Pending { connections: Mutex::default(), calls_per_connection, patience, wake: bounded(16) }
+        Pending {
+            connections: Mutex::default(),
+            calls_per_connection,
+            patience,
+            progress: AtomicU64::new(0),
+            wake: bounded(16),
+        }
     }
 
     /// A call has begun on a connection. `None` if that has too many already: the call is to be dropped.
     pub fn begin(self: &Arc<Self>, connection: Option<SocketAddr>) -> Option<Awaited> {
         let mut id = 0;
+        self.progress.fetch_add(1, Ordering::Relaxed);
         if let Some(connection) = connection {
             let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
             let count = connections.entry(connection).or_default();
@@ -102,6 +112,11 @@ impl Pending {
     fn call_limiter(&self) {
         // One that has not been heard yet is enough.
         let _ = self.wake.0.try_send(Wake::Look);
+    }
+
+    /// A number that grows as long as calls go ahead.
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
     }
 
     /// Where the limiter hears what wakes it.
