@@ -131,7 +131,10 @@ class Peer:
 
     def __init__(self, address):
         # Without a pool of its own, a second channel to the same address would share the first one's connection.
-        self.channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+        self.attach(grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]))
+
+    def attach(self, channel):
+        self.channel = channel
         self.auth = auth_pb2_grpc.AuthStub(self.channel)
         self.otp = otp_pb2_grpc.OtpStub(self.channel)
         self.messaging = messaging_pb2_grpc.MessagingStub(self.channel)

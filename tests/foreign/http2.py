@@ -52,8 +52,10 @@ def body(message):
 class Connection:
     """A connection that never blocks. `queue` what is to be sent; `turn` sends and reads what is possible."""
 
-    def __init__(self, address, acknowledges=True, reads=True):
+    def __init__(self, address, acknowledges=True, reads=True, source=None):
         self.socket = socket.socket(socket.AF_INET)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.setblocking(False)
         self.socket.connect_ex(address)
         self.acknowledges, self.reads = acknowledges, reads
@@ -62,6 +64,7 @@ class Connection:
         self.sent = 0
         self.received = {}
         self.goaway = None
+        self.ended = False
         self.closed = False
         self.next_stream = 1
         self.opened_at = time.monotonic()
@@ -115,6 +118,8 @@ class Connection:
             self.received[kind] = self.received.get(kind, 0) + 1
             if kind == GOAWAY and length >= 8:
                 self.goaway = int.from_bytes(self.unread[at + 13:at + 17], "big")
+            if kind in (DATA, HEADERS) and flags & END_STREAM or kind == RST_STREAM:
+                self.ended = True
             if kind == SETTINGS and not flags & ACK and self.acknowledges:
                 self.queue(frame(SETTINGS, ACK, 0))
             if kind == PING and not flags & ACK:
@@ -156,3 +161,17 @@ def pump(connections, until, refill=None, keep=1 << 18):
                     wanted[one] = writes
                     events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writes else 0)
                     selector.modify(fileno, events, one)
+
+
+def call(address, path, message, headers=(), source=None, seconds=20):
+    """One whole call on a connection of its own, from an address of this machine's: what came back, by frame kinds."""
+    one = Connection(address, source=source).introduce()
+    number = one.stream()
+    one.queue(frame(HEADERS, END_HEADERS, number, request(path, *headers)))
+    one.queue(frame(DATA, END_STREAM, number, body(message)))
+    until = time.monotonic() + seconds
+    while not one.ended and not one.closed and time.monotonic() < until:
+        pump([one], time.monotonic() + 0.05)
+    one.close()
+    assert one.ended, f"no answer from {address}: {one.received}"
+    return one.received
