@@ -148,7 +148,11 @@ impl Running {
             work: Pool::new("rpc-work", rpc.workers, rpc.work_queue).map_err(StartError::Threads)?,
             hash: Pool::new("rpc-hash", rpc.hashers, rpc.hash_queue).map_err(StartError::Threads)?,
             legacy_clients: settings.legacy_clients,
-            pending: Arc::new(Pending::new(rpc.calls_per_connection as usize, rpc.handshake)),
+            pending: Arc::new(Pending::new(
+                rpc.calls_per_connection as usize,
+                rpc.header_bytes as usize,
+                rpc.handshake,
+            )),
             proxies: settings.trusted_proxies.clone(),
             limits: rpc.clone(),
         });

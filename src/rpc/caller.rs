@@ -17,6 +17,8 @@ pub const TOKEN_KEY: &str = "token";
 pub struct Incoming {
     /// The other end of the connection.
     pub connection: Option<SocketAddr>,
+    /// The size of his headers, as RFC 9113 counts it (section 6.5.2).
+    pub header_bytes: usize,
     /// His address, in canonical form (no IPv4 mapped into IPv6): the real one, where a trusted proxy speaks for him. For
     /// throttles and logs; it gives no right. `None` where the connection has none.
     pub address: Option<IpAddr>,
@@ -30,6 +32,7 @@ impl Incoming {
     /// Reads the headers. On the poll thread, since the context cannot leave it.
     pub fn read(ctx: &RpcContext<'_>, legacy_clients: bool, proxies: &TrustedProxies) -> Incoming {
         let headers = ctx.request_headers();
+        let header_bytes = headers.iter().map(|(key, value)| key.len() + value.len() + 32).sum();
         let connection = address(&ctx.peer());
         let credential = credential(values(headers, TOKEN_KEY).into_iter());
         let forwarded = values(headers, FORWARDED_KEY);
@@ -37,7 +40,7 @@ impl Incoming {
         let legacy = connection
             .filter(|other| legacy_clients && other.ip().to_canonical().is_loopback() && forwarded.is_empty());
         let address = connection.map(|other| proxies.real(other.ip(), forwarded.into_iter()));
-        Incoming { connection, address, credential, legacy }
+        Incoming { connection, header_bytes, address, credential, legacy }
     }
 
     /// The connection, if clients of the predecessor are served their way on it. Not for poll threads.

@@ -320,11 +320,13 @@ const FLOOD: &str = "FLOOD";
 /// Calls without their message, or taken back.
 const CALLS: &str = "TOO_MANY_UNFINISHED_CALLS";
 
-/// Who was cut off since the last line about it.
+/// Who was cut off, for the log: each once in [`LOG_EVERY`] with the number until then, and not more than
+/// [`LOGGED_AT_ONCE`] of them.
 #[derive(Default)]
 struct Report {
     cut_off: HashMap<(IpAddr, &'static str), usize>,
-    last: Option<Stopwatch>,
+    logged: HashSet<(IpAddr, &'static str)>,
+    since: Option<Stopwatch>,
 }
 
 impl Report {
@@ -333,19 +335,23 @@ impl Report {
     }
 
     fn log(&mut self) {
-        let recently = self.last.as_ref().is_some_and(|last| last.left_of(LOG_EVERY).is_some());
-        if self.cut_off.is_empty() || recently {
-            return;
+        if self.since.as_ref().is_none_or(|since| since.left_of(LOG_EVERY).is_none()) {
+            if self.cut_off.len() > LOGGED_AT_ONCE {
+                log::warn!("connections of {} addresses were cut off", self.cut_off.len());
+                self.cut_off.clear();
+            }
+            self.logged.clear();
+            self.since = Some(Stopwatch::start());
         }
-        let mut most: Vec<_> = self.cut_off.drain().collect();
-        most.sort_unstable_by_key(|(who, n)| (std::cmp::Reverse(*n), *who));
-        for ((address, reason), n) in most.iter().take(LOGGED_AT_ONCE) {
-            log::warn!(target: "refused", "refused address={address} reason={reason} method=- account=\"\" count={n}");
-        }
-        if most.len() > LOGGED_AT_ONCE {
-            log::warn!("connections of {} more addresses were cut off", most.len() - LOGGED_AT_ONCE);
-        }
-        self.last = Some(Stopwatch::start());
+        let logged = &mut self.logged;
+        self.cut_off.retain(|who, count| {
+            let waits = logged.len() >= LOGGED_AT_ONCE || !logged.insert(*who);
+            if !waits {
+                let (address, reason) = who;
+                log::warn!(target: "refused", "refused address={address} reason={reason} method=- account=\"\" count={count}");
+            }
+            waits
+        });
     }
 }
 

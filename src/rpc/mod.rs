@@ -290,7 +290,7 @@ fn services(shared: &Arc<Shared>) -> [Service; 3] {
         )
         .add_duplex_streaming_handler(&wire::MESSAGE_STREAM, move |ctx: RpcContext<'_>, mut requests, sink| {
             let incoming = Incoming::read(&ctx, streaming.legacy_clients, &streaming.proxies);
-            let Some(awaited) = streaming.pending.begin(incoming.connection) else { return };
+            let Some(awaited) = streaming.pending.begin(incoming.connection, incoming.header_bytes) else { return };
             let shared = Arc::clone(&streaming);
             ctx.spawn(async move {
                 match awaited.message::<Empty>(&mut requests).await {
@@ -384,7 +384,7 @@ where
     move |ctx, mut requests, sink| {
         let incoming = Incoming::read(&ctx, shared.legacy_clients, &shared.proxies);
         // Dropping the sink ends the call.
-        let Some(awaited) = shared.pending.begin(incoming.connection) else { return };
+        let Some(awaited) = shared.pending.begin(incoming.connection, incoming.header_bytes) else { return };
         let shared = Arc::clone(&shared);
         ctx.spawn(async move {
             let request = match awaited.message(&mut requests).await {
@@ -457,7 +457,7 @@ mod tests {
             work: Pool::new("test-work", 1, 1).unwrap(),
             hash: Pool::new("test-hash", 1, 1).unwrap(),
             legacy_clients: true,
-            pending: Arc::new(Pending::new(100, LIMIT)),
+            pending: Arc::new(Pending::new(100, 16_384, LIMIT)),
             proxies: settings.trusted_proxies,
             limits: settings.rpc,
         };

@@ -36,6 +36,7 @@ pub enum Wake {
 pub struct Pending {
     connections: Mutex<HashMap<SocketAddr, Count>>,
     calls_per_connection: usize,
+    header_bytes: usize,
     patience: Duration,
     /// Counts whatever goes ahead.
     progress: AtomicU64,
@@ -61,24 +62,30 @@ impl Count {
 }
 
 impl Pending {
-    /// At most so many calls of a connection may wait, each for so long.
-    pub fn new(calls_per_connection: usize, patience: Duration) -> Pending {
+    /// At most so many calls of a connection may wait, each with headers of so many bytes and for so long.
+    pub fn new(calls_per_connection: usize, header_bytes: usize, patience: Duration) -> Pending {
         Pending {
             connections: Mutex::default(),
             calls_per_connection,
+            header_bytes,
             patience,
             progress: AtomicU64::new(0),
             wake: bounded(16),
         }
     }
 
-    /// A call has begun on a connection. `None` if that has too many already: the call is to be dropped.
-    pub fn begin(self: &Arc<Self>, connection: Option<SocketAddr>) -> Option<Awaited> {
+    /// A call with headers of so many bytes has begun on a connection. `None` if those are too many, which only a client
+    /// sends who did not agree to the server's settings, or if it has too many calls already: the call is to be dropped.
+    pub fn begin(self: &Arc<Self>, connection: Option<SocketAddr>, header_bytes: usize) -> Option<Awaited> {
         let mut id = 0;
         self.progress.fetch_add(1, Ordering::Relaxed);
+        let too_large = header_bytes > self.header_bytes;
         if let Some(connection) = connection {
             let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
             let count = connections.entry(connection).or_default();
+            if too_large {
+                count.taken_back = TAKEN_BACK + 1;
+            }
             if count.waiting.len() >= self.calls_per_connection || count.taken_back > TAKEN_BACK {
                 drop(connections);
                 self.call_limiter();
@@ -88,7 +95,7 @@ impl Pending {
             count.next += 1;
             count.waiting.insert(id, Stopwatch::start());
         }
-        Some(Awaited { pending: Arc::clone(self), connection, id, came: false })
+        (!too_large).then(|| Awaited { pending: Arc::clone(self), connection, id, came: false })
     }
 
     fn end(&self, connection: SocketAddr, id: u64, came: bool) {
@@ -199,19 +206,19 @@ mod tests {
 
     #[test]
     fn messages_that_come_leave_no_trace() {
-        let pending = Arc::new(Pending::new(2, DAY));
+        let pending = Arc::new(Pending::new(2, 1_000, DAY));
         for _ in 0..10_000 {
-            bring(pending.begin(connection(1)));
+            bring(pending.begin(connection(1), 100));
         }
         assert!(pending.offenders().is_empty() && pending.connections.lock().unwrap().is_empty());
     }
 
     #[test]
     fn who_leaves_more_waiting_than_he_may_offends_and_nobody_else() {
-        let pending = Arc::new(Pending::new(3, DAY));
-        let held: Vec<_> = (0..3).map(|_| pending.begin(connection(1)).unwrap()).collect();
-        let other = pending.begin(connection(2)).unwrap();
-        assert!(pending.begin(connection(1)).is_none());
+        let pending = Arc::new(Pending::new(3, 1_000, DAY));
+        let held: Vec<_> = (0..3).map(|_| pending.begin(connection(1), 100).unwrap()).collect();
+        let other = pending.begin(connection(2), 100).unwrap();
+        assert!(pending.begin(connection(1), 100).is_none());
         assert_eq!(pending.wakes().try_recv(), Ok(Wake::Look));
         assert_eq!(pending.offenders(), [connection(1).unwrap()]);
         drop((held, other));
@@ -219,21 +226,30 @@ mod tests {
     }
 
     #[test]
+    fn who_sends_larger_headers_than_he_was_told_offends() {
+        let pending = Arc::new(Pending::new(3, 1_000, DAY));
+        bring(pending.begin(connection(1), 1_000));
+        assert!(pending.begin(connection(1), 1_001).is_none());
+        assert_eq!(pending.wakes().try_recv(), Ok(Wake::Look));
+        assert_eq!(pending.offenders(), [connection(1).unwrap()]);
+    }
+
+    #[test]
     fn a_message_that_does_not_come_in_time_offends() {
-        let pending = Arc::new(Pending::new(3, Duration::ZERO));
-        let held = pending.begin(connection(1)).unwrap();
+        let pending = Arc::new(Pending::new(3, 1_000, Duration::ZERO));
+        let held = pending.begin(connection(1), 100).unwrap();
         assert_eq!(pending.offenders(), [connection(1).unwrap()]);
         drop(held);
     }
 
     #[test]
     fn who_takes_back_call_after_call_offends() {
-        let pending = Arc::new(Pending::new(10, DAY));
-        (0..TAKEN_BACK).for_each(|_| drop(pending.begin(connection(1)).unwrap()));
+        let pending = Arc::new(Pending::new(10, 1_000, DAY));
+        (0..TAKEN_BACK).for_each(|_| drop(pending.begin(connection(1), 100).unwrap()));
         assert!(pending.wakes().is_empty());
-        (0..3).for_each(|_| drop(pending.begin(connection(1))));
+        (0..3).for_each(|_| drop(pending.begin(connection(1), 100)));
         assert_eq!(pending.wakes().try_recv(), Ok(Wake::Look));
-        assert!(pending.begin(connection(1)).is_none() && pending.begin(connection(2)).is_some());
+        assert!(pending.begin(connection(1), 100).is_none() && pending.begin(connection(2), 100).is_some());
         assert_eq!(pending.offenders(), [connection(1).unwrap()]);
     }
 }

@@ -1,7 +1,7 @@
 """A bounded attacker, and what an honest user notices of him: `abuse.py [--seconds N] [--connections N] [--only NAME]`.
 
-Everything against a server of its own on 127.0.0.1 (`--through PORT --pids PID,...` against what stands in front of one),
-a few seconds each, ending by itself. Attackers are processes of their own, so that they do not slow the honest user down
+Everything against a server of its own on 127.0.0.1,
+a few seconds each, ending by itself; or against nginx in front of it. Attackers are processes of their own, so that they do not slow the honest user down
 by sharing his interpreter; they do share the machine's cores with everybody, which every figure includes."""
 
 import argparse
@@ -188,12 +188,12 @@ def empty_data(address, seconds, connections):
     return _flood(address, seconds, min(connections, 4), make, "frames")
 
 
-def _crowd(address, seconds, connections, hello):
+def _crowd(address, seconds, connections, hello, **how):
     """Connections that say `hello` and then nothing more."""
     until = time.monotonic() + seconds
     crowd = []
     for n in range(connections):
-        one = Connection(address)
+        one = Connection(address, **how)
         one.queue(hello)
         crowd.append(one)
         # Not faster than the system's queue of new connections takes them.
@@ -209,12 +209,12 @@ def _crowd(address, seconds, connections, hello):
 
 def half_open(address, seconds, connections):
     """Connections without a word."""
-    return _crowd(address, seconds, connections, b"")
+    return _crowd(address, seconds, connections, b"", acknowledges=False)
 
 
 def preface_only(address, seconds, connections):
     """Connections that begin and do not go on."""
-    return _crowd(address, seconds, connections, http2.PREFACE)
+    return _crowd(address, seconds, connections, http2.PREFACE, acknowledges=False)
 
 
 def idle_connections(address, seconds, connections):
@@ -412,11 +412,10 @@ def table(rows, out=print):
 class Scene:
     """A server, its honest user, and a newcomer for each attack."""
 
-    def __init__(self, case, pids=None, address=None):
+    def __init__(self, case, more_pids=(), port=None):
         self.case = case
-        self.server = case.server
-        self.pids = pids or [self.server.process.pid]
-        self.address = address or ("127.0.0.1", self.server.port)
+        self.pids = [case.server.process.pid, *more_pids]
+        self.address = ("127.0.0.1", port or case.server.port)
         _, _, peer, token = case.enrolled()
         listener = case.listen(peer.stream(token))
         listener.wait_until_subscribed(lambda: peer.send("слышно?", token))
