@@ -54,9 +54,10 @@ struct Count {
 
 impl Count {
     fn forgive(&mut self) {
-        if self.forgiven.as_ref().is_none_or(|last| last.left_of(FORGIVE_EVERY).is_none()) {
+        let since = self.forgiven.get_or_insert_with(Stopwatch::start);
+        if since.left_of(FORGIVE_EVERY).is_none() {
             self.taken_back /= 2;
-            self.forgiven = Some(Stopwatch::start());
+            self.forgiven = None;
         }
     }
 }

@@ -298,10 +298,10 @@ class Figures:
 class Honest:
     """Somebody who was logged in before it began: he speaks, and listens to himself."""
 
-    def __init__(self, peer, token, listener):
-        self.peer, self.token, self.listener = peer, token, listener
+    def __init__(self, peer, token, listener, pause):
+        self.peer, self.token, self.listener, self.pause = peer, token, listener, pause
 
-    def speak(self, until, pause=0.02):
+    def speak(self, until):
         """Says something again and again; how long each took to be answered, and to be heard, in seconds."""
         answered, heard = [], []
         while not answered or not until():
@@ -311,7 +311,7 @@ class Honest:
             while str(self.listener.next(PATIENCE_S).id) != sent.id:
                 pass
             heard.append(time.perf_counter() - started)
-            threading.Event().wait(pause)
+            threading.Event().wait(self.pause)
         return answered, heard
 
 
@@ -412,14 +412,14 @@ def table(rows, out=print):
 class Scene:
     """A server, its honest user, and a newcomer for each attack."""
 
-    def __init__(self, case, more_pids=(), port=None):
+    def __init__(self, case, more_pids=(), port=None, pause=0.02):
         self.case = case
         self.pids = [case.server.process.pid, *more_pids]
         self.address = ("127.0.0.1", port or case.server.port)
         _, _, peer, token = case.enrolled()
         listener = case.listen(peer.stream(token))
         listener.wait_until_subscribed(lambda: peer.send("слышно?", token))
-        self.honest = Honest(peer, token, listener)
+        self.honest = Honest(peer, token, listener, pause)
 
     def quiet(self, seconds):
         """The row of figures without any attack."""
@@ -455,6 +455,8 @@ def main():
     if options.attack:
         host, port = options.target.rsplit(":", 1)
         assert host == "127.0.0.1", "this machine only"
+        # The attacker has an address of his own, as he would elsewhere.
+        http2.SOURCE = "127.0.0.66"
         print(json.dumps(ATTACKS[options.attack]((host, int(port)), seconds, connections)))
         return
     import test_abuse

@@ -12,6 +12,8 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
 PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 6, 7, 8, 9
 END_STREAM = ACK = 1
 END_HEADERS = 4
+# Where connections come from that name no source of their own; `None` leaves it to the system.
+SOURCE = None
 CANCEL = 8
 
 
@@ -54,8 +56,8 @@ class Connection:
 
     def __init__(self, address, acknowledges=True, reads=True, source=None):
         self.socket = socket.socket(socket.AF_INET)
-        if source:
-            self.socket.bind((source, 0))
+        if source or SOURCE:
+            self.socket.bind((source or SOURCE, 0))
         self.socket.setblocking(False)
         self.socket.connect_ex(address)
         self.acknowledges, self.reads = acknowledges, reads

@@ -139,7 +139,7 @@ def show(names, seconds, connections, through_nginx):
             if nginx:
                 self.server.port, direct = nginx.port, self.server.port
                 self.addCleanup(setattr, self.server, "port", direct)
-            scene = abuse.Scene(self, nginx.pids() if nginx else ())
+            scene = abuse.Scene(self, nginx.pids(), pause=0.1) if nginx else abuse.Scene(self)
             rows = [scene.quiet(seconds)]
             for name in names:
                 rows.append(scene.under(name, seconds, connections))
