@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
 
+use crate::admin::args::Command;
 use crate::app::throttles::ThrottleLimits;
 use crate::app::{AppLimits, Registration};
 use crate::hub::HubLimits;
@@ -26,9 +27,13 @@ use crate::store::guesses::GuessLimits;
 #[command(
     name = "otpchatd",
     version,
-    after_help = "Examples:\n  otpchatd\n  otpchatd --data-dir /var/lib/otpchatd --chat-log off\n  otpchatd --listen localhost:50061 --log debug\n\nEvery flag has an environment variable; a flag goes before it. Exit codes: 0 stopped as asked, 1 could not start or failed, 2 wrong flags."
+    after_help = "Examples:\n  otpchatd\n  otpchatd user list\n  otpchatd --data-dir /var/lib/otpchatd user reset-otp alice\n  otpchatd --data-dir /var/lib/otpchatd --chat-log off\n  otpchatd --listen localhost:50061 --log debug\n\nEvery flag has an environment variable; a flag goes before it. Exit codes: 0 stopped as asked, 1 could not start or failed, 2 wrong flags."
 )]
 pub struct Flags {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Where to listen, HOST:PORT; several with commas. `localhost` is IPv4 and IPv6 loopback; port 0 takes a free one.
     #[arg(long, env = "OTPCHAT_LISTEN", default_value = "localhost:50051", value_delimiter = ',')]
     pub listen: Vec<String>,
@@ -38,16 +43,16 @@ pub struct Flags {
     pub plaintext_exposed_to_network: bool,
 
     /// The directory of users.db and, unless given elsewhere, the keys.
-    #[arg(long, env = "OTPCHAT_DATA_DIR", default_value = ".")]
+    #[arg(long, env = "OTPCHAT_DATA_DIR", global = true, default_value = ".")]
     pub data_dir: PathBuf,
 
     /// The key that signs tokens: 32 random bytes, mode 0600 [default: jwt.key in the data directory, made if missing].
-    #[arg(long, env = "OTPCHAT_JWT_KEY", value_name = "FILE")]
+    #[arg(long, env = "OTPCHAT_JWT_KEY", global = true, value_name = "FILE")]
     pub jwt_key: Option<PathBuf>,
 
     /// The key that seals second factors: 32 random bytes, mode 0600 [default: sealing.key in the data directory, made if
     /// missing].
-    #[arg(long, env = "OTPCHAT_SEALING_KEY", value_name = "FILE")]
+    #[arg(long, env = "OTPCHAT_SEALING_KEY", global = true, value_name = "FILE")]
     pub sealing_key: Option<PathBuf>,
 
     /// Serve clients of the predecessor: on loopback, a code and the first enrolment may come without a token, on the
@@ -173,6 +178,9 @@ pub struct LimitFlags {
     /// Hours that a session lasts, from its code.
     #[arg(long, env = "OTPCHAT_SESSION_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub session_hours: u64,
+    /// Hours that tokens under the last key are good after `otpchatd rotate-token-key`.
+    #[arg(long, env = "OTPCHAT_OLD_JWT_KEY_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(0..=8_760))]
+    pub old_jwt_key_hours: u64,
     /// Hours that an account may stay without a second factor before it is deleted.
     #[arg(long, env = "OTPCHAT_UNENROLLED_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub unenrolled_hours: u64,
@@ -255,6 +263,8 @@ pub struct Settings {
     pub jwt_key: PathBuf,
     /// The key that seals second factors.
     pub sealing_key: PathBuf,
+    /// How long tokens under the key before are good.
+    pub old_jwt_key: Duration,
     /// Where the service manager put credentials for this service alone.
     pub credentials_dir: Option<PathBuf>,
     /// Whether clients of the predecessor are served their way.
@@ -365,6 +375,7 @@ impl Flags {
             jwt_key: self.jwt_key.unwrap_or_else(|| self.data_dir.join("jwt.key")),
             sealing_key: self.sealing_key.unwrap_or_else(|| self.data_dir.join("sealing.key")),
             data_dir: self.data_dir,
+            old_jwt_key: hours(limits.old_jwt_key_hours),
             credentials_dir: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             // Where strangers can reach a port, something in between may make them look like this machine.
             legacy_clients: self.legacy_clients.is_on() && self.trusted_proxy.is_empty() && on_loopback,

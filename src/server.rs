@@ -10,11 +10,11 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use grpcio::GrpcSlice;
 
-use crate::app::App;
 use crate::app::act::Keys;
 use crate::app::sessions::Sessions;
 use crate::app::throttles::Throttles;
-use crate::clock::{Clock, Stopwatch};
+use crate::app::{App, TokenKey};
+use crate::clock::{Clock, Stopwatch, Time};
 use crate::config::Settings;
 use crate::escape::one_line;
 use crate::hub::Hub;
@@ -24,7 +24,7 @@ use crate::rpc::stream::Streams;
 use crate::rpc::{Front, ListenError, Shared, wire};
 use crate::security::chain::Chain;
 use crate::security::codes::CodeHasher;
-use crate::security::keys::{self, KEY_BYTES, KeyError};
+use crate::security::keys::{self, Guard, KEY_BYTES, KeyError};
 use crate::security::passwords::{HashError, Passwords};
 use crate::security::secret::SecretBytes;
 use crate::security::tokens::Tokens;
@@ -65,7 +65,7 @@ pub enum StartError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// A key that does not fit the database.
-    #[error("{} is not the key that the second factors in the database are sealed under (that one has the id {wanted}): restore it from your backup", path.display())]
+    #[error("{} is not the key that the secrets in the database are sealed under (that one has the id {wanted}): finish an interrupted `otpchatd rekey` by running it again, or restore the key from your backup", path.display())]
     OtherKey {
         /// The key file.
         path: PathBuf,
@@ -91,10 +91,26 @@ pub enum StartError {
     Threads(io::Error),
 }
 
-/// Hears of a long upgrade.
+/// Hears of work that takes long.
 pub trait Progress {
     /// `done` of `all` accounts are upgraded. Breaking stops it, and leaves the old database as it was.
     fn upgraded(&mut self, done: usize, all: usize) -> ControlFlow<()>;
+
+    /// `done` of `all` secrets are sealed anew. Breaking stops it, and leaves the database as it was.
+    fn sealed(&mut self, done: usize, all: usize) -> ControlFlow<()>;
+}
+
+/// Nobody is told, and nobody stops it.
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn upgraded(&mut self, _: usize, _: usize) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn sealed(&mut self, _: usize, _: usize) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 }
 
 /// A running server. To be stopped by [`Running::stop`].
@@ -106,6 +122,59 @@ pub struct Running {
     grace: Duration,
 }
 
+/// A server without its wire: what the administrator's tool works with where no server runs.
+pub struct Inside {
+    /// What the system does.
+    pub app: Arc<App>,
+    hub: MessageHub,
+}
+
+impl Inside {
+    /// Opens what the data directory holds, and makes what is missing.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open(
+        settings: &Settings,
+        lock: DirectoryLock,
+        clock: Clock,
+        progress: &mut dyn Progress,
+    ) -> Result<Inside, StartError> {
+        let passwords = Passwords::new(settings.password_cost)?;
+        passwords.warm_up()?;
+        let upgrading = upgrade::is_needed(&settings.data_dir)?;
+        let may_make_key = upgrading || !Store::holds_secrets(&settings.data_dir)?;
+        let vault = Vault::new(&keys::load_or_create(
+            &settings.sealing_key,
+            settings.guard_of(&settings.sealing_key),
+            may_make_key,
+        )?)?;
+        let tokens = load_tokens(settings, clock.now())?;
+        if upgrading {
+            let mut hear = |done, all| progress.upgraded(done, all);
+            let accounts = upgrade::run(&settings.data_dir, &lock, &passwords, &vault, clock.now(), &mut hear)?;
+            log::info!("upgraded {accounts} accounts of the predecessor's database");
+        }
+        let (hub, store) = open_store(settings, lock)?;
+        check_sealing_key(&store, &vault, &settings.sealing_key)?;
+        let keys = Arc::new(unseal_keys(&store, vault)?);
+        let sessions = Arc::new(Sessions::new({
+            let hub = Arc::clone(&hub);
+            Box::new(move |ended| hub.end_sessions(ended))
+        }));
+        sessions.load(&store, clock.now())?;
+        let limits = settings.app.clone();
+        let throttles = Throttles::new(&limits.throttles, clock.clone());
+        let token_key = TokenKey {
+            path: settings.jwt_key.clone(),
+            guard: settings.guard_of(&settings.jwt_key),
+            grace: settings.old_jwt_key,
+        };
+        let app = Arc::new(App { clock, limits, store, sessions, passwords, keys, throttles, tokens, token_key });
+        Ok(Inside { app, hub })
+    }
+}
+
 impl Running {
     /// Starts a server and returns once it listens.
     ///
@@ -115,31 +184,9 @@ impl Running {
         let io = |source| StartError::DataDir { path: settings.data_dir.clone(), source };
         fs::create_dir_all(&settings.data_dir).map_err(io)?;
         let lock = DirectoryLock::take(&settings.data_dir)?;
-        let passwords = Passwords::new(settings.password_cost)?;
-        passwords.warm_up()?;
-        let upgrading = upgrade::is_needed(&settings.data_dir)?;
-        let may_make_key = upgrading || !Store::holds_secrets(&settings.data_dir)?;
-        let key = |path: &PathBuf, may_make| keys::load_or_create(path, settings.guard_of(path), may_make);
-        let vault = Vault::new(&key(&settings.sealing_key, may_make_key)?)?;
-        let tokens = Tokens::new(&key(&settings.jwt_key, true)?);
-        if upgrading {
-            let mut hear = |done, all| progress.upgraded(done, all);
-            let accounts = upgrade::run(&settings.data_dir, &lock, &passwords, &vault, clock.now(), &mut hear)?;
-            log::info!("upgraded {accounts} accounts of the predecessor's database");
-        }
-        let (hub, store) = open_store(settings, lock)?;
-        remind_of_upgrade(settings, &store)?;
-        check_sealing_key(&store, &vault, &settings.sealing_key)?;
-        let keys = Arc::new(unseal_keys(&store, vault)?);
-        let sessions = Arc::new(Sessions::new({
-            let hub = Arc::clone(&hub);
-            Box::new(move |ended| hub.end_sessions(ended))
-        }));
-        sessions.load(&store, clock.now())?;
-        forget_connections(&store)?;
-        let limits = settings.app.clone();
-        let throttles = Throttles::new(&limits.throttles, clock.clone());
-        let app = Arc::new(App { clock, limits, store, sessions, passwords, keys, throttles, tokens });
+        let Inside { app, hub } = Inside::open(settings, lock, clock, progress)?;
+        remind_of_upgrade(settings, &app.store)?;
+        forget_connections(&app.store)?;
         let rpc = &settings.rpc;
         let shared = Arc::new(Shared {
             app: Arc::clone(&app),
@@ -157,7 +204,7 @@ impl Running {
             limits: rpc.clone(),
         });
         let janitor = Janitor::start(Arc::clone(&shared)).map_err(StartError::Threads)?;
-        let front = Front::start(&shared, &settings.listen)?;
+        let front = Front::start(&shared, &settings.listen, &settings.data_dir)?;
         let streams = settings.hub.streams;
         let limiter = Limiter::start(front.ports(), rpc, streams, &shared).map_err(StartError::Threads)?;
         Ok(Running { front, shared, janitor, limiter, grace: settings.grace })
@@ -251,6 +298,23 @@ fn log_chat_line(message: &StoredMessage) {
     let at = jiff::Timestamp::from_microsecond(message.sent_at.as_micros()).unwrap_or_default();
     let local = at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
     log::info!(target: CHAT_TARGET, "[{local}] {}: {}", one_line(&message.author), one_line(&message.text));
+}
+
+/// The key of tokens, and, for a while, the one before.
+fn load_tokens(settings: &Settings, now: Time) -> Result<Tokens, StartError> {
+    let (path, guard) = (&settings.jwt_key, settings.guard_of(&settings.jwt_key));
+    let tokens = Tokens::new(&keys::load_or_create(path, guard, true)?);
+    let old = keys::path_of_old(path);
+    let Some(since) = keys::changed_at_secs(&old) else { return Ok(tokens) };
+    let until = Time::from_secs(since) + settings.old_jwt_key;
+    if now < until {
+        return Ok(tokens.with_key_before(&keys::load(&old, guard)?, until));
+    }
+    // What is handed in from outside is not ours to delete.
+    if guard == Guard::Mode && fs::remove_file(&old).is_ok() {
+        log::info!("deleted {}: no token under it is good any more", old.display());
+    }
+    Ok(tokens)
 }
 
 fn check_sealing_key(store: &Store, vault: &Vault, path: &Path) -> Result<(), StartError> {

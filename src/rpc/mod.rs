@@ -3,6 +3,7 @@
 //! Handlers run on poll threads, where nothing may block: they read the headers, hand a job to a bounded pool and return.
 //! The job proves the caller, does the work, and fills a [`reply`]. Streams have a thread each ([`stream`]).
 
+pub mod admin;
 mod auth;
 pub mod caller;
 pub mod connection;
@@ -20,6 +21,7 @@ pub mod wire;
 
 use std::ffi::CString;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +43,7 @@ use crate::app::refusal::Error;
 use crate::clock::Stopwatch;
 use crate::config::{Listen, RpcLimits};
 use crate::hub::Hub;
+use crate::proto::admin::AdminRequest;
 use crate::proto::{
     ChangePasswordRequest, DeleteAccountRequest, Empty, EndSessionsRequest, ListSessionsRequest, LoginRequest,
     LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp,
@@ -97,6 +100,14 @@ pub enum ListenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The socket of the administrator's tool.
+    #[error("cannot listen on {}: {text}", path.display())]
+    Admin {
+        /// Where.
+        path: PathBuf,
+        /// What went wrong.
+        text: String,
+    },
     /// The C core refused.
     #[error("cannot listen on {address}: {text}")]
     Core {
@@ -110,6 +121,8 @@ pub enum ListenError {
 /// The listening server. To be stopped by [`Front::stop`].
 pub struct Front {
     server: Server,
+    // Dropping it cancels its calls: the administrator's tool says so.
+    _admin: Server,
     // Dropped last: the C core's threads end with it.
     _environment: Arc<Environment>,
     ports: Vec<u16>,
@@ -120,7 +133,7 @@ impl Front {
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn start(shared: &Arc<Shared>, listen: &[Listen]) -> Result<Front, ListenError> {
+    pub fn start(shared: &Arc<Shared>, listen: &[Listen], data_dir: &Path) -> Result<Front, ListenError> {
         // One completion queue costs less per delivery than two on two cores.
         let environment = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc-poll").build());
         let builder = services(shared)
@@ -149,8 +162,9 @@ impl Front {
             log::info!("listening on {}", SocketAddr::new(address.ip(), bound));
             ports.push(bound);
         }
+        let admin = admin::listen(shared, &environment, data_dir)?;
         server.start();
-        Ok(Front { server, _environment: environment, ports })
+        Ok(Front { server, _admin: admin, _environment: environment, ports })
     }
 
     /// The port of the first address.
@@ -334,6 +348,7 @@ comes_with_a_token!(
     ChangePasswordRequest,
     DeleteAccountRequest,
     NewRecoveryCodesRequest,
+    AdminRequest,
     Message
 );
 
@@ -415,6 +430,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::TokenKey;
     use crate::app::act::Keys;
     use crate::app::throttles::Throttles;
     use crate::clock::{Clock, Time};
@@ -449,6 +465,11 @@ mod tests {
             }),
             throttles: Throttles::new(&settings.app.throttles, Clock::manual(Time::from_secs(0))),
             tokens: Tokens::new(&key),
+            token_key: TokenKey {
+                path: dir.path().join("jwt.key"),
+                guard: crate::security::keys::Guard::Mode,
+                grace: Duration::ZERO,
+            },
         });
         let shared = Shared {
             app,

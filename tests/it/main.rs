@@ -11,6 +11,7 @@
 )]
 
 mod account;
+mod admin;
 mod authenticator;
 mod console;
 mod crash;
