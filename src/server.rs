@@ -15,13 +15,15 @@ use crate::app::sessions::Sessions;
 use crate::app::throttles::Throttles;
 use crate::app::{App, TokenKey};
 use crate::clock::{Clock, Stopwatch, Time};
-use crate::config::Settings;
+use crate::config::{Settings, TlsFiles};
 use crate::escape::one_line;
 use crate::hub::Hub;
 use crate::rpc::limiter::Limiter;
 use crate::rpc::pending::Pending;
 use crate::rpc::stream::Streams;
+use crate::rpc::tls::Watch;
 use crate::rpc::{Front, ListenError, Shared, wire};
+use crate::security::certificate::CertificateError;
 use crate::security::chain::Chain;
 use crate::security::codes::CodeHasher;
 use crate::security::keys::{self, Guard, KEY_BYTES, KeyError};
@@ -38,6 +40,8 @@ pub const CHAT_TARGET: &str = "chat";
 
 /// How often what has run out is looked for.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// How many sweeps lie between two looks whether the files of TLS have changed: 3 s.
+const SWEEPS_PER_LOOK: u32 = 6;
 /// How long each step of the stop may take beside the grace period.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -64,6 +68,9 @@ pub enum StartError {
     /// A key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The certificate of TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// A key that does not fit the database.
     #[error("{} is not the key that the secrets in the database are sealed under (that one has the id {wanted}): finish an interrupted `otpchatd rekey` by running it again, or restore the key from your backup", path.display())]
     OtherKey {
@@ -184,6 +191,9 @@ impl Running {
         let io = |source| StartError::DataDir { path: settings.data_dir.clone(), source };
         fs::create_dir_all(&settings.data_dir).map_err(io)?;
         let lock = DirectoryLock::take(&settings.data_dir)?;
+        let watch = |files: &TlsFiles| Watch::start(files, settings.guard_of(&files.key), clock.now());
+        let watch = settings.tls.as_ref().map(watch).transpose()?;
+        let tls = watch.as_ref().map(|watch| watch.tls().clone());
         let Inside { app, hub } = Inside::open(settings, lock, clock, progress)?;
         remind_of_upgrade(settings, &app.store)?;
         forget_connections(&app.store)?;
@@ -203,8 +213,8 @@ impl Running {
             proxies: settings.trusted_proxies.clone(),
             limits: rpc.clone(),
         });
-        let janitor = Janitor::start(Arc::clone(&shared)).map_err(StartError::Threads)?;
-        let front = Front::start(&shared, &settings.listen, &settings.data_dir)?;
+        let janitor = Janitor::start(Arc::clone(&shared), watch).map_err(StartError::Threads)?;
+        let front = Front::start(&shared, &settings.listen, tls.as_ref(), &settings.data_dir)?;
         let streams = settings.hub.streams;
         let limiter = Limiter::start(front.ports(), rpc, streams, &shared).map_err(StartError::Threads)?;
         Ok(Running { front, shared, janitor, limiter, grace: settings.grace })
@@ -213,6 +223,17 @@ impl Running {
     /// The port it listens on (of the first address).
     pub fn port(&self) -> u16 {
         self.front.port()
+    }
+
+    /// The port of the first address that does not speak TLS, if there is one.
+    pub fn plaintext_port(&self) -> Option<u16> {
+        self.front.plaintext_port()
+    }
+
+    /// Has the files of TLS read again, soon and by another thread; open connections stay as they are. Without TLS there is
+    /// nothing to read.
+    pub fn reload(&self) {
+        self.janitor.reload();
     }
 
     /// How many streams are open.
@@ -352,28 +373,47 @@ fn forget_connections(store: &Store) -> Result<(), StoreError> {
     )
 }
 
-/// The thread that looks for what has run out.
+/// The thread that looks for what has run out, and for changed files of TLS.
 struct Janitor {
-    stop: Option<Sender<()>>,
+    /// A message has the files read at once; without a sender it ends.
+    reload: Option<Sender<()>>,
     thread: Option<Thread>,
 }
 
 impl Janitor {
-    fn start(shared: Arc<Shared>) -> io::Result<Janitor> {
-        let (stop, stopped) = bounded::<()>(0);
+    fn start(shared: Arc<Shared>, mut watch: Option<Watch>) -> io::Result<Janitor> {
+        let (reload, asked) = bounded::<()>(1);
         let thread = Thread::spawn("janitor", move || {
-            while stopped.recv_timeout(SWEEP_EVERY) == Err(RecvTimeoutError::Timeout) {
+            let mut sweeps: u32 = 0;
+            loop {
+                match (asked.recv_timeout(SWEEP_EVERY), &mut watch) {
+                    (Err(RecvTimeoutError::Disconnected), _) => return,
+                    (Ok(()), Some(watch)) => watch.read_again(shared.app.clock.now()),
+                    (Ok(()), None) => log::info!("there is no TLS certificate to read again"),
+                    (Err(RecvTimeoutError::Timeout), Some(watch)) if sweeps.is_multiple_of(SWEEPS_PER_LOOK) => {
+                        watch.look(shared.app.clock.now());
+                    }
+                    (Err(RecvTimeoutError::Timeout), _) => {}
+                }
+                sweeps = sweeps.wrapping_add(1);
                 shared.streams.reap();
                 if let Err(error) = shared.app.sweep() {
                     log::warn!("what has run out could not be deleted yet: {error}");
                 }
             }
         })?;
-        Ok(Janitor { stop: Some(stop), thread: Some(thread) })
+        Ok(Janitor { reload: Some(reload), thread: Some(thread) })
+    }
+
+    fn reload(&self) {
+        if let Some(reload) = &self.reload {
+            // Where one waits already, it reads what is there now as well.
+            let _ = reload.try_send(());
+        }
     }
 
     fn stop(&mut self) {
-        self.stop = None;
+        self.reload = None;
         if let Some(thread) = self.thread.take() {
             thread.join_within(STEP_LIMIT);
         }
@@ -382,6 +422,6 @@ impl Janitor {
 
 impl Drop for Janitor {
     fn drop(&mut self) {
-        self.stop = None;
+        self.reload = None;
     }
 }

@@ -12,10 +12,11 @@ use grpc_otp_chat::admin::{self, args::Command};
 use grpc_otp_chat::clock::Clock;
 use grpc_otp_chat::config::{Flags, Settings};
 use grpc_otp_chat::logging::{self, LogError};
+use grpc_otp_chat::rpc;
 use grpc_otp_chat::server::{NoProgress, Progress, Running};
 use indicatif::{ProgressBar, ProgressStyle};
 use sd_notify::NotifyState;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 fn main() -> ExitCode {
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Err(error @ LogError::Filter { .. }) => return failed(&error, 2),
         Err(error) => return failed(&error, 1),
     };
+    rpc::redirect_log();
     let outcome = match command {
         None => run(&settings),
         Some(command) => administrate(&settings, command),
@@ -61,24 +63,35 @@ fn administrate(settings: &Settings, command: Command) -> anyhow::Result<()> {
 
 fn run(settings: &Settings) -> anyhow::Result<()> {
     // Before any thread of the server is there, so that none misses it.
-    let signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be caught")?;
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be caught")?;
     let mut progress = LongWork { signals, bar: None };
     let server = Running::start(settings, Clock::system(), &mut progress)?;
     let mut signals = progress.signals;
     writeln!(io::stdout(), "Server started on port {}", server.port()).context("standard output")?;
     notify(&[NotifyState::Ready, NotifyState::Status(&format!("serving on port {}", server.port()))]);
 
-    let first = signals.forever().next();
+    let first = signals.forever().find(|signal| {
+        if *signal == SIGHUP {
+            log::info!("signal {SIGHUP}: reading the certificate again");
+            server.reload();
+        }
+        ends(signal)
+    });
     log::info!("signal {}: stopping; a second one skips the grace period", first.unwrap_or(0));
     notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
     let second = Mutex::new((signals, false));
     server.stop(&|| {
         second.lock().is_ok_and(|mut second| {
-            second.1 |= second.0.pending().next().is_some();
+            second.1 |= second.0.pending().any(|signal| ends(&signal));
             second.1
         })
     });
     Ok(())
+}
+
+/// Whether a signal asks the server to end.
+fn ends(signal: &i32) -> bool {
+    *signal != SIGHUP
 }
 
 /// Tells systemd, where there is one.
@@ -118,6 +131,10 @@ impl LongWork {
         } else if done == all || done.is_multiple_of((all / 10).max(1)) {
             log::info!("{what}: {done} of {all}");
         }
-        if self.signals.pending().next().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.signals.pending().any(|signal| ends(&signal)) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 }

@@ -37,8 +37,8 @@ impl Incoming {
         let credential = credential(values(headers, TOKEN_KEY).into_iter());
         let forwarded = values(headers, FORWARDED_KEY);
         // Whoever comes through a proxy, known or not, shares the connection with others.
-        let legacy = connection
-            .filter(|other| legacy_clients && other.ip().to_canonical().is_loopback() && forwarded.is_empty());
+        let alone = |other: &SocketAddr| other.ip().to_canonical().is_loopback() && forwarded.is_empty();
+        let legacy = connection.filter(|other| legacy_clients && alone(other) && is_plaintext(ctx));
         let address = connection.map(|other| proxies.real(other.ip(), forwarded.into_iter()));
         Incoming { connection, header_bytes, address, credential, legacy }
     }
@@ -69,6 +69,13 @@ fn credential<'a>(mut tokens: impl Iterator<Item = &'a [u8]>) -> Credential {
         Ok(token) if tokens.all(|other| other == first) => Credential::Token(SecretText::new(token.to_owned())),
         _ => Credential::Garbled,
     }
+}
+
+/// Whether the call came in by a listener without TLS: the C core says so, or it is not taken to be one.
+fn is_plaintext(ctx: &RpcContext<'_>) -> bool {
+    ctx.auth_context().is_some_and(|context| {
+        context.into_iter().any(|p| p.name() == "transport_security_type" && p.value() == b"insecure")
+    })
 }
 
 /// The address in the C core's name for the other end.

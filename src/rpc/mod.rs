@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod reply;
 pub mod status;
 pub mod stream;
+pub mod tls;
 pub mod wait;
 pub mod wire;
 
@@ -37,6 +38,7 @@ use self::proxy::TrustedProxies;
 use self::reply::{Answer, Reply};
 use self::status::Call;
 use self::stream::{LOOK_AGAIN, Streams};
+use self::tls::Tls;
 use self::wait::within;
 use crate::app::App;
 use crate::app::refusal::Error;
@@ -126,14 +128,20 @@ pub struct Front {
     // Dropped last: the C core's threads end with it.
     _environment: Arc<Environment>,
     ports: Vec<u16>,
+    plaintext_port: Option<u16>,
 }
 
 impl Front {
-    /// Starts to listen.
+    /// Starts to listen, by TLS where an address says so and there is `tls` to do it with.
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn start(shared: &Arc<Shared>, listen: &[Listen], data_dir: &Path) -> Result<Front, ListenError> {
+    pub fn start(
+        shared: &Arc<Shared>,
+        listen: &[Listen],
+        tls: Option<&Tls>,
+        data_dir: &Path,
+    ) -> Result<Front, ListenError> {
         // One completion queue costs less per delivery than two on two cores.
         let environment = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc-poll").build());
         let builder = services(shared)
@@ -143,12 +151,16 @@ impl Front {
         let core = |address, text: String| ListenError::Core { address, text };
         let first = listen.first().map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)), |l| l.address);
         let mut server = builder.build().map_err(|error| core(first, error.to_string()))?;
-        let mut ports: Vec<u16> = Vec::new();
-        for Listen { mut address, optional } in listen.iter().copied() {
+        let (mut ports, mut plaintext_port) = (Vec::new(), None);
+        for Listen { mut address, optional, tls: encrypted } in listen.iter().copied() {
             // `localhost:0` means the same free port on both addresses.
             if address.port() == 0 && optional {
-                address.set_port(ports.first().copied().unwrap_or(0));
+                address.set_port(ports.last().copied().unwrap_or(0));
             }
+            let (credentials, how) = match tls.filter(|_| encrypted) {
+                Some(tls) => (tls.credentials(), "by TLS"),
+                None => (ServerCredentials::insecure(), "in plaintext"),
+            };
             if let Err(source) = can_bind(address) {
                 if optional && source.kind() == std::io::ErrorKind::AddrNotAvailable {
                     log::info!("not listening on {address}: this machine has no such address");
@@ -157,14 +169,17 @@ impl Front {
                 return Err(ListenError::Address { address, source });
             }
             let bound = server
-                .add_listening_port(address.to_string(), ServerCredentials::insecure())
+                .add_listening_port(address.to_string(), credentials)
                 .map_err(|error| core(address, error.to_string()))?;
-            log::info!("listening on {}", SocketAddr::new(address.ip(), bound));
+            log::info!("listening on {} {how}", SocketAddr::new(address.ip(), bound));
             ports.push(bound);
+            if !encrypted {
+                plaintext_port = plaintext_port.or(Some(bound));
+            }
         }
         let admin = admin::listen(shared, &environment, data_dir)?;
         server.start();
-        Ok(Front { server, _admin: admin, _environment: environment, ports })
+        Ok(Front { server, _admin: admin, _environment: environment, ports, plaintext_port })
     }
 
     /// The port of the first address.
@@ -175,6 +190,11 @@ impl Front {
     /// The ports of all addresses.
     pub fn ports(&self) -> &[u16] {
         &self.ports
+    }
+
+    /// The port of the first address that does not speak TLS, if there is one.
+    pub fn plaintext_port(&self) -> Option<u16> {
+        self.plaintext_port
     }
 
     /// Takes no more calls, gives the open ones `grace` to end (no longer once `hurry` says so), and cancels the rest.
@@ -195,6 +215,11 @@ impl Front {
         }
         by_themselves
     }
+}
+
+/// Has the C core write to the log, which has to be there.
+pub fn redirect_log() {
+    grpcio::redirect_log();
 }
 
 /// Tells a taken port in words of the system. The C core would say no more than that it failed, and would share a port that

@@ -63,20 +63,33 @@ pub enum Guard {
     Place,
 }
 
+/// Reads a file that nobody else may read, at most `limit` bytes of it.
+///
+/// # Errors
+/// [`KeyError`]: it is not there, or others may read it.
+pub fn read_guarded(path: &Path, guard: Guard, limit: usize) -> Result<SecretBytes, KeyError> {
+    let io = |source| KeyError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(io)?;
+    let about = file.metadata().map_err(io)?;
+    let mode = about.mode() & 0o777;
+    if guard == Guard::Mode && mode & 0o077 != 0 {
+        return Err(KeyError::Exposed { path: path.to_owned(), mode });
+    }
+    // With room for all of it: a buffer that grows leaves copies behind.
+    let room = usize::try_from(about.len()).unwrap_or(limit).min(limit) + 1;
+    let mut bytes = Vec::with_capacity(room);
+    let read = file.take(limit as u64).read_to_end(&mut bytes);
+    let bytes = SecretBytes::new(bytes);
+    read.map_err(io)?;
+    Ok(bytes)
+}
+
 /// Reads the key in `path`.
 ///
 /// # Errors
 /// [`KeyError`]: it is not there, others may read it, or it is not a key.
 pub fn load(path: &Path, guard: Guard) -> Result<SecretBytes, KeyError> {
-    let io = |source| KeyError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(io)?;
-    let mode = file.metadata().map_err(io)?.mode() & 0o777;
-    if guard == Guard::Mode && mode & 0o077 != 0 {
-        return Err(KeyError::Exposed { path: path.to_owned(), mode });
-    }
-    let mut bytes = Vec::with_capacity(KEY_BYTES + 1);
-    file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
-    let key = SecretBytes::new(bytes);
+    let key = read_guarded(path, guard, KEY_BYTES + 1)?;
     let bytes = key.expose();
     if bytes.len() != KEY_BYTES {
         return Err(KeyError::Length { path: path.to_owned(), found: bytes.len() });

@@ -20,8 +20,8 @@ use grpc_otp_chat::security::totp;
 use grpc_otp_chat::server::{NoProgress, Running, StartError};
 use grpc_otp_chat::store::OpenError;
 use grpcio::{
-    CallOption, ChannelBuilder, Client, EnvBuilder, Environment, Error, GrpcSlice, Marshaller, MetadataBuilder, Method,
-    MethodType, RpcStatus,
+    CallOption, ChannelBuilder, ChannelCredentials, Client, EnvBuilder, Environment, Error, GrpcSlice, Marshaller,
+    MetadataBuilder, Method, MethodType, RpcStatus,
 };
 use protobuf::Message as _;
 use tempfile::TempDir;
@@ -178,6 +178,10 @@ pub(crate) struct Peer {
     pub(crate) token: Option<String>,
 }
 
+fn channel_builder(environment: &Arc<Environment>) -> ChannelBuilder {
+    ChannelBuilder::new(Arc::clone(environment)).use_local_subchannel_pool(true).enable_http_proxy(false)
+}
+
 /// What connections live in.
 pub(crate) fn environment() -> Arc<Environment> {
     Arc::new(EnvBuilder::new().cq_count(1).name_prefix("test-grpc-").build())
@@ -186,11 +190,14 @@ pub(crate) fn environment() -> Arc<Environment> {
 impl Peer {
     /// A new connection to a port of this machine.
     pub(crate) fn connect(environment: &Arc<Environment>, port: u16) -> Peer {
-        let channel = ChannelBuilder::new(Arc::clone(environment))
-            .use_local_subchannel_pool(true)
-            .enable_http_proxy(false)
-            .connect(&format!("127.0.0.1:{port}"));
+        let channel = channel_builder(environment).connect(&format!("127.0.0.1:{port}"));
         Peer { client: Client::new(channel), token: None }
+    }
+
+    /// The same by TLS.
+    pub(crate) fn connect_by_tls(environment: &Arc<Environment>, port: u16, credentials: ChannelCredentials) -> Peer {
+        let builder = channel_builder(environment).set_credentials(credentials);
+        Peer { client: Client::new(builder.connect(&format!("127.0.0.1:{port}"))), token: None }
     }
 
     /// Sends bytes as they are to a method, and gives the status of the answer; `None` if the call succeeded.

@@ -13,6 +13,7 @@
 mod account;
 mod admin;
 mod authenticator;
+mod certificates;
 mod console;
 mod crash;
 mod daemon;
@@ -23,6 +24,7 @@ mod screen;
 mod sources;
 mod start;
 mod streams;
+mod tls;
 mod upgrade;
 mod wild;
 
