@@ -18,16 +18,6 @@ LOGIN = "/Auth/Login"
 STRANGER, CLAIMED = "127.0.0.77", "203.0.113.9"
 
 
-class TlsPeer(Peer):
-    def __init__(self, nginx):
-        super().__init__(f"127.0.0.1:{nginx.port}")
-        self.channel.close()
-        options = (("grpc.use_local_subchannel_pool", 1), ("grpc.ssl_target_name_override", "localhost"),
-                   ("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_permit_without_calls", 1))
-        credentials = grpc.ssl_channel_credentials(nginx.chain.read_bytes())
-        self.attach(grpc.secure_channel(f"127.0.0.1:{nginx.port}", credentials, options))
-
-
 @unittest.skipUnless(PROGRAM, "there is no nginx here: script/bootstrap --test gets one")
 class BehindNginx(ServerCase):
     flags = FLAGS
@@ -38,7 +28,7 @@ class BehindNginx(ServerCase):
         cls.nginx = cls.enterClassContext(Nginx(cls.server.port))
 
     def peer(self):
-        peer = TlsPeer(self.nginx)
+        peer = Peer(f"localhost:{self.nginx.port}", grpc.ssl_channel_credentials(self.nginx.chain.read_bytes()))
         self.addCleanup(peer.close)
         return peer
 
