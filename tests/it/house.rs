@@ -1,7 +1,7 @@
 //! A server within this process, with its clock in our hands, and peers that speak to it over the wire.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -155,6 +155,7 @@ pub(crate) fn secret_of(uri: &str) -> SecretBytes {
 pub(crate) struct Peer {
     client: Client,
     pub(crate) token: Option<String>,
+    more_metadata: Vec<(String, Vec<u8>)>,
 }
 
 /// What connections live in.
@@ -169,7 +170,7 @@ impl Peer {
             .use_local_subchannel_pool(true)
             .enable_http_proxy(false)
             .connect(&format!("127.0.0.1:{port}"));
-        Peer { client: Client::new(channel), token: None }
+        Peer { client: Client::new(channel), token: None, more_metadata: Vec::new() }
     }
 
     /// Sends bytes as they are to a method, and gives the status of the answer; `None` if the call succeeded.
@@ -188,11 +189,23 @@ impl Peer {
         if let Some(token) = &self.token {
             headers.add_str("token", token).expect("a header");
         }
+        for (key, value) in &self.more_metadata {
+            // What cannot be metadata at all never leaves a client.
+            if headers.add_bytes(key, value).is_err() {
+                let _ = headers.add_str(key, &String::from_utf8_lossy(value));
+            }
+        }
         CallOption::default().timeout(LIMIT).headers(headers.build())
     }
 
     pub(crate) fn with_token(&self, token: Option<&str>) -> Peer {
-        Peer { client: self.client.clone(), token: token.map(str::to_owned) }
+        Peer { client: self.client.clone(), token: token.map(str::to_owned), more_metadata: Vec::new() }
+    }
+
+    /// The same with more metadata, which may hold further tokens.
+    pub(crate) fn with_metadata(&self, more: &[(&str, &[u8])]) -> Peer {
+        let more_metadata = more.iter().map(|(key, value)| ((*key).to_owned(), value.to_vec())).collect();
+        Peer { more_metadata, ..self.clone() }
     }
 
     pub(crate) fn register(&self, login: &str, password: &str) -> RegisterResponse {
@@ -309,6 +322,25 @@ pub(crate) fn reason(status: &RpcStatus) -> String {
         parsed.details.first().expect("details").unpack().expect("readable").expect("ErrorInfo");
     assert_eq!(info.domain, "grpc-otp-chat");
     info.reason
+}
+
+/// Does things at the same moment, each on a thread of its own. Returns what each gave, in their order.
+pub(crate) fn at_once<T: Send>(acts: impl IntoIterator<Item = impl FnOnce() -> T + Send>) -> Vec<T> {
+    let acts: Vec<_> = acts.into_iter().collect();
+    let start = Barrier::new(acts.len());
+    std::thread::scope(|scope| {
+        let start = &start;
+        let begun: Vec<_> = acts
+            .into_iter()
+            .map(|act| {
+                scope.spawn(move || {
+                    start.wait();
+                    act()
+                })
+            })
+            .collect();
+        begun.into_iter().map(|act| act.join().expect("no panic")).collect()
+    })
 }
 
 /// Waits until something is so, looking again whenever the server had a moment.

@@ -11,19 +11,17 @@
 )]
 
 mod account;
+mod attacks;
 mod authenticator;
 mod console;
 mod crash;
 mod daemon;
-mod gate;
-mod guessing;
 mod house;
 mod screen;
 mod sources;
 mod start;
 mod streams;
 mod upgrade;
-mod wild;
 
 use std::time::Duration;
 

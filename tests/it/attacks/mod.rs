@@ -1,0 +1,5 @@
+//! What attackers would do, against a real server.
+
+mod gate;
+mod guessing;
+mod wild;
