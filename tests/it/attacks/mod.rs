@@ -1,5 +1,6 @@
 //! What attackers would do, against a real server.
 
+mod confusion;
 mod gate;
 mod guessing;
 mod wild;
