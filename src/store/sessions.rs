@@ -138,6 +138,18 @@ pub fn live(connection: &Connection, id: SessionId, now: Time) -> rusqlite::Resu
         .optional()
 }
 
+/// Whether a session is there, complete, and its time not over.
+///
+/// # Errors
+/// SQLite's.
+pub fn is_complete(connection: &Connection, id: SessionId, now: Time) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?1 AND state = 'complete' AND expires_at > ?2)",
+        )?
+        .query_row(params![id.to_string(), now.as_micros()], |row| row.get(0))
+}
+
 /// Every session whose time is not over.
 ///
 /// # Errors

@@ -3,4 +3,5 @@
 mod confusion;
 mod gate;
 mod guessing;
+mod races;
 mod wild;
