@@ -26,7 +26,7 @@ use grpcio::{
 use protobuf::Message as _;
 use tempfile::TempDir;
 
-use crate::LIMIT;
+use crate::{LIMIT, watch};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -54,6 +54,7 @@ impl House {
 
     /// With settings of its own.
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> House {
+        watch::begin();
         let directory = tempfile::tempdir().expect("a directory");
         let flags = <Flags as clap::Parser>::try_parse_from(["otpchatd", "--listen", "127.0.0.1:0"]).expect("flags");
         let mut settings = flags.check().expect("settings");
@@ -132,6 +133,9 @@ impl Drop for House {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop(&|| true);
+        }
+        if !std::thread::panicking() {
+            assert_eq!(watch::faults(), Vec::<String>::new());
         }
     }
 }

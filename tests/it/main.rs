@@ -22,6 +22,7 @@ mod sources;
 mod start;
 mod streams;
 mod upgrade;
+mod watch;
 
 use std::time::Duration;
 
