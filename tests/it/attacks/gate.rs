@@ -14,7 +14,7 @@ pub(super) fn refused(result: Result<impl Sized, grpcio::RpcStatus>, code: Code,
     assert_eq!((status.code(), reason(&status).as_str()), (code, why));
 }
 
-fn stream_end(peer: &Peer) -> String {
+pub(super) fn stream_end(peer: &Peer) -> String {
     match peer.stream().recv_timeout(LIMIT).expect("the stream ends") {
         Err(status) => reason(&status),
         Ok(message) => panic!("a message: {}", message.text),
