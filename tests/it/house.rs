@@ -20,8 +20,8 @@ use grpc_otp_chat::security::throttle::Rate;
 use grpc_otp_chat::security::totp;
 use grpc_otp_chat::server::{Progress, Running};
 use grpcio::{
-    CallOption, ChannelBuilder, Client, EnvBuilder, Environment, Error, GrpcSlice, Marshaller, MetadataBuilder, Method,
-    MethodType, RpcStatus,
+    CallOption, ChannelBuilder, Client, CompressionAlgorithms, EnvBuilder, Environment, Error, GrpcSlice, Marshaller,
+    MetadataBuilder, Method, MethodType, RpcStatus,
 };
 use protobuf::Message as _;
 use tempfile::TempDir;
@@ -174,6 +174,16 @@ impl Peer {
             .use_local_subchannel_pool(true)
             .enable_http_proxy(false)
             .connect(&format!("127.0.0.1:{port}"));
+        Peer { client: Client::new(channel), token: None, more_metadata: Vec::new() }
+    }
+
+    /// A new connection whose requests are packed.
+    pub(crate) fn packing(house: &House) -> Peer {
+        let channel = ChannelBuilder::new(Arc::clone(&house.environment))
+            .use_local_subchannel_pool(true)
+            .enable_http_proxy(false)
+            .default_compression_algorithm(CompressionAlgorithms::GRPC_COMPRESS_GZIP)
+            .connect(&format!("127.0.0.1:{}", house.running().port()));
         Peer { client: Client::new(channel), token: None, more_metadata: Vec::new() }
     }
 

@@ -249,3 +249,16 @@ fn fields_as_long_as_a_request_may_be_are_refused() {
     }
     is_well();
 }
+
+/// Sixty megabytes of zeros travel as sixty kilobytes, and would keep the one poll thread busy.
+#[test]
+fn what_comes_packed_is_not_unpacked() {
+    let house = House::open();
+    let member = house.member("user1");
+    let packing = Peer::packing(&house);
+    for bytes in [1_000, 60_000, 60_000_000] {
+        let status = packing.send_raw("/Auth/Login", vec![0; bytes]).expect("refused");
+        assert_eq!(status.code(), Code::UNIMPLEMENTED, "{bytes} bytes: {status:?}");
+    }
+    member.peer.send("still here").expect("the server lives");
+}
