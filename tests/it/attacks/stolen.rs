@@ -73,8 +73,8 @@ impl Secrets {
         self.bytes(&format!("signature of {name}"), &BASE64URL_NOPAD.decode(signature.as_bytes()).expect("base64"));
     }
 
-    /// The keys, those that lie sealed in the database among them. Gives what opens it.
-    fn keys(&mut self, directory: &Path) -> (Vault, Vec<(InnerKey, SecretBytes)>) {
+    /// The keys, those that lie sealed in the database among them. Gives those.
+    fn keys(&mut self, directory: &Path) -> Vec<(InnerKey, SecretBytes)> {
         let key = |name: &str| load(&directory.join(name), Guard::Mode).expect("a key");
         self.bytes("jwt.key", key("jwt.key").expose());
         let sealing = key("sealing.key");
@@ -91,7 +91,7 @@ impl Secrets {
         for (key, secret) in &inner {
             self.bytes(&format!("inner key {}", key.name()), secret.expose());
         }
-        (vault, inner)
+        inner
     }
 
     /// What of it is in the files of a directory: keys, and the copy that the upgrade leaves in the clear, aside.
@@ -116,7 +116,10 @@ impl Secrets {
 }
 
 /// A code from the administrator, put where his tool puts it.
-fn one_time_code(house: &House, hasher: &CodeHasher, purpose: Purpose) -> String {
+pub(super) fn one_time_code(house: &House, purpose: Purpose) -> String {
+    let inner = Secrets::default().keys(house.directory());
+    let key = &inner.iter().find(|(key, _)| *key == InnerKey::Codes).expect("the key for codes").1;
+    let hasher = CodeHasher::new(key);
     let code = OneTimeCode::random().expect("a code");
     let database = Connection::open(house.directory().join("users.db")).expect("the database");
     let (hash, until) = (hasher.hash(&code, purpose), Time::from_secs(3_000_000_000).as_micros());
@@ -143,9 +146,7 @@ fn one_time_code(house: &House, hasher: &CodeHasher, purpose: Purpose) -> String
 fn a_stolen_database_holds_nothing_that_lets_anybody_in() {
     let house = House::open();
     let mut secrets = Secrets::default();
-    let (_, inner) = secrets.keys(house.directory());
-    let codes_key = &inner.iter().find(|(key, _)| *key == InnerKey::Codes).expect("the key for codes").1;
-    let hasher = CodeHasher::new(codes_key);
+    secrets.keys(house.directory());
 
     // Somebody whose every secret is used, replaced, or left lying.
     let member = house.member("thievesmark");
@@ -169,8 +170,8 @@ fn a_stolen_database_holds_nothing_that_lets_anybody_in() {
     secrets.token("the second token", &checked.token);
 
     // Somebody who came by invitation and lost his telephone, and one who never finished.
-    let invitation = one_time_code(&house, &hasher, Purpose::Invitation);
-    let unused = one_time_code(&house, &hasher, Purpose::Invitation);
+    let invitation = one_time_code(&house, Purpose::Invitation);
+    let unused = one_time_code(&house, Purpose::Invitation);
     for code in [&invitation, &unused] {
         secrets.code("an invitation", code);
     }
@@ -181,7 +182,7 @@ fn a_stolen_database_holds_nothing_that_lets_anybody_in() {
         ..Default::default()
     };
     assert!(house.peer().call(&methods::REGISTER, &request).expect("an answer").success);
-    let enrolment = one_time_code(&house, &hasher, Purpose::Enrolment { user_id: 2 });
+    let enrolment = one_time_code(&house, Purpose::Enrolment { user_id: 2 });
     secrets.code("an enrolment code", &enrolment);
     let request = LoginRequest {
         login: "invited".into(),
