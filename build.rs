@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-const PROTOS: [&str; 4] = ["proto/auth.proto", "proto/otp.proto", "proto/messaging.proto", "proto/status.proto"];
+const PROTOS: [&str; 5] =
+    ["proto/auth.proto", "proto/otp.proto", "proto/messaging.proto", "proto/admin.proto", "proto/status.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for proto in PROTOS {

@@ -9,7 +9,6 @@
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a benchmark speaks through its output and its panics")]
 
-use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,21 +20,13 @@ use grpc_otp_chat::rpc::methods;
 use grpc_otp_chat::security::passwords::{Cost, Passwords};
 use grpc_otp_chat::security::throttle::Rate;
 use grpc_otp_chat::security::totp;
-use grpc_otp_chat::server::{Progress, Running};
+use grpc_otp_chat::server::{NoProgress, Running};
 use grpcio::{CallOption, ChannelBuilder, Client, EnvBuilder, MetadataBuilder};
 
 const PASSWORD: &str = "correct horse battery";
 /// How far a ratio may be from 1.
 const TARGET: f64 = 0.05;
 const RESAMPLES: usize = 2_000;
-
-struct NoProgress;
-
-impl Progress for NoProgress {
-    fn upgraded(&mut self, _: usize, _: usize) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-}
 
 /// What is tried: login and code; the password is wrong each time, and no two are the same.
 const KINDS: [(&str, &str, &str); 7] = [

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::admin::args::Command;
 use crate::app::throttles::ThrottleLimits;
 use crate::app::{AppLimits, Registration};
 use crate::hub::HubLimits;
@@ -24,28 +25,50 @@ use crate::store::guesses::GuessLimits;
 #[command(
     name = "otpchatd",
     version,
-    after_help = "Examples:\n  otpchatd\n  otpchatd --data-dir /var/lib/otpchatd --chat-log off\n  otpchatd --listen localhost:50061 --log debug\n\nEvery flag has an environment variable; a flag goes before it. Exit codes: 0 stopped as asked, 1 could not start or failed, 2 wrong flags."
+    after_help = "Examples:\n  otpchatd\n  otpchatd user list\n  otpchatd --data-dir /var/lib/otpchatd user reset-otp alice\n  otpchatd --data-dir /var/lib/otpchatd --chat-log off\n  otpchatd --listen localhost:50061 --log debug\n\nEvery flag has an environment variable; a flag goes before it. Exit codes: 0 stopped as asked, 1 could not start or failed, 2 wrong flags."
 )]
 pub struct Flags {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Where to listen, HOST:PORT; several with commas. `localhost` is IPv4 and IPv6 loopback; port 0 takes a free one.
     #[arg(long, env = "OTPCHAT_LISTEN", default_value = "localhost:50051", value_delimiter = ',')]
     pub listen: Vec<String>,
+
+    /// The certificate of this server, PEM, with those that lead up to its authority behind it: every --listen address then
+    /// speaks TLS. A changed file is taken up without a restart, at once on SIGHUP.
+    #[arg(long, env = "OTPCHAT_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The key of that certificate: PEM without a passphrase, mode 0600.
+    #[arg(long, env = "OTPCHAT_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// The authorities of client certificates, PEM: each client then needs a certificate of one of them.
+    #[arg(long, env = "OTPCHAT_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// Where to listen without TLS beside it, HOST:PORT on loopback; several with commas. For clients of the predecessor and
+    /// for tools on this machine.
+    #[arg(long, env = "OTPCHAT_LISTEN_PLAINTEXT", value_delimiter = ',')]
+    pub listen_plaintext: Vec<String>,
 
     /// Let passwords and messages cross the network unencrypted: listen beyond loopback without TLS.
     #[arg(long, env = "OTPCHAT_PLAINTEXT_EXPOSED_TO_NETWORK")]
     pub plaintext_exposed_to_network: bool,
 
     /// The directory of users.db and, unless given elsewhere, the keys.
-    #[arg(long, env = "OTPCHAT_DATA_DIR", default_value = ".")]
+    #[arg(long, env = "OTPCHAT_DATA_DIR", global = true, default_value = ".")]
     pub data_dir: PathBuf,
 
     /// The key that signs tokens: 32 random bytes, mode 0600 [default: jwt.key in the data directory, made if missing].
-    #[arg(long, env = "OTPCHAT_JWT_KEY", value_name = "FILE")]
+    #[arg(long, env = "OTPCHAT_JWT_KEY", global = true, value_name = "FILE")]
     pub jwt_key: Option<PathBuf>,
 
     /// The key that seals second factors: 32 random bytes, mode 0600 [default: sealing.key in the data directory, made if
     /// missing].
-    #[arg(long, env = "OTPCHAT_SEALING_KEY", value_name = "FILE")]
+    #[arg(long, env = "OTPCHAT_SEALING_KEY", global = true, value_name = "FILE")]
     pub sealing_key: Option<PathBuf>,
 
     /// Serve clients of the predecessor: on loopback, a code and the first enrolment may come without a token, on the
@@ -150,6 +173,9 @@ pub struct LimitFlags {
     /// Hours that a session lasts, from its code.
     #[arg(long, env = "OTPCHAT_SESSION_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub session_hours: u64,
+    /// Hours that tokens under the last key are good after `otpchatd rotate-token-key`.
+    #[arg(long, env = "OTPCHAT_OLD_JWT_KEY_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(0..=8_760))]
+    pub old_jwt_key_hours: u64,
     /// Hours that an account may stay without a second factor before it is deleted.
     #[arg(long, env = "OTPCHAT_UNENROLLED_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub unenrolled_hours: u64,
@@ -226,12 +252,16 @@ pub struct LimitFlags {
 pub struct Settings {
     /// Where to listen. `localhost` has become two addresses.
     pub listen: Vec<Listen>,
+    /// What TLS is served with.
+    pub tls: Option<TlsFiles>,
     /// The data directory.
     pub data_dir: PathBuf,
     /// The key that signs tokens.
     pub jwt_key: PathBuf,
     /// The key that seals second factors.
     pub sealing_key: PathBuf,
+    /// How long tokens under the key before are good.
+    pub old_jwt_key: Duration,
     /// Where the service manager put credentials for this service alone.
     pub credentials_dir: Option<PathBuf>,
     /// Whether clients of the predecessor are served their way.
@@ -259,6 +289,19 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Whether a machine without such an address goes on without it.
     pub optional: bool,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+/// What TLS is served with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and those that lead up to its authority.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authorities of client certificates, where clients need one.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Bounds of the wire.
@@ -291,15 +334,27 @@ pub struct RpcLimits {
 pub enum SettingError {
     /// Not an address.
     #[error(
-        "--listen {0}: write HOST:PORT, where HOST is `localhost` or an IP address (IPv6 in brackets), as in localhost:50051"
+        "{0} {1}: write HOST:PORT, where HOST is `localhost` or an IP address (IPv6 in brackets), as in localhost:50051"
     )]
-    Listen(String),
+    Listen(&'static str, String),
     /// Plaintext for strangers.
     #[error(
-        "--listen {0} is beyond loopback, where passwords and messages would cross the network unencrypted: listen on \
-             localhost, or accept that in so many words with --plaintext-exposed-to-network"
+        "--listen {0} is beyond loopback, where passwords and messages would cross the network unencrypted: give a \
+             certificate with --tls-cert and --tls-key, listen on localhost, or accept that in so many words with \
+             --plaintext-exposed-to-network"
     )]
     Exposed(String),
+    /// Plaintext for strangers, beside TLS.
+    #[error("--listen-plaintext {0} is beyond loopback: it is for this machine alone, use localhost:PORT")]
+    PlaintextExposed(String),
+    /// Plaintext beside nothing.
+    #[error(
+        "--listen-plaintext is for a server with a certificate; without one, --listen is not encrypted either: use that"
+    )]
+    PlaintextAlone,
+    /// One TLS file without another.
+    #[error("{0} needs {1} beside it")]
+    TlsHalf(&'static str, &'static str),
     /// A text that does not fit into a request.
     #[error("--max-text-bytes must be at least 512 below --max-request-bytes, or no such text could be sent")]
     TextBeyondRequest,
@@ -311,11 +366,22 @@ impl Flags {
     /// # Errors
     /// [`SettingError`], with what to do.
     pub fn check(self) -> Result<Settings, SettingError> {
+        let tls = tls_files(self.tls_cert, self.tls_key, self.tls_client_ca)?;
         let mut listen = Vec::new();
         for text in &self.listen {
-            let addresses = parse_listen(text).ok_or_else(|| SettingError::Listen(text.clone()))?;
-            if !self.plaintext_exposed_to_network && addresses.iter().any(|l| !l.address.ip().is_loopback()) {
+            let addresses = parse_listen("--listen", text, tls.is_some())?;
+            if !self.plaintext_exposed_to_network && addresses.iter().any(Listen::exposes_plaintext) {
                 return Err(SettingError::Exposed(text.clone()));
+            }
+            listen.extend(addresses);
+        }
+        if tls.is_none() && !self.listen_plaintext.is_empty() {
+            return Err(SettingError::PlaintextAlone);
+        }
+        for text in &self.listen_plaintext {
+            let addresses = parse_listen("--listen-plaintext", text, false)?;
+            if addresses.iter().any(Listen::exposes_plaintext) {
+                return Err(SettingError::PlaintextExposed(text.clone()));
             }
             listen.extend(addresses);
         }
@@ -330,9 +396,11 @@ impl Flags {
             jwt_key: self.jwt_key.unwrap_or_else(|| self.data_dir.join("jwt.key")),
             sealing_key: self.sealing_key.unwrap_or_else(|| self.data_dir.join("sealing.key")),
             data_dir: self.data_dir,
+            old_jwt_key: hours(limits.old_jwt_key_hours),
             credentials_dir: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            // Where strangers can reach a port, something in between may make them look like this machine.
-            legacy_clients: self.legacy_clients.is_on() && on_loopback,
+            // Where strangers can reach a plaintext port, something in between may make them look like this machine. (That
+            // a call came in by plaintext on loopback is judged call by call, in `rpc::caller`.)
+            legacy_clients: self.legacy_clients.is_on() && !listen.iter().any(Listen::exposes_plaintext),
             chat_log: self.chat_log.is_on(),
             password_cost: Cost::default(),
             app: AppLimits {
@@ -401,6 +469,7 @@ impl Flags {
             },
             grace: Duration::from_secs(limits.grace_seconds),
             listen,
+            tls,
         })
     }
 }
@@ -413,13 +482,37 @@ impl Settings {
     }
 }
 
-fn parse_listen(text: &str) -> Option<Vec<Listen>> {
-    if let Some(port) = text.strip_prefix("localhost:") {
-        let port = port.parse().ok()?;
-        let on = |ip: IpAddr, optional| Listen { address: SocketAddr::new(ip, port), optional };
-        return Some(vec![on(Ipv4Addr::LOCALHOST.into(), false), on(Ipv6Addr::LOCALHOST.into(), true)]);
+impl Listen {
+    /// Whether strangers would talk to it unencrypted.
+    fn exposes_plaintext(&self) -> bool {
+        !self.tls && !self.address.ip().is_loopback()
     }
-    Some(vec![Listen { address: text.parse().ok()?, optional: false }])
+}
+
+fn parse_listen(flag: &'static str, text: &str, tls: bool) -> Result<Vec<Listen>, SettingError> {
+    let wrong = || SettingError::Listen(flag, text.to_owned());
+    if let Some(port) = text.strip_prefix("localhost:") {
+        let port = port.parse().map_err(|_| wrong())?;
+        let on = |ip: IpAddr, optional| Listen { address: SocketAddr::new(ip, port), optional, tls };
+        return Ok(vec![on(Ipv4Addr::LOCALHOST.into(), false), on(Ipv6Addr::LOCALHOST.into(), true)]);
+    }
+    Ok(vec![Listen { address: text.parse().map_err(|_| wrong())?, optional: false, tls }])
+}
+
+fn tls_files(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
+) -> Result<Option<TlsFiles>, SettingError> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key, client_ca })),
+        (Some(_), None) => Err(SettingError::TlsHalf("--tls-cert", "--tls-key")),
+        (None, Some(_)) => Err(SettingError::TlsHalf("--tls-key", "--tls-cert")),
+        (None, None) if client_ca.is_some() => {
+            Err(SettingError::TlsHalf("--tls-client-ca", "--tls-cert and --tls-key"))
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 #[cfg(test)]
@@ -469,6 +562,28 @@ mod tests {
         let local = settings(&[]).unwrap();
         assert!(local.legacy_clients);
         assert_eq!(local.app.registration, Registration::Open);
+    }
+
+    #[test]
+    fn with_a_certificate_strangers_may_come_by_tls_and_this_machine_by_plaintext() {
+        const TLS: [&str; 4] = ["--tls-cert", "c.pem", "--tls-key", "k.pem"];
+        let with = |more: &[&str]| settings(&[&TLS, more].concat());
+        let both = with(&["--listen", "0.0.0.0:50051", "--listen-plaintext", "127.0.0.1:50052"]).unwrap();
+        let said: Vec<_> = both.listen.iter().map(|l| (l.address.to_string(), l.tls)).collect();
+        assert_eq!(said, [("0.0.0.0:50051".to_owned(), true), ("127.0.0.1:50052".to_owned(), false)]);
+        assert!(both.legacy_clients, "on the plaintext address");
+        assert_eq!(with(&["--listen-plaintext", "localhost:1"]).unwrap().listen.len(), 4);
+        for (args, refused) in [
+            (&["--tls-cert", "c"][..], SettingError::TlsHalf("--tls-cert", "--tls-key")),
+            (&["--tls-key", "k"], SettingError::TlsHalf("--tls-key", "--tls-cert")),
+            (&["--tls-client-ca", "a"], SettingError::TlsHalf("--tls-client-ca", "--tls-cert and --tls-key")),
+            (&["--listen-plaintext", "localhost:1"], SettingError::PlaintextAlone),
+        ] {
+            assert_eq!(settings(args).err(), Some(refused), "{args:?}");
+        }
+        let exposed = ["--plaintext-exposed-to-network", "--listen-plaintext", "0.0.0.0:1"];
+        assert_eq!(with(&exposed).err(), Some(SettingError::PlaintextExposed("0.0.0.0:1".into())));
+        assert!(with(&["--listen-plaintext", "x:1"]).err().unwrap().to_string().starts_with("--listen-plaintext x:1"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod rpc;
 pub mod security;
 pub mod store;
 
+pub mod admin;
 pub mod client;
 pub mod qr;
 

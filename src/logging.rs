@@ -50,7 +50,7 @@ pub enum LogError {
 }
 
 /// Starts logging what passes `filter`. Chat lines are bare, so that they read as the predecessor's; panics are logged as
-/// well.
+/// well. Lines of the C core are shown from level debug on.
 ///
 /// # Errors
 /// [`LogError`].
@@ -72,6 +72,10 @@ pub fn start(filter: &str) -> Result<Log, LogError> {
         .format(|out, record| {
             if record.target() == CHAT_TARGET {
                 return writeln!(out, "{}", record.args());
+            }
+            // The C core names no target. It writes of each stranger who does not speak TLS well.
+            if record.target().is_empty() && log::max_level() < log::LevelFilter::Debug {
+                return Ok(());
             }
             let style = out.default_level_style(record.level());
             writeln!(out, "{} {style}{:5}{style:#} {}", out.timestamp(), record.level(), record.args())

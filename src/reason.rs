@@ -83,6 +83,18 @@ reasons! {
     SessionNotFound = "SESSION_NOT_FOUND",
         "There is no such session: list them again.",
         "Такого сеанса нет: посмотрите список ещё раз.";
+    /// There is no such account; only the administrator is told so.
+    UserNotFound = "USER_NOT_FOUND",
+        "There is no such account: look at `otpchatd user list`.",
+        "Такой учётной записи нет: посмотрите `otpchatd user list`.";
+    /// There is no such invitation.
+    InvitationNotFound = "INVITATION_NOT_FOUND",
+        "There is no such invitation: look at `otpchatd invite list`.",
+        "Такого приглашения нет: посмотрите `otpchatd invite list`.";
+    /// The server's key is not its own to replace.
+    KeyHandedIn = "KEY_HANDED_IN",
+        "The key is handed in from outside: replace it where it comes from, and start the server again.",
+        "Ключ передан серверу извне: замените его там, откуда он берётся, и перезапустите сервер.";
     /// A field that the call needs is missing or makes no sense.
     RequestInvalid = "REQUEST_INVALID",
         "The request is incomplete: update the client.",

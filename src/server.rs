@@ -10,19 +10,21 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use grpcio::GrpcSlice;
 
-use crate::app::App;
 use crate::app::act::Keys;
 use crate::app::sessions::Sessions;
 use crate::app::throttles::Throttles;
-use crate::clock::{Clock, Stopwatch};
-use crate::config::Settings;
+use crate::app::{App, TokenKey};
+use crate::clock::{Clock, Stopwatch, Time};
+use crate::config::{Settings, TlsFiles};
 use crate::escape::one_line;
 use crate::hub::Hub;
 use crate::rpc::stream::Streams;
+use crate::rpc::tls::Watch;
 use crate::rpc::{Front, ListenError, Shared, wire};
+use crate::security::certificate::CertificateError;
 use crate::security::chain::Chain;
 use crate::security::codes::CodeHasher;
-use crate::security::keys::{self, KEY_BYTES, KeyError};
+use crate::security::keys::{self, Guard, KEY_BYTES, KeyError};
 use crate::security::passwords::{HashError, Passwords};
 use crate::security::secret::SecretBytes;
 use crate::security::tokens::Tokens;
@@ -36,6 +38,8 @@ pub const CHAT_TARGET: &str = "chat";
 
 /// How often what has run out is looked for.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// How many sweeps lie between two looks whether the files of TLS have changed: 3 s.
+const SWEEPS_PER_LOOK: u32 = 6;
 /// How long each step of the stop may take beside the grace period.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -62,8 +66,11 @@ pub enum StartError {
     /// A key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The certificate of TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// A key that does not fit the database.
-    #[error("{} is not the key that the second factors in the database are sealed under (that one has the id {wanted}): restore it from your backup", path.display())]
+    #[error("{} is not the key that the secrets in the database are sealed under (that one has the id {wanted}): finish an interrupted `otpchatd rekey` by running it again, or restore the key from your backup", path.display())]
     OtherKey {
         /// The key file.
         path: PathBuf,
@@ -89,10 +96,26 @@ pub enum StartError {
     Threads(io::Error),
 }
 
-/// Hears of a long upgrade.
+/// Hears of work that takes long.
 pub trait Progress {
     /// `done` of `all` accounts are upgraded. Breaking stops it, and leaves the old database as it was.
     fn upgraded(&mut self, done: usize, all: usize) -> ControlFlow<()>;
+
+    /// `done` of `all` secrets are sealed anew. Breaking stops it, and leaves the database as it was.
+    fn sealed(&mut self, done: usize, all: usize) -> ControlFlow<()>;
+}
+
+/// Nobody is told, and nobody stops it.
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn upgraded(&mut self, _: usize, _: usize) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn sealed(&mut self, _: usize, _: usize) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 }
 
 /// A running server. To be stopped by [`Running::stop`].
@@ -101,6 +124,59 @@ pub struct Running {
     shared: Arc<Shared>,
     janitor: Janitor,
     grace: Duration,
+}
+
+/// A server without its wire: what the administrator's tool works with where no server runs.
+pub struct Inside {
+    /// What the system does.
+    pub app: Arc<App>,
+    hub: MessageHub,
+}
+
+impl Inside {
+    /// Opens what the data directory holds, and makes what is missing.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open(
+        settings: &Settings,
+        lock: DirectoryLock,
+        clock: Clock,
+        progress: &mut dyn Progress,
+    ) -> Result<Inside, StartError> {
+        let passwords = Passwords::new(settings.password_cost)?;
+        passwords.warm_up()?;
+        let upgrading = upgrade::is_needed(&settings.data_dir)?;
+        let may_make_key = upgrading || !Store::holds_secrets(&settings.data_dir)?;
+        let vault = Vault::new(&keys::load_or_create(
+            &settings.sealing_key,
+            settings.guard_of(&settings.sealing_key),
+            may_make_key,
+        )?)?;
+        let tokens = load_tokens(settings, clock.now())?;
+        if upgrading {
+            let mut hear = |done, all| progress.upgraded(done, all);
+            let accounts = upgrade::run(&settings.data_dir, &lock, &passwords, &vault, clock.now(), &mut hear)?;
+            log::info!("upgraded {accounts} accounts of the predecessor's database");
+        }
+        let (hub, store) = open_store(settings, lock)?;
+        check_sealing_key(&store, &vault, &settings.sealing_key)?;
+        let keys = Arc::new(unseal_keys(&store, vault)?);
+        let sessions = Arc::new(Sessions::new({
+            let hub = Arc::clone(&hub);
+            Box::new(move |ended| hub.end_sessions(ended))
+        }));
+        sessions.load(&store, clock.now())?;
+        let limits = settings.app.clone();
+        let throttles = Throttles::new(&limits.throttles, clock.clone());
+        let token_key = TokenKey {
+            path: settings.jwt_key.clone(),
+            guard: settings.guard_of(&settings.jwt_key),
+            grace: settings.old_jwt_key,
+        };
+        let app = Arc::new(App { clock, limits, store, sessions, passwords, keys, throttles, tokens, token_key });
+        Ok(Inside { app, hub })
+    }
 }
 
 impl Running {
@@ -112,31 +188,12 @@ impl Running {
         let io = |source| StartError::DataDir { path: settings.data_dir.clone(), source };
         fs::create_dir_all(&settings.data_dir).map_err(io)?;
         let lock = DirectoryLock::take(&settings.data_dir)?;
-        let passwords = Passwords::new(settings.password_cost)?;
-        passwords.warm_up()?;
-        let upgrading = upgrade::is_needed(&settings.data_dir)?;
-        let may_make_key = upgrading || !Store::holds_secrets(&settings.data_dir)?;
-        let key = |path: &PathBuf, may_make| keys::load_or_create(path, settings.guard_of(path), may_make);
-        let vault = Vault::new(&key(&settings.sealing_key, may_make_key)?)?;
-        let tokens = Tokens::new(&key(&settings.jwt_key, true)?);
-        if upgrading {
-            let mut hear = |done, all| progress.upgraded(done, all);
-            let accounts = upgrade::run(&settings.data_dir, &lock, &passwords, &vault, clock.now(), &mut hear)?;
-            log::info!("upgraded {accounts} accounts of the predecessor's database");
-        }
-        let (hub, store) = open_store(settings, lock)?;
-        remind_of_upgrade(settings, &store)?;
-        check_sealing_key(&store, &vault, &settings.sealing_key)?;
-        let keys = Arc::new(unseal_keys(&store, vault)?);
-        let sessions = Arc::new(Sessions::new({
-            let hub = Arc::clone(&hub);
-            Box::new(move |ended| hub.end_sessions(ended))
-        }));
-        sessions.load(&store, clock.now())?;
-        forget_connections(&store)?;
-        let limits = settings.app.clone();
-        let throttles = Throttles::new(&limits.throttles, clock.clone());
-        let app = Arc::new(App { clock, limits, store, sessions, passwords, keys, throttles, tokens });
+        let watch = |files: &TlsFiles| Watch::start(files, settings.guard_of(&files.key), clock.now());
+        let watch = settings.tls.as_ref().map(watch).transpose()?;
+        let tls = watch.as_ref().map(|watch| watch.tls().clone());
+        let Inside { app, hub } = Inside::open(settings, lock, clock, progress)?;
+        remind_of_upgrade(settings, &app.store)?;
+        forget_connections(&app.store)?;
         let rpc = &settings.rpc;
         let shared = Arc::new(Shared {
             app: Arc::clone(&app),
@@ -147,14 +204,25 @@ impl Running {
             legacy_clients: settings.legacy_clients,
             limits: rpc.clone(),
         });
-        let janitor = Janitor::start(Arc::clone(&shared)).map_err(StartError::Threads)?;
-        let front = Front::start(&shared, &settings.listen)?;
+        let janitor = Janitor::start(Arc::clone(&shared), watch).map_err(StartError::Threads)?;
+        let front = Front::start(&shared, &settings.listen, tls.as_ref(), &settings.data_dir)?;
         Ok(Running { front, shared, janitor, grace: settings.grace })
     }
 
     /// The port it listens on (of the first address).
     pub fn port(&self) -> u16 {
         self.front.port()
+    }
+
+    /// The port of the first address that does not speak TLS, if there is one.
+    pub fn plaintext_port(&self) -> Option<u16> {
+        self.front.plaintext_port()
+    }
+
+    /// Has the files of TLS read again, soon and by another thread; open connections stay as they are. Without TLS there is
+    /// nothing to read.
+    pub fn reload(&self) {
+        self.janitor.reload();
     }
 
     /// How many streams are open.
@@ -241,6 +309,23 @@ fn log_chat_line(message: &StoredMessage) {
     log::info!(target: CHAT_TARGET, "[{local}] {}: {}", one_line(&message.author), one_line(&message.text));
 }
 
+/// The key of tokens, and, for a while, the one before.
+fn load_tokens(settings: &Settings, now: Time) -> Result<Tokens, StartError> {
+    let (path, guard) = (&settings.jwt_key, settings.guard_of(&settings.jwt_key));
+    let tokens = Tokens::new(&keys::load_or_create(path, guard, true)?);
+    let old = keys::path_of_old(path);
+    let Some(since) = keys::changed_at_secs(&old) else { return Ok(tokens) };
+    let until = Time::from_secs(since) + settings.old_jwt_key;
+    if now < until {
+        return Ok(tokens.with_key_before(&keys::load(&old, guard)?, until));
+    }
+    // What is handed in from outside is not ours to delete.
+    if guard == Guard::Mode && fs::remove_file(&old).is_ok() {
+        log::info!("deleted {}: no token under it is good any more", old.display());
+    }
+    Ok(tokens)
+}
+
 fn check_sealing_key(store: &Store, vault: &Vault, path: &Path) -> Result<(), StartError> {
     let ids = store.read(sealed::key_ids)?;
     match ids.into_iter().find(|id| id != vault.key_id()) {
@@ -276,28 +361,47 @@ fn forget_connections(store: &Store) -> Result<(), StoreError> {
     )
 }
 
-/// The thread that looks for what has run out.
+/// The thread that looks for what has run out, and for changed files of TLS.
 struct Janitor {
-    stop: Option<Sender<()>>,
+    /// A message has the files read at once; without a sender it ends.
+    reload: Option<Sender<()>>,
     thread: Option<Thread>,
 }
 
 impl Janitor {
-    fn start(shared: Arc<Shared>) -> io::Result<Janitor> {
-        let (stop, stopped) = bounded::<()>(0);
+    fn start(shared: Arc<Shared>, mut watch: Option<Watch>) -> io::Result<Janitor> {
+        let (reload, asked) = bounded::<()>(1);
         let thread = Thread::spawn("janitor", move || {
-            while stopped.recv_timeout(SWEEP_EVERY) == Err(RecvTimeoutError::Timeout) {
+            let mut sweeps: u32 = 0;
+            loop {
+                match (asked.recv_timeout(SWEEP_EVERY), &mut watch) {
+                    (Err(RecvTimeoutError::Disconnected), _) => return,
+                    (Ok(()), Some(watch)) => watch.read_again(shared.app.clock.now()),
+                    (Ok(()), None) => log::info!("there is no TLS certificate to read again"),
+                    (Err(RecvTimeoutError::Timeout), Some(watch)) if sweeps.is_multiple_of(SWEEPS_PER_LOOK) => {
+                        watch.look(shared.app.clock.now());
+                    }
+                    (Err(RecvTimeoutError::Timeout), _) => {}
+                }
+                sweeps = sweeps.wrapping_add(1);
                 shared.streams.reap();
                 if let Err(error) = shared.app.sweep() {
                     log::warn!("what has run out could not be deleted yet: {error}");
                 }
             }
         })?;
-        Ok(Janitor { stop: Some(stop), thread: Some(thread) })
+        Ok(Janitor { reload: Some(reload), thread: Some(thread) })
+    }
+
+    fn reload(&self) {
+        if let Some(reload) = &self.reload {
+            // Where one waits already, it reads what is there now as well.
+            let _ = reload.try_send(());
+        }
     }
 
     fn stop(&mut self) {
-        self.stop = None;
+        self.reload = None;
         if let Some(thread) = self.thread.take() {
             thread.join_within(STEP_LIMIT);
         }
@@ -306,6 +410,6 @@ impl Janitor {
 
 impl Drop for Janitor {
     fn drop(&mut self) {
-        self.stop = None;
+        self.reload = None;
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod act;
+pub mod admin;
 pub mod enrolment;
 pub mod messages;
 pub mod own_account;
@@ -11,6 +12,7 @@ pub mod sessions;
 pub mod throttles;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +21,11 @@ use self::refusal::{Error, Refusal};
 use self::sessions::Sessions;
 use self::throttles::{ThrottleLimits, Throttles};
 use crate::clock::{Clock, Time};
+use crate::security::keys::Guard;
 use crate::security::passwords::Passwords;
 use crate::security::secret::SecretText;
 use crate::security::tokens::{Claims, ISSUER, Tokens};
+use crate::store::audit::{self, Event};
 use crate::store::guesses::GuessLimits;
 use crate::store::sessions::{Session, SessionId};
 use crate::store::{Store, Tx, codes, departures, sessions as rows, users};
@@ -89,6 +93,19 @@ pub struct App {
     pub throttles: Throttles,
     /// Issues and proves tokens.
     pub tokens: Tokens,
+    /// Where the key of those lies.
+    pub token_key: TokenKey,
+}
+
+/// Where the key that signs tokens lies, and how it is replaced.
+#[derive(Clone, Debug)]
+pub struct TokenKey {
+    /// The file.
+    pub path: PathBuf,
+    /// What says that nobody else can read it.
+    pub guard: Guard,
+    /// How long tokens under the key before are good.
+    pub grace: Duration,
 }
 
 /// A session that was opened or completed, with the token that names it.
@@ -127,6 +144,15 @@ impl App {
             },
         )?;
         Ok(kept?)
+    }
+
+    /// Adds a row to the audit that is nobody's act within the system.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn note(&self, event: Event) -> Result<(), Error> {
+        let act = self.act(None);
+        self.settle(move |tx| Ok(audit::append(tx, &act.keys.audit, act.now, &event)?), |()| ())
     }
 
     /// Tells the registry of sessions that ended, once that is committed.

@@ -57,6 +57,15 @@ pub enum Refusal {
     /// A session that is not there, or is somebody else's.
     #[error("there is no such session: list them again")]
     SessionNotFound,
+    /// An account that is not there. For the administrator only.
+    #[error("there is no such account: look at `otpchatd user list`")]
+    UserNotFound,
+    /// An invitation that is not there.
+    #[error("there is no such invitation: look at `otpchatd invite list`")]
+    InvitationNotFound,
+    /// A key that is not ours to replace.
+    #[error("the key is handed in from outside: replace it where it comes from, and start the server again")]
+    KeyHandedIn,
     /// The account waits for the administrator.
     #[error("this account has no second factor and waits for the administrator: ask for an enrolment code")]
     AwaitsAdmin,
@@ -121,6 +130,9 @@ impl Refusal {
             Refusal::InviteInvalid => Reason::InviteInvalid,
             Refusal::RegistrationClosed => Reason::RegistrationClosed,
             Refusal::SessionNotFound => Reason::SessionNotFound,
+            Refusal::UserNotFound => Reason::UserNotFound,
+            Refusal::InvitationNotFound => Reason::InvitationNotFound,
+            Refusal::KeyHandedIn => Reason::KeyHandedIn,
             Refusal::Request(_) => Reason::RequestInvalid,
             Refusal::AwaitsAdmin => Reason::EnrolmentCodeRequired,
             Refusal::EnrolmentNotStarted => Reason::EnrolmentNotStarted,

@@ -100,8 +100,8 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// Finds the addresses of `name`. Unless `exposed` allows it, each of them has to be a loopback address: nothing is
-    /// encrypted yet.
+    /// Finds the addresses of `name`. Unless `exposed` allows it, or what is sent is encrypted and the other side proves who
+    /// it is, each of them has to be a loopback address.
     ///
     /// # Errors
     /// There is no address, or one that is not allowed.
@@ -125,6 +125,16 @@ impl Endpoint {
     /// The server as it was named.
     pub fn name(&self) -> &ServerName {
         &self.name
+    }
+
+    /// The host as it was named, an IPv6 address without brackets.
+    pub fn host(&self) -> &str {
+        &self.name.host
+    }
+
+    /// The addresses.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Whether all its addresses are this machine's own.

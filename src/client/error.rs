@@ -3,6 +3,7 @@
 use grpcio::RpcStatusCode;
 use protobuf::Message as _;
 
+use crate::client::tls::Fault;
 use crate::proto::details;
 use crate::reason::Reason;
 
@@ -12,6 +13,9 @@ pub enum CallError {
     /// There is no connection; nothing was sent.
     #[error("the server cannot be reached")]
     Unreachable,
+    /// There is no connection, and TLS is why; nothing was sent.
+    #[error("{0}")]
+    Tls(Fault),
     /// The connection went, or the time was over, before an answer came: it may have been done or not.
     #[error("no answer came")]
     NoAnswer,

@@ -14,6 +14,7 @@ use zeroize::Zeroize;
 use crate::client::endpoint::{Endpoint, ServerName};
 use crate::client::error::{CallError, Refusal};
 use crate::client::session::time_of;
+use crate::client::tls::{self, Tls};
 use crate::client::wait::{Bell, Waited, wait};
 use crate::clock::Time;
 use crate::proto::{
@@ -44,7 +45,8 @@ const MAX_ANSWER_BYTES: i32 = 1024 * 1024;
 /// A connection to one server. It connects by itself when it is first used, and again when it was lost.
 pub struct Link {
     client: Client,
-    server: ServerName,
+    endpoint: Endpoint,
+    tls: Option<Tls>,
     /// Dropped last: its threads drive everything above.
     _env: Arc<Environment>,
 }
@@ -77,10 +79,10 @@ pub struct Stored {
 }
 
 impl Link {
-    /// Makes a connection to `endpoint`. Nothing is sent before the first call.
-    pub fn new(endpoint: &Endpoint) -> Link {
+    /// Makes a connection to `endpoint`, by `tls` where that is given. Nothing is sent before the first call.
+    pub fn new(endpoint: &Endpoint, tls: Option<Tls>) -> Link {
         let env = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc-poll").build());
-        let channel = ChannelBuilder::new(env.clone())
+        let mut builder = ChannelBuilder::new(env.clone())
             // A proxy named by the environment would see the password, and is not what was judged to be loopback.
             .enable_http_proxy(false)
             .default_authority(endpoint.name().to_string())
@@ -93,21 +95,28 @@ impl Link {
             .http2_max_pings_without_data(0)
             .initial_reconnect_backoff(CORE_FIRST_PAUSE)
             .max_reconnect_backoff(CORE_LONGEST_PAUSE)
-            .raw_cfg_int(CString::from(c"grpc.min_reconnect_backoff_ms"), 3_000)
-            // TLS comes here: set_credentials(..), and Endpoint then allows addresses beyond loopback.
-            .connect(&endpoint.target());
-        Link { client: Client::new(channel), server: endpoint.name().clone(), _env: env }
+            .raw_cfg_int(CString::from(c"grpc.min_reconnect_backoff_ms"), 3_000);
+        if let Some(tls) = &tls {
+            builder = builder.set_credentials(tls.credentials());
+            if let Some(name) = tls.pinned_name() {
+                // The C core takes the other name for that of the server only if the server's is written without a port.
+                builder = builder.override_ssl_target(name).default_authority(endpoint.host());
+            }
+        }
+        let client = Client::new(builder.connect(&endpoint.target()));
+        Link { client, endpoint: endpoint.clone(), tls, _env: env }
     }
 
     /// The server as it was named.
     pub fn server(&self) -> &ServerName {
-        &self.server
+        self.endpoint.name()
     }
 
     /// Waits until there is a connection.
     ///
     /// # Errors
-    /// [`CallError::Unreachable`] after `limit`, or sooner when an attempt was refused or `bell` rung.
+    /// [`CallError::Unreachable`] after `limit`, or sooner when an attempt was refused or `bell` rung; [`CallError::Tls`] if
+    /// TLS is why.
     pub fn ready(&self, limit: Duration, bell: &Bell) -> Result<(), CallError> {
         let channel = self.client.channel();
         let deadline = Deadline::from(limit);
@@ -129,6 +138,9 @@ impl Link {
         };
         match wait(connected, bell, None) {
             Waited::Ready(true) => Ok(()),
+            Waited::Ready(false) => {
+                Err(tls::diagnose(&self.endpoint, self.tls.as_ref()).map_or(CallError::Unreachable, CallError::Tls))
+            }
             _ => Err(CallError::Unreachable),
         }
     }
@@ -240,7 +252,7 @@ impl Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Link").field("server", self.server()).finish_non_exhaustive()
     }
 }
 

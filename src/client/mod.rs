@@ -2,7 +2,7 @@
 //!
 //! From the wire up to the person:
 //!
-//! - [`endpoint`] judges where a password may go, by the resolved address;
+//! - [`endpoint`] judges where a password may go, by the resolved address; [`tls`] whom we trust where it is encrypted;
 //! - [`link`] is one connection and its calls, each with a deadline; [`error`] is why one of them failed;
 //! - [`stream`] is the thread that reads the common room, reconnects by itself, and sends [`stream::Event`]s into a
 //!   channel; [`wait`] lets a plain thread wait for a future, [`backoff`] paces the attempts;
@@ -19,4 +19,5 @@ pub mod link;
 pub mod session;
 pub mod stream;
 pub mod text;
+pub mod tls;
 pub mod wait;

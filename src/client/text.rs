@@ -1,9 +1,12 @@
 //! Everything the console says, in both languages.
 
 use crate::client::error::{CallError, Refusal};
+use crate::client::tls::{Fault, SetupError};
 use crate::escape::one_line;
 use crate::lang::Lang;
 use crate::reason::Reason;
+use crate::security::certificate::CertificateError;
+use crate::security::keys::KeyError;
 
 /// A sentence in both languages.
 #[derive(Clone, Copy, Debug)]
@@ -185,20 +188,124 @@ texts! {
     NOT_TEXT = "The line is not UTF-8, nothing was sent.", "Строка не в UTF-8, ничего не отправлено.";
     /// An address that would see the password. Server, address, flag.
     EXPOSED = "{} is {}, not this machine: password and code would cross the network in the clear. \
-               Use a tunnel (ssh -L 50051:localhost:50051 HOST), or accept that with {}.",
+               Use --tls (the server needs a certificate) or a tunnel (ssh -L 50051:localhost:50051 HOST), or accept that with {}.",
         "{} — это {}, не эта машина: пароль и код прошли бы по сети открытым текстом. \
-         Используйте туннель (ssh -L 50051:localhost:50051 УЗЕЛ) или согласитесь на это флагом {}.";
+         Используйте --tls (серверу нужен сертификат) или туннель (ssh -L 50051:localhost:50051 УЗЕЛ) либо согласитесь на это флагом {}.";
     /// A name without address. Server, cause.
     UNKNOWN_SERVER = "The address of {} cannot be found: {}", "Не удалось найти адрес {}: {}";
     /// The password crosses the network.
     EXPOSED_ANYWAY = "WARNING: password, code and messages cross the network in the clear.",
         "ВНИМАНИЕ: пароль, код и сообщения идут по сети открытым текстом.";
+
+    /// The other side does not speak TLS. Server.
+    NOT_TLS = "The server {} does not speak TLS, or hangs up on it: is the port right?",
+        "Сервер {} не говорит по TLS или обрывает его: верен ли порт?";
+    /// It speaks nothing else. Server.
+    TLS_ONLY = "The server {} speaks TLS: use --tls, --ca or --pin (see otpchat --help).",
+        "Сервер {} говорит по TLS: нужен флаг --tls, --ca или --pin (см. otpchat --help).";
+    /// Signed by nobody we trust. Server.
+    UNKNOWN_AUTHORITY = "The certificate of {} is signed by nobody that is trusted here. Somebody may stand in between; or give \
+                         its authority with --ca, or its fingerprint with --pin.",
+        "Сертификат {} не подписан никем, кому здесь доверяют. Возможно, кто-то вклинился между вами; если нет, укажите его \
+         центр сертификации (--ca) или отпечаток (--pin).";
+    /// Expired. Server.
+    CERTIFICATE_EXPIRED = "The certificate of {} has expired: its administrator has to renew it. (Is this machine's clock right?)",
+        "Срок действия сертификата {} истёк: его должен обновить администратор. (Верны ли часы этой машины?)";
+    /// Not valid yet. Server.
+    CERTIFICATE_NOT_YET = "The certificate of {} is not valid yet: is this machine's clock right?",
+        "Сертификат {} ещё не действует: верны ли часы этой машины?";
+    /// For another name. Server.
+    OTHER_NAME = "The certificate is not for {}: use the name that it was made for with --server, or trust just this one with --pin.",
+        "Сертификат выдан не для {}: укажите в --server то имя, для которого он выдан, либо доверьте только ему флагом --pin.";
+    /// Not the pinned one. Server, fingerprint.
+    OTHER_CERTIFICATE = "{} shows another certificate than the pinned one: {}. Somebody may stand in between; or it was \
+                         renewed: ask its administrator for the new fingerprint.",
+        "{} предъявляет не тот сертификат, что закреплён: {}. Возможно, кто-то вклинился между вами; или сертификат обновили: \
+         спросите у администратора новый отпечаток.";
+    /// The pinned one bears no name. Server.
+    NAMELESS = "The certificate of {} bears no name, and the transport wants one: it has to be made with a name.",
+        "В сертификате {} нет имени, а транспорту оно нужно: сертификат надо выпустить с именем.";
+    /// Asks for ours. Server.
+    WANTS_OURS = "{} hangs up, as servers do that ask for a client certificate: give it with --tls-client-cert and --tls-client-key.",
+        "{} обрывает соединение — так делают серверы, которым нужен сертификат клиента: укажите его флагами --tls-client-cert и --tls-client-key.";
+    /// Does not take ours. Server.
+    REFUSES_OURS = "{} hangs up, as servers do that do not take your certificate: ask its administrator which authority has to sign it.",
+        "{} обрывает соединение — так делают серверы, не принявшие сертификат клиента: спросите у администратора, чем он должен быть подписан.";
+    /// Something else. Server, OpenSSL's words.
+    NO_TLS = "TLS with {} fails: {}", "Не удалось установить TLS с {}: {}";
+    /// The same in few words.
+    NO_TLS_SHORT = "TLS fails", "не удалось установить TLS";
+    /// The system trusts nobody.
+    NO_STORE = "This system has no store of authorities: install ca-certificates, or give --ca or --pin.",
+        "В этой системе нет хранилища сертификатов: установите ca-certificates либо укажите --ca или --pin.";
+    /// A file could not be read. Path, cause.
+    TLS_FILE = "{}: {}", "{}: {}";
+    /// No certificate in it. Path.
+    NO_CERTIFICATE = "{} holds no certificate in PEM form (BEGIN CERTIFICATE).",
+        "В {} нет сертификата в формате PEM (BEGIN CERTIFICATE).";
+    /// No key in it. Path.
+    NO_KEY = "{} holds no private key in PEM form (BEGIN PRIVATE KEY).", "В {} нет закрытого ключа в формате PEM (BEGIN PRIVATE KEY).";
+    /// A key under a passphrase. Path, path.
+    LOCKED_KEY = "The key in {} is under a passphrase: write it without one, with openssl pkey -in {} -out NEW, at mode 0600.",
+        "Ключ в {} защищён паролем: сохраните его без пароля (openssl pkey -in {} -out НОВЫЙ), с правами 0600.";
+    /// A key that does not fit. Path, path.
+    OTHER_KEY = "The key in {} does not belong to the certificate in {}.", "Ключ в {} не подходит к сертификату в {}.";
+    /// Others can read the key. Path.
+    KEY_EXPOSED = "{} can be read by others: run chmod 600 on it, and replace the key if somebody may have read it.",
+        "{} могут прочитать другие: выполните для него chmod 600 и замените ключ, если его могли прочитать.";
+}
+
+/// Why TLS cannot be spoken with `server`.
+fn tls_fault(fault: &Fault, server: &str, lang: Lang) -> String {
+    let text = match fault {
+        Fault::NotTls => NOT_TLS,
+        Fault::TlsOnly => TLS_ONLY,
+        Fault::UnknownAuthority => UNKNOWN_AUTHORITY,
+        Fault::Expired => CERTIFICATE_EXPIRED,
+        Fault::NotYet => CERTIFICATE_NOT_YET,
+        Fault::OtherName => OTHER_NAME,
+        Fault::OtherCertificate(shown) => return OTHER_CERTIFICATE.with(lang, &[server, &shown.to_string()]),
+        Fault::Nameless => NAMELESS,
+        Fault::WantsOurs => WANTS_OURS,
+        Fault::RefusesOurs => REFUSES_OURS,
+        Fault::Other(words) => return NO_TLS.with(lang, &[server, words]),
+    };
+    text.with(lang, &[server])
+}
+
+/// Why TLS cannot be set up for `server`.
+pub fn no_tls(error: &SetupError, server: &str, lang: Lang) -> String {
+    match error {
+        SetupError::Certificate(error) => certificate(error, lang),
+        SetupError::NoStore => NO_STORE.say(lang).to_owned(),
+        SetupError::Unreachable => UNREACHABLE.with(lang, &[server]),
+        SetupError::Fault(fault) => tls_fault(fault, server, lang),
+        SetupError::OpenSsl(error) => NO_TLS.with(lang, &[server, &error.to_string()]),
+    }
+}
+
+fn certificate(error: &CertificateError, lang: Lang) -> String {
+    let show = |path: &std::path::Path| path.display().to_string();
+    match error {
+        CertificateError::Io { path, source } | CertificateError::Key(KeyError::Io { path, source }) => {
+            TLS_FILE.with(lang, &[&show(path), &source.to_string()])
+        }
+        CertificateError::NoCertificate { path, .. } => NO_CERTIFICATE.with(lang, &[&show(path)]),
+        CertificateError::NoKey { path } => NO_KEY.with(lang, &[&show(path)]),
+        CertificateError::Locked { path } => LOCKED_KEY.with(lang, &[&show(path), &show(path)]),
+        CertificateError::OtherKey { certificate, key } => OTHER_KEY.with(lang, &[&show(key), &show(certificate)]),
+        CertificateError::Key(KeyError::Exposed { path, .. }) => KEY_EXPOSED.with(lang, &[&show(path)]),
+        CertificateError::Unusable { path, cause } => TLS_FILE.with(lang, &[&show(path), cause]),
+        // Keys of the server's own.
+        CertificateError::Key(error) => error.to_string(),
+    }
 }
 
 /// Why a call failed, as a sentence for the person who made it. `server` is where it went.
 pub fn failure(error: &CallError, server: &str, lang: Lang) -> String {
     match error {
         CallError::Unreachable => UNREACHABLE.with(lang, &[server]),
+        CallError::Tls(fault) => tls_fault(fault, server, lang),
         CallError::NoAnswer => NO_ANSWER.say(lang).to_owned(),
         CallError::Refused(refusal) => self::refusal(refusal, lang),
     }
@@ -208,6 +315,7 @@ pub fn failure(error: &CallError, server: &str, lang: Lang) -> String {
 pub fn loss(error: &CallError, lang: Lang) -> String {
     match error {
         CallError::Unreachable => UNREACHABLE_SHORT.say(lang).to_owned(),
+        CallError::Tls(_) => NO_TLS_SHORT.say(lang).to_owned(),
         CallError::NoAnswer => NO_ANSWER_SHORT.say(lang).to_owned(),
         CallError::Refused(refusal) if refusal.reason == Some(Reason::Draining) => STOPPING_SHORT.say(lang).to_owned(),
         CallError::Refused(refusal) => self::refusal(refusal, lang).trim_end_matches('.').to_owned(),

@@ -2,7 +2,6 @@
 
 use super::Shared;
 use super::caller::Incoming;
-use super::wire::timestamp;
 use crate::app::accounts::{LoginAttempt, RegisterAttempt, Second};
 use crate::app::own_account::Which;
 use crate::app::reauth::Proof;
@@ -10,7 +9,7 @@ use crate::app::refusal::{Error, Refusal};
 use crate::proto::{
     ChangePasswordRequest, ChangePasswordResponse, DeleteAccountRequest, DeleteAccountResponse, EndSessionsRequest,
     EndSessionsResponse, ListSessionsRequest, ListSessionsResponse, LoginRequest, LoginResponse, LogoutRequest,
-    LogoutResponse, RegisterRequest, RegisterResponse, Session, SessionState, WhichSessions,
+    LogoutResponse, RegisterRequest, RegisterResponse, Session, SessionState, WhichSessions, timestamp,
 };
 use crate::store::sessions::State;
 

@@ -29,7 +29,8 @@ impl Incoming {
     pub fn read(ctx: &RpcContext<'_>, legacy_clients: bool) -> Incoming {
         let peer = ctx.peer();
         let other_end = address(&peer);
-        let legacy = other_end.filter(|address| legacy_clients && address.ip().to_canonical().is_loopback());
+        let legacy = other_end
+            .filter(|address| legacy_clients && address.ip().to_canonical().is_loopback() && is_plaintext(ctx));
         let tokens = ctx.request_headers().iter().filter(|(key, _)| *key == TOKEN_KEY).map(|(_, value)| value);
         let credential = credential(tokens);
         let address = other_end.map(|address| address.ip().to_canonical());
@@ -57,6 +58,13 @@ fn credential<'a>(mut tokens: impl Iterator<Item = &'a [u8]>) -> Credential {
         Ok(token) if tokens.all(|other| other == first) => Credential::Token(SecretText::new(token.to_owned())),
         _ => Credential::Garbled,
     }
+}
+
+/// Whether the call came in by a listener without TLS: the C core says so, or it is not taken to be one.
+fn is_plaintext(ctx: &RpcContext<'_>) -> bool {
+    ctx.auth_context().is_some_and(|context| {
+        context.into_iter().any(|p| p.name() == "transport_security_type" && p.value() == b"insecure")
+    })
 }
 
 /// The address in the C core's name for the other end.

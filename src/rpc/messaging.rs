@@ -11,9 +11,8 @@ use super::caller::Incoming;
 use super::reply::Reply;
 use super::status::{Call, Failure};
 use super::stream::Stream;
-use super::wire::timestamp;
 use crate::app::refusal::{Error, Refusal};
-use crate::proto::{Message, SendResponse};
+use crate::proto::{Message, SendResponse, timestamp};
 
 /// Proves the caller and hands the message to the writer, which answers after the commit. No worker waits for it.
 pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message, reply: Reply<SendResponse>) {

@@ -2,6 +2,7 @@
 
 use grpcio::{Marshaller, Method, MethodType, pb_de, pb_ser};
 
+use crate::proto::admin::{AdminRequest, AdminResponse};
 use crate::proto::{
     ChangePasswordRequest, ChangePasswordResponse, DeleteAccountRequest, DeleteAccountResponse, Empty,
     EndSessionsRequest, EndSessionsResponse, ListSessionsRequest, ListSessionsResponse, LoginRequest, LoginResponse,
@@ -43,6 +44,8 @@ pub static CHECK_OTP: Method<RequestCheckOtp, ResponseCheckOtp> = method(MethodT
 /// `Otp.NewRecoveryCodes`
 pub static NEW_RECOVERY_CODES: Method<NewRecoveryCodesRequest, NewRecoveryCodesResponse> =
     method(MethodType::Unary, "/Otp/NewRecoveryCodes");
+/// `Admin.Run`, served on the socket in the data directory only.
+pub static ADMIN_RUN: Method<AdminRequest, AdminResponse> = method(MethodType::Unary, "/Admin/Run");
 /// `Messaging.SendMessage`
 pub static SEND_MESSAGE: Method<Message, SendResponse> = method(MethodType::Unary, "/Messaging/SendMessage");
 /// `Messaging.MessageStream` as a client reads it; the server writes frames that are encoded once (`wire`).

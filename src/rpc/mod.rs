@@ -3,6 +3,7 @@
 //! Handlers run on poll threads, where nothing may block: they read the headers, hand a job to a bounded pool and return.
 //! The job proves the caller, does the work, and fills a [`reply`]. Streams have a thread each ([`stream`]).
 
+pub mod admin;
 mod auth;
 pub mod caller;
 pub mod connection;
@@ -12,11 +13,13 @@ mod otp;
 pub mod reply;
 pub mod status;
 pub mod stream;
+pub mod tls;
 pub mod wait;
 pub mod wire;
 
 use std::ffi::CString;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,12 +33,14 @@ use self::messaging::Opening;
 use self::reply::{Answer, Reply};
 use self::status::Call;
 use self::stream::{LOOK_AGAIN, Streams};
+use self::tls::Tls;
 use self::wait::within;
 use crate::app::App;
 use crate::app::refusal::Error;
 use crate::clock::Stopwatch;
 use crate::config::{Listen, RpcLimits};
 use crate::hub::Hub;
+use crate::proto::admin::AdminRequest;
 use crate::proto::{
     ChangePasswordRequest, DeleteAccountRequest, Empty, EndSessionsRequest, ListSessionsRequest, LoginRequest,
     LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp,
@@ -88,6 +93,14 @@ pub enum ListenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The socket of the administrator's tool.
+    #[error("cannot listen on {}: {text}", path.display())]
+    Admin {
+        /// Where.
+        path: PathBuf,
+        /// What went wrong.
+        text: String,
+    },
     /// The C core refused.
     #[error("cannot listen on {address}: {text}")]
     Core {
@@ -101,17 +114,25 @@ pub enum ListenError {
 /// The listening server. To be stopped by [`Front::stop`].
 pub struct Front {
     server: Server,
+    // Dropping it cancels its calls: the administrator's tool says so.
+    _admin: Server,
     // Dropped last: the C core's threads end with it.
     _environment: Arc<Environment>,
     port: u16,
+    plaintext_port: Option<u16>,
 }
 
 impl Front {
-    /// Starts to listen.
+    /// Starts to listen, by TLS where an address says so and there is `tls` to do it with.
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn start(shared: &Arc<Shared>, listen: &[Listen]) -> Result<Front, ListenError> {
+    pub fn start(
+        shared: &Arc<Shared>,
+        listen: &[Listen],
+        tls: Option<&Tls>,
+        data_dir: &Path,
+    ) -> Result<Front, ListenError> {
         // One completion queue costs less per delivery than two on two cores.
         let environment = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc-poll").build());
         let builder = services(shared)
@@ -121,12 +142,16 @@ impl Front {
         let core = |address, text: String| ListenError::Core { address, text };
         let first = listen.first().map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)), |l| l.address);
         let mut server = builder.build().map_err(|error| core(first, error.to_string()))?;
-        let mut port = 0;
-        for Listen { mut address, optional } in listen.iter().copied() {
+        let (mut port, mut plaintext_port, mut last_port) = (0, None, 0);
+        for Listen { mut address, optional, tls: encrypted } in listen.iter().copied() {
             // `localhost:0` means the same free port on both addresses.
             if address.port() == 0 && optional {
-                address.set_port(port);
+                address.set_port(last_port);
             }
+            let (credentials, how) = match tls.filter(|_| encrypted) {
+                Some(tls) => (tls.credentials(), "by TLS"),
+                None => (ServerCredentials::insecure(), "in plaintext"),
+            };
             if let Err(source) = can_bind(address) {
                 if optional && source.kind() == std::io::ErrorKind::AddrNotAvailable {
                     log::info!("not listening on {address}: this machine has no such address");
@@ -135,20 +160,30 @@ impl Front {
                 return Err(ListenError::Address { address, source });
             }
             let bound = server
-                .add_listening_port(address.to_string(), ServerCredentials::insecure())
+                .add_listening_port(address.to_string(), credentials)
                 .map_err(|error| core(address, error.to_string()))?;
-            log::info!("listening on {}", SocketAddr::new(address.ip(), bound));
+            log::info!("listening on {} {how}", SocketAddr::new(address.ip(), bound));
+            last_port = bound;
             if port == 0 {
                 port = bound;
             }
+            if !encrypted {
+                plaintext_port = plaintext_port.or(Some(bound));
+            }
         }
+        let admin = admin::listen(shared, &environment, data_dir)?;
         server.start();
-        Ok(Front { server, _environment: environment, port })
+        Ok(Front { server, _admin: admin, _environment: environment, port, plaintext_port })
     }
 
     /// The port of the first address.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port of the first address that does not speak TLS, if there is one.
+    pub fn plaintext_port(&self) -> Option<u16> {
+        self.plaintext_port
     }
 
     /// Takes no more calls, gives the open ones `grace` to end (no longer once `hurry` says so), and cancels the rest.
@@ -169,6 +204,11 @@ impl Front {
         }
         by_themselves
     }
+}
+
+/// Has the C core write to the log, which has to be there.
+pub fn redirect_log() {
+    grpcio::redirect_log();
 }
 
 /// Tells a taken port in words of the system. The C core would say no more than that it failed, and would share a port that
@@ -281,6 +321,7 @@ comes_with_a_token!(
     ChangePasswordRequest,
     DeleteAccountRequest,
     NewRecoveryCodesRequest,
+    AdminRequest,
     Message
 );
 
@@ -344,6 +385,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::TokenKey;
     use crate::app::act::Keys;
     use crate::app::throttles::Throttles;
     use crate::clock::{Clock, Time};
@@ -378,6 +420,11 @@ mod tests {
             }),
             throttles: Throttles::new(&settings.app.throttles, Clock::manual(Time::from_secs(0))),
             tokens: Tokens::new(&key),
+            token_key: TokenKey {
+                path: dir.path().join("jwt.key"),
+                guard: crate::security::keys::Guard::Mode,
+                grace: Duration::ZERO,
+            },
         });
         let shared = Shared {
             app,

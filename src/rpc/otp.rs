@@ -2,14 +2,13 @@
 
 use super::Shared;
 use super::caller::Incoming;
-use super::wire::timestamp;
 use crate::app::Credential;
 use crate::app::enrolment::EnrolmentAttempt;
 use crate::app::reauth::Proof;
 use crate::app::refusal::Error;
 use crate::proto::{
     NewRecoveryCodesRequest, NewRecoveryCodesResponse, RequestCheckOtp, RequestInitOtp, ResponseCheckOtp,
-    ResponseInitOtp,
+    ResponseInitOtp, timestamp,
 };
 
 pub(super) fn init_otp(shared: &Shared, incoming: Incoming, request: RequestInitOtp) -> Result<ResponseInitOtp, Error> {

@@ -7,11 +7,12 @@ use futures_channel::oneshot;
 use grpcio::{RpcContext, UnarySink};
 
 use super::status::{Call, Failure};
-use super::wire::timestamp;
 use crate::app::refusal::{Error, Refusal};
+use crate::proto::admin::AdminResponse;
 use crate::proto::{
     ChangePasswordResponse, DeleteAccountResponse, EndSessionsResponse, ListSessionsResponse, LoginResponse,
     LogoutResponse, NewRecoveryCodesResponse, RegisterResponse, ResponseCheckOtp, ResponseInitOtp, SendResponse,
+    timestamp,
 };
 
 /// Responses that can say themselves that they are refusals. The others fail the call.
@@ -47,6 +48,7 @@ macro_rules! fails {
     ($($response:ty),+) => { $( impl Answer for $response {} )+ };
 }
 fails!(
+    AdminResponse,
     SendResponse,
     LogoutResponse,
     ListSessionsResponse,

@@ -70,15 +70,17 @@ fn rule(reason: Reason) -> (Code, Level) {
         Reason::TokenMissing | Reason::TokenInvalid | Reason::SessionEnded | Reason::SecondFactorMissing => {
             (Code::UNAUTHENTICATED, Level::Info)
         }
+        // Of calls with a session, which is as good as before.
         Reason::InvalidCredentials | Reason::InvalidCode | Reason::CodeAlreadyUsed => {
-            (Code::UNAUTHENTICATED, Level::Warn)
+            (Code::PERMISSION_DENIED, Level::Warn)
         }
         Reason::AuthorMismatch | Reason::EnrolmentRefused => (Code::PERMISSION_DENIED, Level::Warn),
         Reason::LoginInvalid | Reason::WeakPassword | Reason::TextInvalid | Reason::RequestInvalid => {
             (Code::INVALID_ARGUMENT, Level::Info)
         }
         Reason::LoginTaken => (Code::ALREADY_EXISTS, Level::Info),
-        Reason::SessionNotFound => (Code::NOT_FOUND, Level::Info),
+        Reason::SessionNotFound | Reason::UserNotFound | Reason::InvitationNotFound => (Code::NOT_FOUND, Level::Info),
+        Reason::KeyHandedIn => (Code::FAILED_PRECONDITION, Level::Info),
         Reason::AccountLocked | Reason::InviteInvalid => (Code::PERMISSION_DENIED, Level::Warn),
         Reason::InviteRequired | Reason::RegistrationClosed => (Code::PERMISSION_DENIED, Level::Info),
         Reason::Throttled | Reason::GuessesSpent => (Code::RESOURCE_EXHAUSTED, Level::Warn),
@@ -122,7 +124,7 @@ impl Failure {
         let account = one_line(&account).replace('"', "\\u{22}");
         let mut line =
             format!("refused address={address} reason={} method={} account=\"{account}\"", self.reason, call.method);
-        if self.reason == Reason::InvalidCode {
+        if matches!(self.reason, Reason::InvalidCode | Reason::InvalidCredentials) {
             // A code that was right on a phone whose clock is wrong is told by this.
             let at = jiff::Timestamp::from_microsecond(self.at.as_micros()).unwrap_or_default();
             line.push_str(&format!(" server_time={}", at.strftime("%Y-%m-%dT%H:%M:%SZ")));
@@ -204,7 +206,7 @@ mod tests {
         let line = |refusal: Refusal, account| Failure::of(&refusal.into(), &call(account)).line(&call(account), None);
         assert_eq!(
             line(Refusal::Credentials, Some("user1")),
-            "refused address=192.0.2.7 reason=INVALID_CREDENTIALS method=/Auth/Login account=\"user1\""
+            "refused address=192.0.2.7 reason=INVALID_CREDENTIALS method=/Auth/Login account=\"user1\" server_time=2023-11-14T22:13:20Z"
         );
         assert_eq!(
             line(Refusal::Code, None),

@@ -3,9 +3,8 @@
 use grpcio::{Error, GrpcSlice, Marshaller, Method, MethodType, pb_de, pb_ser};
 use protobuf::Message as _;
 
-use crate::clock::Time;
 use crate::hub::Frame;
-use crate::proto::{Empty, Message, Timestamp};
+use crate::proto::{Empty, Message, timestamp};
 use crate::store::StoredMessage;
 
 /// `Messaging.MessageStream` as the server writes it: cloning a slice counts a reference, it copies nothing.
@@ -38,18 +37,10 @@ pub fn frame(message: &StoredMessage) -> Result<Frame<GrpcSlice>, protobuf::Erro
     Ok(Frame { id: message.id, body: GrpcSlice::from(bytes) })
 }
 
-/// A time as the wire has it.
-pub fn timestamp(time: Time) -> Timestamp {
-    let micros = time.as_micros();
-    let mut timestamp = Timestamp::new();
-    timestamp.seconds = micros.div_euclid(1_000_000);
-    timestamp.nanos = i32::try_from(micros.rem_euclid(1_000_000)).unwrap_or(0) * 1_000;
-    timestamp
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Time;
 
     #[test]
     fn a_frame_is_the_message_that_clients_read() {
@@ -63,11 +54,5 @@ mod tests {
         let read = Message::parse_from_bytes(frame.body.as_slice()).unwrap();
         assert_eq!((read.id, read.author.as_str(), read.text.as_str()), (7, "user1", "Привет!"));
         assert_eq!((read.send_time.seconds, read.send_time.nanos), (1, 500_001_000));
-    }
-
-    #[test]
-    fn times_before_1970_have_positive_nanos() {
-        let t = timestamp(Time::from_micros(-1));
-        assert_eq!((t.seconds, t.nanos), (-1, 999_999_000));
     }
 }

@@ -63,20 +63,33 @@ pub enum Guard {
     Place,
 }
 
+/// Reads a file that nobody else may read, at most `limit` bytes of it.
+///
+/// # Errors
+/// [`KeyError`]: it is not there, or others may read it.
+pub fn read_guarded(path: &Path, guard: Guard, limit: usize) -> Result<SecretBytes, KeyError> {
+    let io = |source| KeyError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(io)?;
+    let about = file.metadata().map_err(io)?;
+    let mode = about.mode() & 0o777;
+    if guard == Guard::Mode && mode & 0o077 != 0 {
+        return Err(KeyError::Exposed { path: path.to_owned(), mode });
+    }
+    // With room for all of it: a buffer that grows leaves copies behind.
+    let room = usize::try_from(about.len()).unwrap_or(limit).min(limit) + 1;
+    let mut bytes = Vec::with_capacity(room);
+    let read = file.take(limit as u64).read_to_end(&mut bytes);
+    let bytes = SecretBytes::new(bytes);
+    read.map_err(io)?;
+    Ok(bytes)
+}
+
 /// Reads the key in `path`.
 ///
 /// # Errors
 /// [`KeyError`]: it is not there, others may read it, or it is not a key.
 pub fn load(path: &Path, guard: Guard) -> Result<SecretBytes, KeyError> {
-    let io = |source| KeyError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(io)?;
-    let mode = file.metadata().map_err(io)?.mode() & 0o777;
-    if guard == Guard::Mode && mode & 0o077 != 0 {
-        return Err(KeyError::Exposed { path: path.to_owned(), mode });
-    }
-    let mut bytes = Vec::with_capacity(KEY_BYTES + 1);
-    file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
-    let key = SecretBytes::new(bytes);
+    let key = read_guarded(path, guard, KEY_BYTES + 1)?;
     let bytes = key.expose();
     if bytes.len() != KEY_BYTES {
         return Err(KeyError::Length { path: path.to_owned(), found: bytes.len() });
@@ -104,9 +117,65 @@ pub fn load_or_create(path: &Path, guard: Guard, may_create: bool) -> Result<Sec
     load(path, guard)
 }
 
+/// The file that the key before the one in `path` is kept in: the same name with `.old` behind it.
+pub fn path_of_old(path: &Path) -> PathBuf {
+    with_suffix(path, ".old")
+}
+
+/// The file that a new key lies in until everything is sealed under it: the same name with `.new` behind it.
+pub fn path_of_new(path: &Path) -> PathBuf {
+    with_suffix(path, ".new")
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Replaces the key in `path` by a new one; the old one goes to [`path_of_old`], in place of what was there. There is a key in
+/// `path` at every moment.
+///
+/// # Errors
+/// As [`load`]; the old key is then still there.
+pub fn rotate(path: &Path) -> Result<SecretBytes, KeyError> {
+    let io = |source| KeyError::Io { path: path.to_owned(), source };
+    let old = path_of_old(path);
+    match fs::remove_file(&old) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
+    fs::hard_link(path, &old).map_err(io)?;
+    create(path).map_err(io)?;
+    load(path, Guard::Mode)
+}
+
+/// Takes a new key that lies in [`path_of_new`] over into `path`. The old one is kept beside it, under its id: it opens backups
+/// that were made before. Returns where.
+///
+/// # Errors
+/// The files cannot be renamed.
+pub fn take_over_new(path: &Path) -> Result<PathBuf, KeyError> {
+    let io = |source| KeyError::Io { path: path.to_owned(), source };
+    let id = key_id(&load(path, Guard::Mode)?);
+    let kept = with_suffix(path, &format!(".{id}"));
+    match fs::hard_link(path, &kept) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),
+        _ => {}
+    }
+    fs::rename(path_of_new(path), path).map_err(io)?;
+    sync_directory_of(path).map_err(io)?;
+    Ok(kept)
+}
+
+/// When the key in `path` was put there, in seconds since the Unix epoch; `None` if it cannot be told.
+pub fn changed_at_secs(path: &Path) -> Option<i64> {
+    Some(fs::metadata(path).ok()?.ctime())
+}
+
 fn create(path: &Path) -> io::Result<()> {
     let key = SecretBytes::random(KEY_BYTES).map_err(io::Error::from)?;
-    let unnamed = path.with_extension("key-new");
+    let unnamed = with_suffix(path, "-making");
     match fs::remove_file(&unnamed) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -3,7 +3,7 @@
 //! A token only names a session; what that session may do is a row on the server. Times are compared by our clock, so the
 //! library's own reading of the time is switched off.
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
@@ -38,11 +38,16 @@ pub struct Claims {
     pub sid: String,
 }
 
-/// Issues and proves tokens under one key.
+/// Issues tokens under one key, and proves those of that key and, for a while, of the one before.
 pub struct Tokens {
+    ring: RwLock<Ring>,
+    validation: Validation,
+}
+
+struct Ring {
     encoding: EncodingKey,
     decoding: DecodingKey,
-    validation: Validation,
+    before: Option<(DecodingKey, Time)>,
 }
 
 /// A token that proves nothing.
@@ -74,11 +79,22 @@ impl Tokens {
         validation.leeway = 0;
         validation.set_issuer(&[ISSUER]);
         validation.set_required_spec_claims(&["exp", "iss"]);
-        Tokens {
-            encoding: EncodingKey::from_secret(key.expose()),
-            decoding: DecodingKey::from_secret(key.expose()),
-            validation,
-        }
+        Tokens { ring: RwLock::new(Ring::of(key)), validation }
+    }
+
+    /// Takes the key that was there before as well: tokens under it are good until `until`.
+    #[must_use]
+    pub fn with_key_before(self, key: &SecretBytes, until: Time) -> Tokens {
+        self.ring.write().unwrap_or_else(PoisonError::into_inner).before =
+            Some((DecodingKey::from_secret(key.expose()), until));
+        self
+    }
+
+    /// Replaces the key: new tokens come under `key`, and those under the one that was there are good until `until`.
+    pub fn rotate(&self, key: &SecretBytes, until: Time) {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *ring, Ring::of(key));
+        ring.before = Some((old.decoding, until));
     }
 
     /// Signs a token.
@@ -86,7 +102,8 @@ impl Tokens {
     /// # Errors
     /// [`SignError`] if the claims cannot be written as JSON.
     pub fn issue(&self, claims: &Claims) -> Result<SecretText, SignError> {
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.encoding);
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &ring.encoding);
         token.map(SecretText::new).map_err(|_| SignError)
     }
 
@@ -98,10 +115,24 @@ impl Tokens {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        let under = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation);
+        let before = ring.before.as_ref().filter(|(_, until)| now < *until);
+        let claims = under(&ring.decoding)
+            .or_else(|error| before.map_or(Err(error), |(key, _)| under(key)))
             .map_err(|_| TokenError::Invalid)?
             .claims;
         if now >= Time::from_secs(claims.exp) { Err(TokenError::Expired) } else { Ok(claims) }
+    }
+}
+
+impl Ring {
+    fn of(key: &SecretBytes) -> Ring {
+        Ring {
+            encoding: EncodingKey::from_secret(key.expose()),
+            decoding: DecodingKey::from_secret(key.expose()),
+            before: None,
+        }
     }
 }
 

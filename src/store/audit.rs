@@ -88,7 +88,9 @@ pub fn append(tx: &Tx<'_>, chain: &Chain, at: Time, event: &Event) -> rusqlite::
         .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
         .optional()?;
     // A mac of the wrong length is not what was written: the row that follows it then shows that as well.
-    let (id, before) = last.map_or((1, START), |(id, mac)| (id + 1, mac.try_into().unwrap_or(START)));
+    let (last, before) = last.map_or((0, START), |(id, mac)| (id, mac.try_into().unwrap_or(START)));
+    // Rows that were cut off behind our back leave a gap for good: nothing takes their numbers.
+    let id = last.max(tx.kept_head().map_or(0, |head| head.id)) + 1;
     let mac = fields(id, at, event, |fields| chain.link(&before, fields));
     let Event { actor, action, subject, address, detail } = event;
     tx.sql()
@@ -209,9 +211,25 @@ impl HeadFile {
 #[cfg(test)]
 mod tests {
     use super::super::testing::store;
-    use super::super::{FILE_NAME, StoreError};
+    use super::super::{FILE_NAME, Store, StoreError};
     use super::*;
     use crate::security::secret::SecretBytes;
+
+    fn lock_of(subject: &str) -> Event {
+        Event {
+            actor: "admin".into(),
+            action: "user.lock".into(),
+            subject: subject.into(),
+            address: String::new(),
+            detail: String::new(),
+        }
+    }
+
+    fn append_to(store: &Store, subject: &str) {
+        let event = lock_of(subject);
+        let append = move |tx: &Tx<'_>| Ok::<_, StoreError>(append(tx, &chain(), Time::from_secs(7), &event)?);
+        store.write(append, |()| ()).unwrap();
+    }
 
     fn chain() -> Chain {
         Chain::new(&SecretBytes::new(vec![7; 32]))
@@ -221,15 +239,7 @@ mod tests {
     fn found_after(change: &str) -> Vec<Finding> {
         let (dir, store) = store(Box::new(|_| ()));
         for n in 0..5 {
-            let event = Event {
-                actor: "admin".into(),
-                action: "user.lock".into(),
-                subject: format!("user{n}"),
-                address: String::new(),
-                detail: String::new(),
-            };
-            let append = move |tx: &Tx<'_>| Ok::<_, StoreError>(append(tx, &chain(), Time::from_secs(n), &event)?);
-            store.write(append, |()| ()).unwrap();
+            append_to(&store, &format!("user{n}"));
         }
         let connection = Connection::open(dir.path().join(FILE_NAME)).unwrap();
         connection.execute_batch(change).unwrap();
@@ -269,21 +279,26 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_were_cut_off_are_still_missed_when_more_have_come() {
+        let (dir, store) = store(Box::new(|_| ()));
+        let append_some = || (0..3).for_each(|n| append_to(&store, &format!("user{n}")));
+        append_some();
+        let connection = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+        connection.execute_batch("DELETE FROM audit WHERE id > 1").unwrap();
+        append_some();
+        let mut found = Vec::new();
+        let head = HeadFile::in_directory(dir.path()).read();
+        walk(&connection, &chain(), head, |_| (), |finding| found.push(finding)).unwrap();
+        assert_eq!(found, [Finding::Missing { from: 2, to: 3 }]);
+    }
+
+    #[test]
     fn a_missing_head_is_noticed_and_a_crash_before_it_was_renewed_is_not_held_against_anybody() {
         let (dir, store) = store(Box::new(|_| ()));
-        let event = Event {
-            actor: "admin".into(),
-            action: "user.lock".into(),
-            subject: "x".into(),
-            address: String::new(),
-            detail: String::new(),
-        };
         let file = HeadFile::in_directory(dir.path());
         let mut heads = Vec::new();
-        for n in 0..2 {
-            let event = event.clone();
-            let append = move |tx: &Tx<'_>| Ok::<_, StoreError>(append(tx, &chain(), Time::from_secs(n), &event)?);
-            store.write(append, |()| ()).unwrap();
+        for _ in 0..2 {
+            append_to(&store, "x");
             heads.push(file.read().unwrap());
         }
         let found = |head| {

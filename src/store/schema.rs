@@ -166,4 +166,31 @@ mod tests {
     fn every_step_of_the_ladder_is_valid_sql() {
         LADDER.validate().unwrap();
     }
+
+    #[test]
+    fn what_the_first_version_kept_is_kept_by_every_later_one() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        LADDER.to_version(&mut connection, 1).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO users VALUES (7, 'user1', 'userl', 'userl', 'hash', 1, 2, 0, NULL);
+                 INSERT INTO sessions VALUES ('0123456789abcdef0123456789abcdef', 7, 'complete', 3, 4, 5, NULL);
+                 INSERT INTO second_factors VALUES (3, 7, NULL, 'active', 'id', x'00', 9, 10);
+                 INSERT INTO messages VALUES (11, 7, 'user1', 'text', 12);",
+            )
+            .unwrap();
+        LADDER.to_latest(&mut connection).unwrap();
+        let user = crate::store::users::all(&connection).unwrap().remove(0);
+        assert_eq!((user.id, user.login.as_str(), user.locked_at, user.last_login_at), (7, "user1", None, None));
+        let now = crate::clock::Time::from_micros(4);
+        assert_eq!(crate::store::sessions::live_of(&connection, 7, now).unwrap()[0].opened_from, None);
+        assert_eq!(crate::store::factors::active(&connection, 7).unwrap().unwrap().last_step, 9);
+        assert_eq!(crate::store::messages::after(&connection, 0, 9).unwrap()[0].text, "text");
+        let limits = crate::store::guesses::GuessLimits {
+            budget: 30,
+            refill: std::time::Duration::from_secs(1),
+            longest_delay: std::time::Duration::from_secs(1),
+        };
+        assert_eq!(crate::store::guesses::left(&connection, 7, &limits, now).unwrap(), 30);
+    }
 }

@@ -74,7 +74,8 @@ pub enum State {
 }
 
 impl State {
-    const fn word(self) -> &'static str {
+    /// Its stable word.
+    pub const fn word(self) -> &'static str {
         match self {
             State::NeedsCode => "needs_code",
             State::NeedsEnrolment => "needs_enrolment",

@@ -122,7 +122,10 @@ pub fn by_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<User>>
 /// # Errors
 /// SQLite's.
 pub fn all(connection: &Connection) -> rusqlite::Result<Vec<User>> {
-    connection.prepare(&format!("SELECT {COLUMNS} FROM users ORDER BY login_key"))?.query_map([], from_row)?.collect()
+    connection
+        .prepare(&format!("SELECT {COLUMNS} FROM users ORDER BY login COLLATE NOCASE, id"))?
+        .query_map([], from_row)?
+        .collect()
 }
 
 /// Locks an account, or unlocks it with `None`.

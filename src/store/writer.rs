@@ -43,6 +43,7 @@ pub struct Tx<'a> {
     connection: &'a Connection,
     appended: RefCell<Vec<StoredMessage>>,
     audited: Cell<Option<Head>>,
+    kept: Option<Head>,
 }
 
 impl Tx<'_> {
@@ -54,6 +55,11 @@ impl Tx<'_> {
     /// Notes a message to be fed on once it is committed.
     pub(super) fn appended(&self, message: StoredMessage) {
         self.appended.borrow_mut().push(message);
+    }
+
+    /// The head of the audit that is kept beside the database.
+    pub(super) fn kept_head(&self) -> Option<Head> {
+        self.kept
     }
 
     /// Notes the head of the audit, to be kept once it is committed.
@@ -160,20 +166,22 @@ impl Drop for Writer {
 
 fn work(mut connection: Connection, jobs: &Receiver<Box<dyn Job>>, batch: usize, mut feed: Feed, head_file: &HeadFile) {
     let mut group = Vec::with_capacity(batch);
+    let mut kept = head_file.read();
     while let Ok(first) = jobs.recv() {
         group.push(first);
         group.extend(jobs.try_iter().take(batch.saturating_sub(1)));
-        let (failed, appended, head) = match commit(&mut connection, &mut group) {
+        let (failed, appended, head) = match commit(&mut connection, &mut group, kept) {
             Ok((appended, head)) => (None, appended, head),
             Err(error) => {
                 log::error!("a commit of {} writes failed: {error}", group.len());
                 (Some(error.to_string()), Vec::new(), None)
             }
         };
-        if let Some(head) = head
-            && let Err(error) = head_file.write(head)
-        {
-            log::error!("the head of the audit, row {}, could not be kept beside the database: {error}", head.id);
+        if let Some(head) = head {
+            kept = Some(head);
+            if let Err(error) = head_file.write(head) {
+                log::error!("the head of the audit, row {}, could not be kept beside the database: {error}", head.id);
+            }
         }
         if !appended.is_empty() {
             guarded("the feed", || feed(&appended));
@@ -192,13 +200,14 @@ fn work(mut connection: Connection, jobs: &Receiver<Box<dyn Job>>, batch: usize,
 fn commit(
     connection: &mut Connection,
     group: &mut [Box<dyn Job>],
+    kept: Option<Head>,
 ) -> rusqlite::Result<(Vec<StoredMessage>, Option<Head>)> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut appended = Vec::new();
     let mut head = None;
     for job in group {
         let savepoint = transaction.savepoint()?;
-        let tx = Tx { connection: &savepoint, appended: RefCell::default(), audited: Cell::default() };
+        let tx = Tx { connection: &savepoint, appended: RefCell::default(), audited: Cell::default(), kept };
         if job.run(&tx) {
             head = tx.audited.take().or(head);
             appended.append(&mut tx.appended.into_inner());

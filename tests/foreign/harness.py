@@ -105,6 +105,10 @@ class Server:
                 self.process.wait()
             self._close()
 
+    def reload(self):
+        """Has it read its certificate again."""
+        self.process.send_signal(signal.SIGHUP)
+
     def log_text(self):
         return (self.data_dir / "server.log").read_text(encoding="utf-8", errors="replace")
 
@@ -127,11 +131,15 @@ class Server:
 
 
 class Peer:
-    """One connection of its own, with a stub for each service."""
+    """One connection of its own, with a stub for each service; by TLS where there are credentials."""
 
-    def __init__(self, address):
+    def __init__(self, address, credentials=None):
         # Without a pool of its own, a second channel to the same address would share the first one's connection.
-        self.channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        if credentials is None:
+            self.channel = grpc.insecure_channel(address, options=options)
+        else:
+            self.channel = grpc.secure_channel(address, credentials, options=options)
         self.auth = auth_pb2_grpc.AuthStub(self.channel)
         self.otp = otp_pb2_grpc.OtpStub(self.channel)
         self.messaging = messaging_pb2_grpc.MessagingStub(self.channel)

@@ -18,14 +18,14 @@ use crate::daemon::Daemon;
 use crate::screen::Terminal;
 
 const PASSWORD: &str = "correct horse battery";
-const CHAT: &str = "> ";
+pub(crate) const CHAT: &str = "> ";
 
 fn place() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
 /// Registers `login` on a terminal, in English, up to the chat.
-fn register(terminal: &Terminal, directory: &Path, login: &str) -> Authenticator {
+pub(crate) fn register(terminal: &Terminal, directory: &Path, login: &str) -> Authenticator {
     terminal.answer(CHAT, "/register");
     terminal.answer("Login: > ", login);
     terminal.answer("Password: > ", PASSWORD);
@@ -69,7 +69,7 @@ fn newcomer(server: &Daemon, directory: &Path, login: &str) -> (Terminal, Authen
 
 /// Lets `speaker` say something until all of `listeners` have heard it. The protocol does not tell when a stream is open:
 /// on a busy machine the first words may come too early.
-fn hear(speaker: &Terminal, listeners: &[&Terminal]) {
+pub(crate) fn hear(speaker: &Terminal, listeners: &[&Terminal]) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let heard = (1..=30).any(|_| {
         let words = format!("do you hear me, {}?", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -81,7 +81,7 @@ fn hear(speaker: &Terminal, listeners: &[&Terminal]) {
 }
 
 /// Says something and waits until it has come back.
-fn say(terminal: &Terminal, login: &str, text: &str) {
+pub(crate) fn say(terminal: &Terminal, login: &str, text: &str) {
     terminal.answer(CHAT, text);
     terminal.wait_for(&format!("] {login}: {text}"));
 }

@@ -15,7 +15,7 @@ use crate::LIMIT;
 pub(crate) struct Daemon {
     directory: TempDir,
     port: u16,
-    flags: &'static [&'static str],
+    flags: Vec<String>,
     running: Option<Running>,
 }
 
@@ -40,8 +40,14 @@ impl Daemon {
         Daemon::launch(directory, &[])
     }
 
-    fn launch(directory: TempDir, flags: &'static [&'static str]) -> Daemon {
-        let (running, port) = spawn(directory.path(), 0, flags);
+    /// Both.
+    pub(crate) fn start_in_with(directory: TempDir, flags: &[&str]) -> Daemon {
+        Daemon::launch(directory, flags)
+    }
+
+    fn launch(directory: TempDir, flags: &[&str]) -> Daemon {
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let (running, port) = spawn(directory.path(), 0, &flags);
         Daemon { directory, port, flags, running: Some(running) }
     }
 
@@ -68,6 +74,11 @@ impl Daemon {
         signal(self.running.as_ref().expect("a running server").pid, "TERM");
     }
 
+    /// Asks it to read its certificate again, and does not wait.
+    pub(crate) fn reload(&self) {
+        signal(self.running.as_ref().expect("a running server").pid, "HUP");
+    }
+
     /// Kills it on the spot, as a crash would.
     pub(crate) fn kill(&mut self) {
         let running = self.running.take().expect("a running server");
@@ -88,7 +99,7 @@ impl Daemon {
     /// Starts it again, on the same port with the same data.
     pub(crate) fn start_again(&mut self) {
         assert!(self.running.is_none(), "it was stopped");
-        let (running, port) = spawn(self.directory.path(), self.port, self.flags);
+        let (running, port) = spawn(self.directory.path(), self.port, &self.flags);
         assert_eq!(port, self.port);
         self.running = Some(running);
     }
@@ -114,7 +125,7 @@ fn log_path(directory: &Path) -> PathBuf {
     directory.join("otpchatd.log")
 }
 
-fn spawn(directory: &Path, port: u16, flags: &[&str]) -> (Running, u16) {
+fn spawn(directory: &Path, port: u16, flags: &[String]) -> (Running, u16) {
     let log = File::options().append(true).create(true).open(log_path(directory)).expect("a log");
     let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
         .args(["--listen", &format!("127.0.0.1:{port}"), "--data-dir"])

@@ -1,6 +1,5 @@
 //! A server within this process, with its clock in our hands, and peers that speak to it over the wire.
 
-use std::ops::ControlFlow;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
@@ -18,10 +17,11 @@ use grpc_otp_chat::security::passwords::Cost;
 use grpc_otp_chat::security::secret::SecretBytes;
 use grpc_otp_chat::security::throttle::Rate;
 use grpc_otp_chat::security::totp;
-use grpc_otp_chat::server::{Progress, Running};
+use grpc_otp_chat::server::{NoProgress, Running, StartError};
+use grpc_otp_chat::store::OpenError;
 use grpcio::{
-    CallOption, ChannelBuilder, Client, CompressionAlgorithms, EnvBuilder, Environment, Error, GrpcSlice, Marshaller,
-    MetadataBuilder, Method, MethodType, RpcStatus,
+    CallOption, ChannelBuilder, ChannelCredentials, Client, CompressionAlgorithms, EnvBuilder, Environment, Error,
+    GrpcSlice, Marshaller, MetadataBuilder, Method, MethodType, RpcStatus,
 };
 use protobuf::Message as _;
 use tempfile::TempDir;
@@ -29,14 +29,6 @@ use tempfile::TempDir;
 use crate::{LIMIT, watch};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
-
-pub(crate) struct NoProgress;
-
-impl Progress for NoProgress {
-    fn upgraded(&mut self, _: usize, _: usize) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-}
 
 /// A server, its clock and its directory.
 pub(crate) struct House {
@@ -54,6 +46,15 @@ impl House {
 
     /// With settings of its own.
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> House {
+        House::at(Time::from_secs(2_000_000_010), change)
+    }
+
+    /// In the present, where programs beside it look at the machine's clock.
+    pub(crate) fn now(change: impl FnOnce(&mut Settings)) -> House {
+        House::at(Clock::system().now(), change)
+    }
+
+    fn at(start: Time, change: impl FnOnce(&mut Settings)) -> House {
         watch::begin();
         let directory = tempfile::tempdir().expect("a directory");
         let flags = <Flags as clap::Parser>::try_parse_from(["otpchatd", "--listen", "127.0.0.1:0"]).expect("flags");
@@ -68,7 +69,7 @@ impl House {
         (settings.app.throttles.passwords, settings.app.throttles.hashes) = (much, much);
         settings.app.throttles.registrations = much;
         change(&mut settings);
-        let clock = Clock::manual(Time::from_secs(2_000_000_010));
+        let clock = Clock::manual(start);
         let running = Running::start(&settings, clock.clone(), &mut NoProgress).expect("a server");
         House { directory, clock, settings, running: Some(running), environment: environment() }
     }
@@ -82,7 +83,27 @@ impl House {
     }
 
     pub(crate) fn start_again(&mut self) {
-        self.running = Some(Running::start(&self.settings, self.clock.clone(), &mut NoProgress).expect("a server"));
+        let start = || Running::start(&self.settings, self.clock.clone(), &mut NoProgress);
+        let mut running = start();
+        // A process that another test is just starting has our files open until it runs its own program, the lock among them.
+        eventually("the lock is free", || {
+            let in_use = matches!(running, Err(StartError::Open(OpenError::InUse { .. })));
+            if in_use {
+                running = start();
+            }
+            !in_use
+        });
+        self.running = Some(running.expect("a server"));
+    }
+
+    /// A connection to the server as it runs now, with what somebody had before.
+    pub(crate) fn again(&self, before: &Peer) -> Peer {
+        self.peer().with_token(before.token.as_deref())
+    }
+
+    /// For the next start.
+    pub(crate) fn change_settings(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
     }
 
     pub(crate) fn directory(&self) -> &std::path::Path {
@@ -162,6 +183,10 @@ pub(crate) struct Peer {
     more_metadata: Vec<(String, Vec<u8>)>,
 }
 
+fn channel_builder(environment: &Arc<Environment>) -> ChannelBuilder {
+    ChannelBuilder::new(Arc::clone(environment)).use_local_subchannel_pool(true).enable_http_proxy(false)
+}
+
 /// What connections live in.
 pub(crate) fn environment() -> Arc<Environment> {
     Arc::new(EnvBuilder::new().cq_count(1).name_prefix("test-grpc-").build())
@@ -170,21 +195,24 @@ pub(crate) fn environment() -> Arc<Environment> {
 impl Peer {
     /// A new connection to a port of this machine.
     pub(crate) fn connect(environment: &Arc<Environment>, port: u16) -> Peer {
-        let channel = ChannelBuilder::new(Arc::clone(environment))
-            .use_local_subchannel_pool(true)
-            .enable_http_proxy(false)
-            .connect(&format!("127.0.0.1:{port}"));
-        Peer { client: Client::new(channel), token: None, more_metadata: Vec::new() }
+        Peer::over(channel_builder(environment), port)
     }
 
     /// A new connection whose requests are packed.
     pub(crate) fn packing(house: &House) -> Peer {
-        let channel = ChannelBuilder::new(Arc::clone(&house.environment))
-            .use_local_subchannel_pool(true)
-            .enable_http_proxy(false)
-            .default_compression_algorithm(CompressionAlgorithms::GRPC_COMPRESS_GZIP)
-            .connect(&format!("127.0.0.1:{}", house.running().port()));
+        let gzip = CompressionAlgorithms::GRPC_COMPRESS_GZIP;
+        let builder = channel_builder(&house.environment).default_compression_algorithm(gzip);
+        Peer::over(builder, house.running().port())
+    }
+
+    fn over(builder: ChannelBuilder, port: u16) -> Peer {
+        let channel = builder.connect(&format!("127.0.0.1:{port}"));
         Peer { client: Client::new(channel), token: None, more_metadata: Vec::new() }
+    }
+
+    /// The same by TLS.
+    pub(crate) fn connect_by_tls(environment: &Arc<Environment>, port: u16, credentials: ChannelCredentials) -> Peer {
+        Peer::over(channel_builder(environment).set_credentials(credentials), port)
     }
 
     /// Sends bytes as they are to a method, and gives the status of the answer; `None` if the call succeeded.
@@ -358,7 +386,7 @@ pub(crate) fn at_once<T: Send>(acts: impl IntoIterator<Item = impl FnOnce() -> T
 }
 
 /// Waits until something is so, looking again whenever the server had a moment.
-pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let (_never, tick) = crossbeam_channel::bounded::<()>(0);
     let rounds = LIMIT.as_millis() / 10;
     for _ in 0..rounds {

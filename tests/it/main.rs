@@ -11,8 +11,10 @@
 )]
 
 mod account;
+mod admin;
 mod attacks;
 mod authenticator;
+mod certificates;
 mod console;
 mod crash;
 mod daemon;
@@ -21,6 +23,7 @@ mod screen;
 mod sources;
 mod start;
 mod streams;
+mod tls;
 mod upgrade;
 mod watch;
 

@@ -34,7 +34,7 @@ fn refused(listen: &str, directory: &Path, args: &[&str]) -> (Option<i32>, Strin
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-fn check(directory: &Path, args: &[&str], code: i32, says: &[&str]) {
+pub(crate) fn check(directory: &Path, args: &[&str], code: i32, says: &[&str]) {
     let (got, text) = refused("127.0.0.1:0", directory, args);
     assert_eq!(got, Some(code), "{args:?}: {text}");
     for part in says {

@@ -6,12 +6,16 @@ use clap::Parser;
 use clap::builder::FalseyValueParser;
 
 use crate::client::endpoint::ServerName;
+use crate::client::tls::Wish;
 use crate::lang::Lang;
+use crate::security::certificate::Fingerprint;
 
 const EXAMPLES: &str = "\
 Examples:
   otpchat                                 chat on this machine
   otpchat --server localhost:50052        another port
+  otpchat --server chat.example.org --tls on another machine, whose certificate the system trusts
+  otpchat --server HOST --pin AB:CD:...   or one that is known by its fingerprint
   otpchat --lang ru                       in Russian
   ssh -L 50051:localhost:50051 HOST       then: otpchat, with the server on HOST
   printf '/login\\nalice\\nPASSWORD\\nCODE\\nhello\\n' | otpchat
@@ -29,6 +33,29 @@ pub struct Args {
     /// The server; an IPv6 address needs brackets, such as [::1]:50051
     #[arg(long, env = "OTPCHAT_SERVER", value_name = "HOST:PORT", default_value = "localhost:50051")]
     pub server: ServerName,
+
+    /// Talk by TLS. The server's certificate has to be for HOST, and signed by an authority that this system trusts
+    /// (the store in SSL_CERT_FILE, if that is set)
+    #[arg(long, env = "OTPCHAT_TLS", value_parser = FalseyValueParser::new())]
+    pub tls: bool,
+
+    /// Trust the authorities in this file (PEM) in place of the system's; a self-signed certificate is its own. Implies
+    /// --tls
+    #[arg(long, env = "OTPCHAT_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// Trust the certificate with this SHA-256 fingerprint and no other, whatever name it bears; the server's log says it,
+    /// and so does `openssl x509 -noout -fingerprint -sha256`. Implies --tls
+    #[arg(long, env = "OTPCHAT_PIN", value_name = "FINGERPRINT", conflicts_with = "ca")]
+    pub pin: Option<Fingerprint>,
+
+    /// Show this certificate to a server that asks for one: PEM. Implies --tls
+    #[arg(long, env = "OTPCHAT_TLS_CLIENT_CERT", value_name = "FILE", requires = "tls_client_key")]
+    pub tls_client_cert: Option<PathBuf>,
+
+    /// The key of that certificate: PEM without a passphrase, mode 0600
+    #[arg(long, env = "OTPCHAT_TLS_CLIENT_KEY", value_name = "FILE", requires = "tls_client_cert")]
+    pub tls_client_key: Option<PathBuf>,
 
     /// The language of the console; from the locale if it is not given
     #[arg(long, env = "OTPCHAT_LANG", value_enum)]
@@ -53,6 +80,13 @@ pub struct Args {
 }
 
 impl Args {
+    /// What is asked of TLS; `None` if it is not to be spoken.
+    pub fn tls(&self) -> Option<Wish> {
+        let identity = self.tls_client_cert.clone().zip(self.tls_client_key.clone());
+        let wish = Wish { ca: self.ca.clone(), pin: self.pin, identity };
+        (self.tls || wish != Wish::default()).then_some(wish)
+    }
+
     /// The language that was asked for, or the locale's.
     pub fn language(&self) -> Lang {
         self.lang.unwrap_or_else(|| Lang::from_locale(|name| std::env::var(name).ok()))
@@ -74,5 +108,25 @@ mod tests {
         assert!(!args.keep_qr && !args.plaintext_password_exposed_to_network);
         assert!(Args::try_parse_from(["otpchat", "--server", "::1"]).is_err());
         assert!(Args::try_parse_from(["otpchat", "--lang", "de"]).is_err());
+    }
+
+    #[test]
+    fn every_flag_of_tls_asks_for_it_and_halves_are_refused() {
+        let pin = "ab".repeat(32);
+        let tls = |args: &[&str]| Args::try_parse_from([&["otpchat"], args].concat()).map(|args| args.tls());
+        assert_eq!(tls(&[]).unwrap(), None);
+        assert_eq!(tls(&["--tls"]).unwrap(), Some(Wish::default()));
+        assert_eq!(tls(&["--ca", "a"]).unwrap().unwrap().ca, Some("a".into()));
+        assert!(tls(&["--pin", &pin]).unwrap().unwrap().pin.is_some());
+        let ours = tls(&["--tls-client-cert", "c", "--tls-client-key", "k"]).unwrap().unwrap();
+        assert_eq!(ours.identity, Some(("c".into(), "k".into())));
+        for args in [
+            &["--pin", "ab"][..],
+            &["--pin", &pin, "--ca", "a"],
+            &["--tls-client-cert", "c"],
+            &["--tls-client-key", "k"],
+        ] {
+            assert!(tls(args).is_err(), "{args:?}");
+        }
     }
 }

@@ -264,7 +264,7 @@ impl Console {
 /// Whether the session is still there for another code.
 pub(super) fn may_try_another_code(error: &CallError) -> bool {
     match error {
-        CallError::Unreachable | CallError::NoAnswer => true,
+        CallError::Unreachable | CallError::Tls(_) | CallError::NoAnswer => true,
         CallError::Refused(refusal) => match refusal.reason {
             Some(Reason::InvalidCode | Reason::CodeAlreadyUsed | Reason::InvalidCredentials | Reason::Overloaded) => {
                 true

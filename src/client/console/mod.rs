@@ -34,6 +34,7 @@ use crate::client::link::{Link, silence_core};
 use crate::client::session::ServerClock;
 use crate::client::stream::{Event, Reader};
 use crate::client::text;
+use crate::client::tls::Tls;
 use crate::clock::Clock;
 use crate::lang::Lang;
 use crate::threads::Thread;
@@ -51,12 +52,17 @@ const EXPOSE_FLAG: &str = "--plaintext-password-exposed-to-network";
 /// or, without a person to put it right, a login failed or anything was refused.
 pub fn run(args: &Args) -> ExitCode {
     let lang = args.language();
-    let endpoint = match Endpoint::resolve(&args.server, args.plaintext_password_exposed_to_network) {
+    let wish = args.tls();
+    let endpoint = match Endpoint::resolve(&args.server, wish.is_some() || args.plaintext_password_exposed_to_network) {
         Ok(endpoint) => endpoint,
         Err(error) => return cannot_start(&unusable(&error, lang)),
     };
+    let tls = match wish.map(|wish| Tls::set_up(&wish, &endpoint)).transpose() {
+        Ok(tls) => tls,
+        Err(error) => return cannot_start(&text::no_tls(&error, &endpoint.name().to_string(), lang)),
+    };
     silence_core();
-    match Console::start(args, &endpoint, lang).and_then(Console::run) {
+    match Console::start(args, &endpoint, tls, lang).and_then(Console::run) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // Whoever read our output has left: nobody is there to be told.
@@ -113,7 +119,7 @@ struct Console {
 }
 
 impl Console {
-    fn start(args: &Args, endpoint: &Endpoint, lang: Lang) -> io::Result<Console> {
+    fn start(args: &Args, endpoint: &Endpoint, tls: Option<Tls>, lang: Lang) -> io::Result<Console> {
         let gate = Arc::new(Gate::default());
         let (input, screen) = match Input::editor(&gate) {
             Some((input, printer)) => (input, Screen::beside_editor(gate.clone(), printer, paint(true))),
@@ -131,11 +137,11 @@ impl Console {
         Ok(Console {
             lang,
             args: args.clone(),
-            exposed: !endpoint.is_loopback(),
+            exposed: tls.is_none() && !endpoint.is_loopback(),
             input,
             screen,
             gate,
-            link: Arc::new(Link::new(endpoint)),
+            link: Arc::new(Link::new(endpoint, tls)),
             presence,
             clock,
             reader: None,

@@ -2,7 +2,6 @@
 //! must not find in it, in whatever form.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use data_encoding::{BASE32, BASE32_NOPAD, BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
@@ -96,19 +95,18 @@ impl Secrets {
 
     /// What of it is in the files of a directory: keys, and the copy that the upgrade leaves in the clear, aside.
     fn found_in(&self, directory: &Path) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut read = 0;
-        for entry in fs::read_dir(directory).expect("the directory") {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().expect("a name");
-            if name.as_bytes().ends_with(b".key") || name.as_bytes().ends_with(b".before-upgrade") {
-                continue;
+        let (mut found, mut read, mut open) = (Vec::new(), 0, vec![directory.to_owned()]);
+        while let Some(path) = open.pop() {
+            let kept_in_the_clear = ["key", "before-upgrade"].iter().any(|end| path.extension() == Some(end.as_ref()));
+            if path.is_dir() {
+                open.extend(fs::read_dir(&path).expect("the directory").map(|entry| entry.expect("an entry").path()));
+            } else if path.is_file() && !kept_in_the_clear {
+                let bytes = fs::read(&path).expect("a file");
+                read += bytes.len();
+                let holds = |secret: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
+                let here = self.0.iter().filter(|(_, secret)| holds(secret));
+                found.extend(here.map(|(what, _)| format!("{what} in {}", path.display())));
             }
-            let bytes = fs::read(&path).expect("a file");
-            read += bytes.len();
-            let holds = |secret: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
-            let here = self.0.iter().filter(|(_, secret)| holds(secret));
-            found.extend(here.map(|(what, _)| format!("{what} in {}", name.display())));
         }
         assert!(read > 50_000, "there was something to read: {read} bytes");
         found

@@ -1,0 +1,65 @@
+//! `otpchatd rekey`: a new key for everything that lies sealed in the database.
+//!
+//! The new key is on disk before anything is sealed under it, and takes the old one's place after everything is; in between one
+//! transaction seals all or nothing. So at every moment the two files together open the database, and running it again goes
+//! on from wherever it was interrupted.
+
+use std::path::Path;
+
+use super::args::RekeyArgs;
+use super::tell::alone_with;
+use super::{ToolError, say};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::security::keys::{self, Guard};
+use crate::security::vault::Vault;
+use crate::server::{Inside, NoProgress, Progress, StartError};
+use crate::store::audit::Event;
+use crate::store::{OpenError, sealed};
+
+pub(super) fn run(settings: &Settings, args: RekeyArgs, progress: &mut dyn Progress) -> Result<(), ToolError> {
+    let lock = match alone_with(settings) {
+        Err(ToolError::Open(OpenError::InUse { .. })) => return Err(ToolError::ServerRuns),
+        lock => lock?,
+    };
+    let path = &settings.sealing_key;
+    let old = vault(path, settings.guard_of(path))?;
+    let new_path = args.to.clone().unwrap_or_else(|| keys::path_of_new(path));
+    let new_key = keys::load_or_create(&new_path, settings.guard_of(&new_path), args.to.is_none())?;
+    let new = Vault::new(&new_key).map_err(StartError::from)?;
+    let sealed = sealed::reseal(&settings.data_dir, &lock, &old, &new, &mut |done, all| progress.sealed(done, all))?;
+    let mut settings = settings.clone();
+    let kept = match args.to {
+        None => Some(keys::take_over_new(path)?),
+        Some(to) => {
+            settings.sealing_key = to;
+            None
+        }
+    };
+    let inside = Inside::open(&settings, lock, Clock::system(), &mut NoProgress)?;
+    let event = Event {
+        actor: "admin".into(),
+        action: "rekey".into(),
+        subject: String::new(),
+        address: String::new(),
+        detail: format!("{sealed} secrets; the new key has the id {}", new.key_id()),
+    };
+    inside.app.note(event)?;
+    inside.app.store.stop(std::time::Duration::from_secs(10));
+    match kept {
+        Some(kept) => say(&format!(
+            "{sealed} secrets are sealed under a new key, {}.\nThe old key is kept as {}: it opens backups that were made \
+             before. Delete it when there are none.",
+            path.display(),
+            kept.display()
+        )),
+        None => say(&format!(
+            "{sealed} secrets are sealed under {}: start the server with it (--sealing-key).",
+            settings.sealing_key.display()
+        )),
+    }
+}
+
+fn vault(path: &Path, guard: Guard) -> Result<Vault, ToolError> {
+    Ok(Vault::new(&keys::load(path, guard)?).map_err(StartError::from)?)
+}

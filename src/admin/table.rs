@@ -1,0 +1,178 @@
+//! Rows for people, as an aligned table, and for programs, as JSON.
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+use unicode_width::UnicodeWidthStr;
+
+use super::ToolError;
+use crate::clock::Time;
+use crate::escape::one_line;
+
+/// How it is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Table,
+    Json,
+}
+
+impl Form {
+    pub(super) fn of(json: bool) -> Form {
+        if json { Form::Json } else { Form::Table }
+    }
+}
+
+/// One value.
+#[derive(Clone, Debug)]
+pub(super) enum Cell {
+    Nothing,
+    Text(String),
+    Number(i64),
+    Time(Time),
+}
+
+impl Cell {
+    pub(super) fn text(text: &str) -> Cell {
+        Cell::Text(text.to_owned())
+    }
+
+    /// What others wrote is made harmless; times are local.
+    fn for_people(&self) -> String {
+        match self {
+            Cell::Nothing => "-".to_owned(),
+            Cell::Text(text) if text.is_empty() => "-".to_owned(),
+            Cell::Text(text) => one_line(text),
+            Cell::Number(number) => number.to_string(),
+            Cell::Time(time) => stamp(*time).to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        }
+    }
+
+    /// Times are RFC 3339, UTC.
+    fn for_programs(&self) -> Value {
+        match self {
+            Cell::Nothing => Value::Null,
+            Cell::Text(text) => Value::from(text.as_str()),
+            Cell::Number(number) => Value::from(*number),
+            Cell::Time(time) => Value::from(stamp(*time).to_string()),
+        }
+    }
+}
+
+fn stamp(time: Time) -> Timestamp {
+    Timestamp::from_microsecond(time.as_micros()).unwrap_or_default()
+}
+
+/// Rows under one header.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    header: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    pub(super) fn new(header: &[&'static str]) -> Table {
+        Table { header: header.to_vec(), rows: Vec::new() }
+    }
+
+    pub(super) fn row(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
+    }
+
+    /// With one more column, the same in every row.
+    pub(super) fn with_column(mut self, name: &'static str, cell: Cell) -> Table {
+        self.header.push(name);
+        self.rows.iter_mut().for_each(|row| row.push(cell.clone()));
+        self
+    }
+
+    /// A row a line.
+    pub(super) fn print(&self, form: Form) -> Result<(), ToolError> {
+        let text = match form {
+            Form::Table => self.lines(),
+            Form::Json => format!("{}\n", Value::from(self.objects())),
+        };
+        Ok(io::stdout().write_all(text.as_bytes())?)
+    }
+
+    /// A value a line, for a table of one row; as JSON the object alone.
+    pub(super) fn print_each(&self, form: Form) -> Result<(), ToolError> {
+        let mut out = io::stdout();
+        if form == Form::Json {
+            for object in self.objects() {
+                writeln!(out, "{object}")?;
+            }
+            return Ok(());
+        }
+        let widest = self.header.iter().map(|name| name.len()).max().unwrap_or(0);
+        for row in &self.rows {
+            for (name, cell) in self.header.iter().zip(row) {
+                writeln!(out, "{name:<widest$}  {}", cell.for_people())?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    fn objects(&self) -> Vec<Value> {
+        let object = |row: &Vec<Cell>| {
+            let named = self.header.iter().zip(row).map(|(name, cell)| (name.replace(' ', "_"), cell.for_programs()));
+            Value::Object(named.collect::<Map<_, _>>())
+        };
+        self.rows.iter().map(object).collect()
+    }
+
+    fn lines(&self) -> String {
+        let header = self.header.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>();
+        let rows: Vec<Vec<String>> =
+            std::iter::once(header).chain(self.rows.iter().map(|r| r.iter().map(Cell::for_people).collect())).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
+        let mut lines = String::new();
+        for row in &rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width()) + 2));
+            }
+            lines.push_str(line.trim_end());
+            lines.push('\n');
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new(&["login", "last login", "id"]);
+        table.row(vec![Cell::text("Вася"), Cell::Time(Time::from_secs(1_700_000_000)), Cell::Number(1)]);
+        table.row(vec![Cell::text("a\u{1b}[2J\n漢"), Cell::Nothing, Cell::Number(20)]);
+        table
+    }
+
+    #[test]
+    fn columns_stand_under_their_names_whatever_is_in_them() {
+        let lines = table().lines();
+        let columns: Vec<usize> =
+            lines.lines().map(|line| line[..line.rfind("  ").unwrap()].trim_end().width().min(99)).collect();
+        assert_eq!(lines.lines().count(), 3, "{lines}");
+        assert!(lines.starts_with("LOGIN"), "{lines}");
+        assert!(!lines.contains('\u{1b}'), "{lines}");
+        let id_at = |line: &str| line.width() - line.rsplit("  ").next().unwrap().width();
+        let at: Vec<usize> = lines.lines().map(id_at).collect();
+        assert!(at.windows(2).all(|w| w[0] == w[1]), "{lines} {columns:?}");
+    }
+
+    #[test]
+    fn programs_get_plain_values_with_times_in_utc() {
+        let objects = Value::from(table().objects()).to_string();
+        assert_eq!(
+            objects,
+            r#"[{"id":1,"last_login":"2023-11-14T22:13:20Z","login":"Вася"},{"id":20,"last_login":null,"login":"a\u001b[2J\n漢"}]"#
+        );
+    }
+}

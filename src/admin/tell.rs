@@ -1,0 +1,91 @@
+//! The way to whoever does it: the running server, or the database itself.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grpcio::{CallOption, ChannelBuilder, Client, EnvBuilder, RpcStatusCode};
+
+use super::ToolError;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::proto::admin::{AdminRequest, AdminResponse, Command};
+use crate::rpc::admin::socket_in;
+use crate::rpc::methods;
+use crate::server::{Inside, NoProgress};
+use crate::store::{DirectoryLock, FILE_NAME, OpenError, upgrade};
+
+/// How long a running server has to answer: it hashes at most one password.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How long the last commit may take.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Has a command done: by the server if one runs, else on the database itself.
+///
+/// # Errors
+/// [`ToolError`].
+pub(super) fn tell(settings: &Settings, command: Command) -> Result<AdminResponse, ToolError> {
+    let request = AdminRequest { command: Some(command), ..Default::default() };
+    match alone_with(settings) {
+        Ok(lock) => do_it(settings, lock, request),
+        Err(ToolError::Open(OpenError::InUse { .. })) => ask(&settings.data_dir, &request),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the database's lock, for its owner only: what we write must be the server's to read.
+///
+/// # Errors
+/// There is no database, a server uses it, or it belongs to somebody else.
+pub(super) fn alone_with(settings: &Settings) -> Result<DirectoryLock, ToolError> {
+    let path = settings.data_dir.display().to_string();
+    if !settings.data_dir.join(FILE_NAME).exists() {
+        return Err(ToolError::NoDatabase(path));
+    }
+    let owner = fs::metadata(settings.data_dir.join(FILE_NAME))?.uid();
+    // The kernel shows a process's own directory as its effective user's.
+    let ourselves = fs::metadata("/proc/self")?.uid();
+    let lock = match DirectoryLock::take(&settings.data_dir) {
+        Err(OpenError::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::PermissionDenied && owner != ourselves =>
+        {
+            return Err(ToolError::OtherOwner { path, owner });
+        }
+        taken => taken?,
+    };
+    if owner != ourselves {
+        return Err(ToolError::OtherOwner { path, owner });
+    }
+    if upgrade::is_needed(&settings.data_dir).map_err(crate::server::StartError::from)? {
+        return Err(ToolError::NotUpgraded(path));
+    }
+    Ok(lock)
+}
+
+fn do_it(settings: &Settings, lock: DirectoryLock, request: AdminRequest) -> Result<AdminResponse, ToolError> {
+    let inside = Inside::open(settings, lock, Clock::system(), &mut NoProgress)?;
+    let answer = inside.app.administrate(request);
+    inside.app.store.stop(STOP_LIMIT);
+    Ok(answer?)
+}
+
+fn ask(data_dir: &Path, request: &AdminRequest) -> Result<AdminResponse, ToolError> {
+    let environment = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc-poll").build());
+    let channel = ChannelBuilder::new(environment)
+        .enable_http_proxy(false)
+        .default_authority("otpchatd")
+        .connect(&format!("unix:{}", socket_in(data_dir).display()));
+    let unanswered = |why: String| ToolError::Unanswered { path: data_dir.display().to_string(), why };
+    match Client::new(channel).unary_call(&methods::ADMIN_RUN, request, CallOption::default().timeout(ANSWER_LIMIT)) {
+        Ok(answer) => Ok(answer),
+        Err(grpcio::Error::RpcFailure(status))
+            if status.code() != RpcStatusCode::UNAVAILABLE || !status.details().is_empty() =>
+        {
+            Err(ToolError::Refused(status.message().to_owned()))
+        }
+        Err(grpcio::Error::RpcFailure(status)) => Err(unanswered(status.message().to_owned())),
+        Err(error) => Err(unanswered(error.to_string())),
+    }
+}

@@ -1,0 +1,318 @@
+//! What the administrator does: the same acts whether a running server is told over its socket or the tool works on the
+//! database itself. Each one is in the audit.
+
+use std::time::Duration;
+
+use protobuf::MessageField;
+
+use super::act::{Act, Stop};
+use super::refusal::{Error, Refusal};
+use super::{App, TokenKey};
+use crate::clock::Time;
+use crate::escape::one_line;
+use crate::proto::admin::{AdminRequest, AdminResponse, AdminSession, AdminUser, Command, Invitation};
+use crate::proto::{Timestamp, timestamp};
+use crate::security::codes::{OneTimeCode, Purpose};
+use crate::security::keys::{self, Guard};
+use crate::security::login::{Login, LoginKey};
+use crate::security::passwords::{NewPassword, PasswordHash};
+use crate::security::secret::SecretText;
+use crate::store::sessions::{self as rows, End, SessionId};
+use crate::store::users::{NewUser, User};
+use crate::store::{Tx, codes, departures, factors, guesses, users};
+
+/// Who the audit says it was.
+const ACTOR: &str = "admin";
+
+/// The longest note of an invitation, in bytes.
+const MAX_NOTE_BYTES: usize = 200;
+
+/// How long an invitation may be good, in hours: a year.
+const MAX_INVITATION_HOURS: u32 = 24 * 366;
+
+impl App {
+    /// Does what the administrator asks for. Hashes: not for poll threads.
+    ///
+    /// # Errors
+    /// An account, session or invitation that is not there, a login or password that breaks a rule, or nothing to do.
+    pub fn administrate(&self, request: AdminRequest) -> Result<AdminResponse, Error> {
+        match request.command.ok_or(Refusal::Request("command"))? {
+            Command::ListUsers(_) => self.list_users(),
+            Command::ShowUser(of) => self.show_user(&of.login),
+            Command::AddUser(of) => self.add_user(&of.login, of.password.into()),
+            Command::LockUser(of) => self.lock_user(&of.login),
+            Command::UnlockUser(of) => self.unlock_user(&of.login),
+            Command::ResetOtp(of) => self.reset_otp(&of.login),
+            Command::ResetPassword(of) => self.reset_password(&of.login, of.password.into()),
+            Command::ListSessions(of) => self.list_sessions_of(&of.login),
+            Command::EndSessions(of) => self.end_sessions_of(&of.login, of.id),
+            Command::DeleteUser(of) => self.delete_user(&of.login),
+            Command::NewInvitation(of) => self.invite(of.note, of.hours),
+            Command::ListInvitations(_) => self.list_invitations(),
+            Command::RevokeInvitation(of) => self.revoke_invitation(of.id),
+            Command::RotateTokenKey(_) => self.rotate_token_key(),
+        }
+    }
+
+    fn list_users(&self) -> Result<AdminResponse, Error> {
+        let (now, limits) = (self.clock.now(), self.limits.clone());
+        let mut response = AdminResponse::new();
+        response.users = self.store.read(|c| {
+            users::all(c)?
+                .into_iter()
+                .map(|user| {
+                    Ok(AdminUser {
+                        has_second_factor: factors::active(c, user.id)?.is_some(),
+                        guesses_left: guesses::left(c, user.id, &limits.guesses, now)?,
+                        recovery_codes_left: codes::recovery_left(c, user.id)?,
+                        sessions: u32::try_from(rows::live_of(c, user.id, now)?.len()).unwrap_or(u32::MAX),
+                        id: user.id,
+                        login: user.login,
+                        created_at: some(Some(user.created_at)),
+                        enrolled_at: some(user.enrolled_at),
+                        locked_at: some(user.locked_at),
+                        last_login_at: some(user.last_login_at),
+                        awaits_enrolment_code: user.awaits_admin,
+                        ..Default::default()
+                    })
+                })
+                .collect()
+        })?;
+        Ok(response)
+    }
+
+    fn show_user(&self, login: &str) -> Result<AdminResponse, Error> {
+        let id = self.user(login)?.id;
+        let mut response = self.list_users()?;
+        response.users.retain(|user| user.id == id);
+        Ok(response)
+    }
+
+    /// The account that a login belongs to.
+    fn user(&self, login: &str) -> Result<User, Error> {
+        let key = LoginKey::of(login);
+        Ok(self.store.read(|c| users::by_key(c, &key))?.ok_or(Refusal::UserNotFound)?)
+    }
+
+    /// An account that enrols with a code, so that a password that was seen on its way is not enough.
+    fn add_user(&self, login: &str, password: SecretText) -> Result<AdminResponse, Error> {
+        let login = Login::parse(login).map_err(Refusal::from)?;
+        let (hash, made) = self.password_or_new(login.as_str(), password)?;
+        let (act, key) = (self.act(None), login.key());
+        let enrolment_code = self.settle(
+            move |tx| {
+                let user = NewUser::registered(&login, &key, &hash, act.now, None);
+                let id = users::insert(tx, &user)?.ok_or(Refusal::LoginTaken)?;
+                users::set_awaits_admin(tx, id)?;
+                act.audit(tx, ACTOR, "user.add", login.as_str(), String::new())?;
+                new_enrolment_code(tx, &act, id)
+            },
+            |_| (),
+        )?;
+        Ok(AdminResponse {
+            password: made.map(|p| p.expose().to_owned()).unwrap_or_default(),
+            enrolment_code: enrolment_code.expose().to_owned(),
+            ..Default::default()
+        })
+    }
+
+    /// The hash of a password, or of a new one where none is given, and that.
+    fn password_or_new(&self, login: &str, given: SecretText) -> Result<(PasswordHash, Option<SecretText>), Error> {
+        let made = if given.is_empty() { Some(OneTimeCode::random()?.shown()) } else { None };
+        let password = made.clone().unwrap_or(given);
+        let password = NewPassword::check(password, login).map_err(Refusal::from)?;
+        Ok((self.passwords.hash(&password)?, made))
+    }
+
+    fn lock_user(&self, login: &str) -> Result<AdminResponse, Error> {
+        self.change_user(login, "user.lock", |tx, act, user| {
+            users::set_locked(tx, user.id, Some(act.now))?;
+            Ok(((), shut_out(tx, user.id)?))
+        })
+        .map(|((), ended)| ended_sessions(ended))
+    }
+
+    fn unlock_user(&self, login: &str) -> Result<AdminResponse, Error> {
+        self.change_user(login, "user.unlock", |tx, _, user| {
+            users::set_locked(tx, user.id, None)?;
+            Ok(((), Vec::new()))
+        })
+        .map(|_| AdminResponse::new())
+    }
+
+    fn reset_otp(&self, login: &str) -> Result<AdminResponse, Error> {
+        let (code, ended) = self.change_user(login, "user.reset-otp", |tx, act, user| {
+            factors::delete_all(tx, user.id)?;
+            users::set_awaits_admin(tx, user.id)?;
+            let ended = shut_out(tx, user.id)?;
+            Ok((new_enrolment_code(tx, act, user.id)?, ended))
+        })?;
+        Ok(AdminResponse { enrolment_code: code.expose().to_owned(), ..ended_sessions(ended) })
+    }
+
+    fn reset_password(&self, login: &str, password: SecretText) -> Result<AdminResponse, Error> {
+        let user = self.user(login)?;
+        let (hash, made) = self.password_or_new(&user.login, password)?;
+        let ((), ended) = self.change_user(login, "user.reset-password", move |tx, _, user| {
+            users::set_hash(tx, user.id, &hash)?;
+            Ok(((), shut_out(tx, user.id)?))
+        })?;
+        let password = made.map(|p| p.expose().to_owned()).unwrap_or_default();
+        Ok(AdminResponse { password, ..ended_sessions(ended) })
+    }
+
+    fn list_sessions_of(&self, login: &str) -> Result<AdminResponse, Error> {
+        let (user, now) = (self.user(login)?, self.clock.now());
+        let mut response = AdminResponse::new();
+        response.sessions = self
+            .store
+            .read(|c| rows::live_of(c, user.id, now))?
+            .into_iter()
+            .map(|session| AdminSession {
+                id: session.id.handle(),
+                state: session.state.word().to_owned(),
+                opened_at: some(Some(session.created_at)),
+                expires_at: some(Some(session.expires_at)),
+                address: session.opened_from.unwrap_or_default(),
+                ..Default::default()
+            })
+            .collect();
+        Ok(response)
+    }
+
+    fn end_sessions_of(&self, login: &str, handle: String) -> Result<AdminResponse, Error> {
+        let ((), ended) = self.change_user(login, "user.sessions", move |tx, act, user| {
+            if handle.is_empty() {
+                return Ok(((), rows::end(tx, End::All(user.id))?));
+            }
+            let found = rows::live_of(tx, user.id, act.now)?;
+            let session = found.iter().find(|s| s.id.handle() == handle).ok_or(Refusal::SessionNotFound)?;
+            Ok(((), rows::end(tx, End::One(session.id))?))
+        })?;
+        Ok(ended_sessions(ended))
+    }
+
+    fn delete_user(&self, login: &str) -> Result<AdminResponse, Error> {
+        let ((), ended) = self.change_user(login, "user.delete", |tx, act, user| {
+            let ended = rows::end(tx, End::All(user.id))?;
+            departures::note(tx, user.id, act.limits.keep_messages_of_deleted)?;
+            users::delete(tx, user.id)?;
+            Ok(((), ended))
+        })?;
+        Ok(ended_sessions(ended))
+    }
+
+    /// Changes an account, with a row in the audit; the sessions that ended are told.
+    fn change_user<T: Send + 'static>(
+        &self,
+        login: &str,
+        action: &'static str,
+        change: impl FnOnce(&Tx<'_>, &Act, &User) -> Result<(T, Vec<SessionId>), Stop> + Send + 'static,
+    ) -> Result<(T, Vec<SessionId>), Error> {
+        let (act, key, tell) = (self.act(None), LoginKey::of(login), self.tell_ended());
+        self.settle(
+            move |tx| {
+                let user = users::by_key(tx, &key)?.ok_or(Refusal::UserNotFound)?;
+                let changed = change(tx, &act, &user)?;
+                let detail =
+                    if changed.1.is_empty() { String::new() } else { format!("{} sessions ended", changed.1.len()) };
+                act.audit(tx, ACTOR, action, &user.login, detail)?;
+                Ok(changed)
+            },
+            move |(_, ended)| tell(ended),
+        )
+    }
+
+    fn invite(&self, note: String, hours: u32) -> Result<AdminResponse, Error> {
+        if note.len() > MAX_NOTE_BYTES || note != one_line(&note) {
+            return Err(Refusal::Request("note").into());
+        }
+        if !(1..=MAX_INVITATION_HOURS).contains(&hours) {
+            return Err(Refusal::Request("hours").into());
+        }
+        let (act, code) = (self.act(None), OneTimeCode::random()?);
+        let hash = self.keys.codes.hash(&code, Purpose::Invitation);
+        let expires_at = act.now + Duration::from_secs(u64::from(hours) * 3600);
+        let made = self.settle(
+            move |tx| {
+                let mut made = codes::Invitation { id: 0, note, created_at: act.now, expires_at };
+                made.id = codes::invite(tx, &hash, &made)?;
+                act.audit(tx, ACTOR, "invite.new", &made.note, format!("invitation {}", made.id))?;
+                Ok(made)
+            },
+            |_| (),
+        )?;
+        Ok(AdminResponse {
+            invitations: vec![invitation(made)],
+            invitation_code: code.shown().expose().to_owned(),
+            ..Default::default()
+        })
+    }
+
+    fn list_invitations(&self) -> Result<AdminResponse, Error> {
+        let now = self.clock.now();
+        let found = self.store.read(|c| codes::invitations(c, now))?;
+        Ok(AdminResponse { invitations: found.into_iter().map(invitation).collect(), ..Default::default() })
+    }
+
+    fn revoke_invitation(&self, id: i64) -> Result<AdminResponse, Error> {
+        let act = self.act(None);
+        self.settle(
+            move |tx| {
+                if !codes::revoke(tx, id)? {
+                    return Err(Refusal::InvitationNotFound.into());
+                }
+                act.audit(tx, ACTOR, "invite.revoke", "", format!("invitation {id}"))?;
+                Ok(AdminResponse::new())
+            },
+            |_| (),
+        )
+    }
+
+    /// A new key for tokens. Those under the old one are good for a while yet.
+    fn rotate_token_key(&self) -> Result<AdminResponse, Error> {
+        let TokenKey { path, guard, grace } = &self.token_key;
+        if *guard == Guard::Place {
+            return Err(Refusal::KeyHandedIn.into());
+        }
+        let act = self.act(None);
+        let key = keys::rotate(path).map_err(|error| Error::Storage(error.to_string()))?;
+        self.tokens.rotate(&key, act.now + *grace);
+        let detail = format!("the new key has the id {}", keys::key_id(&key));
+        self.settle(move |tx| Ok(act.audit(tx, ACTOR, "token-key.rotate", "", detail)?), |()| ())?;
+        Ok(AdminResponse::new())
+    }
+}
+
+/// Ends every session of an account, and deletes what was pending.
+fn shut_out(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<Vec<SessionId>> {
+    let ended = rows::end(tx, End::All(user_id))?;
+    factors::delete_pending(tx, user_id)?;
+    Ok(ended)
+}
+
+/// A new enrolment code in place of whatever codes the account has.
+fn new_enrolment_code(tx: &Tx<'_>, act: &Act, user_id: i64) -> Result<SecretText, Stop> {
+    let code = OneTimeCode::random()?;
+    let hash = act.keys.codes.hash(&code, Purpose::Enrolment { user_id });
+    codes::replace_enrolment(tx, user_id, &hash, act.now + act.limits.enrolment_code)?;
+    Ok(code.shown())
+}
+
+fn ended_sessions(ended: Vec<SessionId>) -> AdminResponse {
+    AdminResponse { ended_sessions: u32::try_from(ended.len()).unwrap_or(u32::MAX), ..Default::default() }
+}
+
+fn invitation(invitation: codes::Invitation) -> Invitation {
+    Invitation {
+        id: invitation.id,
+        note: invitation.note,
+        created_at: some(Some(invitation.created_at)),
+        expires_at: some(Some(invitation.expires_at)),
+        ..Default::default()
+    }
+}
+
+fn some(time: Option<Time>) -> MessageField<Timestamp> {
+    time.map(timestamp).into()
+}
