@@ -4,7 +4,7 @@ use super::App;
 use super::refusal::{Error, Refusal};
 use super::sessions::Caller;
 use crate::security::login::is_spelling_of;
-use crate::store::{StoredMessage, messages};
+use crate::store::{StoredMessage, Tx, messages, sessions};
 
 /// A text that satisfies the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,8 @@ impl App {
     /// Stores a message in the caller's name and tells `then` once it is on disk. Does not wait.
     ///
     /// # Errors
-    /// Through `then`: somebody else's name, a text that breaks a rule, or nothing could be stored.
+    /// Through `then`: somebody else's name, a text that breaks a rule, a session that ended meanwhile, or nothing could be
+    /// stored.
     pub fn send(
         &self,
         caller: &Caller,
@@ -69,7 +70,14 @@ impl App {
             Err(error) => return then(Err(Refusal::from(error).into())),
         };
         let (user_id, login, now) = (person.id, person.login.clone(), self.clock.now());
-        let write = move |tx: &crate::store::Tx<'_>| Ok(messages::append(tx, user_id, &login, text.as_str(), now)?);
+        let session = caller.session();
+        let write = move |tx: &Tx<'_>| {
+            // It may have ended since the caller was proved, and his account with it.
+            if !sessions::is_complete(tx, session, now)? {
+                return Err(Refusal::SessionEnded.into());
+            }
+            Ok(messages::append(tx, user_id, &login, text.as_str(), now)?)
+        };
         self.store.submit(write, then);
     }
 }

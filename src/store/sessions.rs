@@ -139,6 +139,18 @@ pub fn live(connection: &Connection, id: SessionId, now: Time) -> rusqlite::Resu
         .optional()
 }
 
+/// Whether a session is there, complete, and its time not over.
+///
+/// # Errors
+/// SQLite's.
+pub fn is_complete(connection: &Connection, id: SessionId, now: Time) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?1 AND state = 'complete' AND expires_at > ?2)",
+        )?
+        .query_row(params![id.to_string(), now.as_micros()], |row| row.get(0))
+}
+
 /// Every session whose time is not over.
 ///
 /// # Errors
@@ -242,12 +254,14 @@ pub fn end(tx: &Tx<'_>, which: End) -> rusqlite::Result<Vec<SessionId>> {
             .prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND state <> 'complete' RETURNING id")?
             .query_map([user_id], id)?
             .collect(),
-        // What ends last was completed, or opened, last.
+        // What ends last was completed, or opened, last. What a recovery code opened goes after all others: a password alone
+        // must not be enough to push it out, and the code to waste.
         End::Oldest { user_id, in_hand, complete, keep } => sql
             .prepare_cached(
                 "DELETE FROM sessions WHERE id IN (
                      SELECT id FROM sessions WHERE user_id = ?1 AND id <> ?2 AND (state = 'complete') = ?3
-                     ORDER BY expires_at DESC, id LIMIT -1 OFFSET ?4) RETURNING id",
+                     ORDER BY (state = 'needs_enrolment' AND base_factor IS NOT NULL) DESC, expires_at DESC, id
+                     LIMIT -1 OFFSET ?4) RETURNING id",
             )?
             .query_map(
                 params![

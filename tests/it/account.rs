@@ -8,11 +8,17 @@ use grpc_otp_chat::rpc::methods;
 use grpcio::{RpcStatus, RpcStatusCode as Code};
 
 use crate::LIMIT;
-use crate::house::{House, Member, PASSWORD, Peer, open_streams, reason, secret_of};
+use crate::house::{House, Member, PASSWORD, Peer, at_once, open_streams, reason, secret_of};
 
 const NEW_PASSWORD: &str = "another horse, another battery";
 
-fn end_sessions(peer: &Peer, which: WhichSessions, id: &str, password: &str, otp: &str) -> Result<u32, String> {
+pub(crate) fn end_sessions(
+    peer: &Peer,
+    which: WhichSessions,
+    id: &str,
+    password: &str,
+    otp: &str,
+) -> Result<u32, String> {
     let request = EndSessionsRequest {
         which: which.into(),
         id: id.into(),
@@ -23,20 +29,20 @@ fn end_sessions(peer: &Peer, which: WhichSessions, id: &str, password: &str, otp
     peer.call(&methods::END_SESSIONS, &request).map(|answer| answer.ended).map_err(|status| reason(&status))
 }
 
-fn change_password(peer: &Peer, old: &str, otp: &str, new: &str) -> Result<u32, String> {
+pub(crate) fn change_password(peer: &Peer, old: &str, otp: &str, new: &str) -> Result<u32, String> {
     let request =
         ChangePasswordRequest { password: old.into(), otp: otp.into(), new_password: new.into(), ..Default::default() };
     peer.call(&methods::CHANGE_PASSWORD, &request).map(|answer| answer.ended_sessions).map_err(|status| reason(&status))
 }
 
-fn new_recovery_codes(peer: &Peer, password: &str, otp: &str) -> Result<Vec<String>, String> {
+pub(crate) fn new_recovery_codes(peer: &Peer, password: &str, otp: &str) -> Result<Vec<String>, String> {
     let request = NewRecoveryCodesRequest { password: password.into(), otp: otp.into(), ..Default::default() };
     peer.call(&methods::NEW_RECOVERY_CODES, &request)
         .map(|answer| answer.recovery_codes)
         .map_err(|status| reason(&status))
 }
 
-fn delete_account(peer: &Peer, password: &str, otp: &str) -> Result<(), String> {
+pub(crate) fn delete_account(peer: &Peer, password: &str, otp: &str) -> Result<(), String> {
     let request = DeleteAccountRequest { password: password.into(), otp: otp.into(), ..Default::default() };
     peer.call(&methods::DELETE_ACCOUNT, &request).map(|_| ()).map_err(|status| reason(&status))
 }
@@ -84,20 +90,9 @@ fn a_recovery_code_opens_a_session_that_must_enrol_anew_and_nothing_else() {
 fn one_recovery_code_opens_one_of_many_sessions_at_once() {
     let house = House::open();
     let member = house.member("user1");
-    let start = std::sync::Barrier::new(16);
-    let opened = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..16)
-            .map(|_| {
-                let (peer, start, code) = (house.peer(), &start, &member.recovery_codes[0]);
-                scope.spawn(move || {
-                    start.wait();
-                    peer.recover("user1", code).success
-                })
-            })
-            .collect();
-        tries.into_iter().map(|t| t.join().expect("no panic")).filter(|success| *success).count()
-    });
-    assert_eq!(opened, 1);
+    let code = &member.recovery_codes[0];
+    let opened = at_once((0..16).map(|_| house.peer()).map(|peer| move || peer.recover("user1", code).success));
+    assert_eq!(opened.into_iter().filter(|success| *success).count(), 1);
 }
 
 #[test]
@@ -235,20 +230,10 @@ fn a_code_makes_one_change_of_many_at_once() {
     let house = House::open();
     let member = house.member("user1");
     let code = house.code(&member.secret, 0);
-    let start = std::sync::Barrier::new(8);
-    let done = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..8)
-            .map(|n| {
-                let (peer, start, code) = (member.peer.clone(), &start, &code);
-                scope.spawn(move || {
-                    start.wait();
-                    change_password(&peer, PASSWORD, code, &format!("{NEW_PASSWORD} {n}")).is_ok()
-                })
-            })
-            .collect();
-        tries.into_iter().map(|t| t.join().expect("no panic")).filter(|done| *done).count()
-    });
-    assert_eq!(done, 1);
+    let (peer, code) = (&member.peer, &code);
+    let done =
+        at_once((0..8).map(|n| move || change_password(peer, PASSWORD, code, &format!("{NEW_PASSWORD} {n}")).is_ok()));
+    assert_eq!(done.into_iter().filter(|done| *done).count(), 1);
 }
 
 /// What is in the room after a member has left, for somebody who reads it from the database.

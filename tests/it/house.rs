@@ -1,6 +1,6 @@
 //! A server within this process, with its clock in our hands, and peers that speak to it over the wire.
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -20,13 +20,13 @@ use grpc_otp_chat::security::totp;
 use grpc_otp_chat::server::{NoProgress, Running, StartError};
 use grpc_otp_chat::store::OpenError;
 use grpcio::{
-    CallOption, ChannelBuilder, ChannelCredentials, Client, EnvBuilder, Environment, Error, GrpcSlice, Marshaller,
-    MetadataBuilder, Method, MethodType, RpcStatus,
+    CallOption, ChannelBuilder, ChannelCredentials, Client, CompressionAlgorithms, EnvBuilder, Environment, Error,
+    GrpcSlice, Marshaller, MetadataBuilder, Method, MethodType, RpcStatus,
 };
 use protobuf::Message as _;
 use tempfile::TempDir;
 
-use crate::LIMIT;
+use crate::{LIMIT, watch};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -55,6 +55,7 @@ impl House {
     }
 
     fn at(start: Time, change: impl FnOnce(&mut Settings)) -> House {
+        watch::begin();
         let directory = tempfile::tempdir().expect("a directory");
         let flags = <Flags as clap::Parser>::try_parse_from(["otpchatd", "--listen", "127.0.0.1:0"]).expect("flags");
         let mut settings = flags.check().expect("settings");
@@ -154,6 +155,9 @@ impl Drop for House {
         if let Some(running) = self.running.take() {
             running.stop(&|| true);
         }
+        if !std::thread::panicking() {
+            assert_eq!(watch::faults(), Vec::<String>::new());
+        }
     }
 }
 
@@ -176,6 +180,7 @@ pub(crate) fn secret_of(uri: &str) -> SecretBytes {
 pub(crate) struct Peer {
     client: Client,
     pub(crate) token: Option<String>,
+    more_metadata: Vec<(String, Vec<u8>)>,
 }
 
 fn channel_builder(environment: &Arc<Environment>) -> ChannelBuilder {
@@ -190,14 +195,24 @@ pub(crate) fn environment() -> Arc<Environment> {
 impl Peer {
     /// A new connection to a port of this machine.
     pub(crate) fn connect(environment: &Arc<Environment>, port: u16) -> Peer {
-        let channel = channel_builder(environment).connect(&format!("127.0.0.1:{port}"));
-        Peer { client: Client::new(channel), token: None }
+        Peer::over(channel_builder(environment), port)
+    }
+
+    /// A new connection whose requests are packed.
+    pub(crate) fn packing(house: &House) -> Peer {
+        let gzip = CompressionAlgorithms::GRPC_COMPRESS_GZIP;
+        let builder = channel_builder(&house.environment).default_compression_algorithm(gzip);
+        Peer::over(builder, house.running().port())
+    }
+
+    fn over(builder: ChannelBuilder, port: u16) -> Peer {
+        let channel = builder.connect(&format!("127.0.0.1:{port}"));
+        Peer { client: Client::new(channel), token: None, more_metadata: Vec::new() }
     }
 
     /// The same by TLS.
     pub(crate) fn connect_by_tls(environment: &Arc<Environment>, port: u16, credentials: ChannelCredentials) -> Peer {
-        let builder = channel_builder(environment).set_credentials(credentials);
-        Peer { client: Client::new(builder.connect(&format!("127.0.0.1:{port}"))), token: None }
+        Peer::over(channel_builder(environment).set_credentials(credentials), port)
     }
 
     /// Sends bytes as they are to a method, and gives the status of the answer; `None` if the call succeeded.
@@ -216,11 +231,23 @@ impl Peer {
         if let Some(token) = &self.token {
             headers.add_str("token", token).expect("a header");
         }
+        for (key, value) in &self.more_metadata {
+            // What cannot be metadata at all never leaves a client.
+            if headers.add_bytes(key, value).is_err() {
+                let _ = headers.add_str(key, &String::from_utf8_lossy(value));
+            }
+        }
         CallOption::default().timeout(LIMIT).headers(headers.build())
     }
 
     pub(crate) fn with_token(&self, token: Option<&str>) -> Peer {
-        Peer { client: self.client.clone(), token: token.map(str::to_owned) }
+        Peer { client: self.client.clone(), token: token.map(str::to_owned), more_metadata: Vec::new() }
+    }
+
+    /// The same with more metadata, which may hold further tokens.
+    pub(crate) fn with_metadata(&self, more: &[(&str, &[u8])]) -> Peer {
+        let more_metadata = more.iter().map(|(key, value)| ((*key).to_owned(), value.to_vec())).collect();
+        Peer { more_metadata, ..self.clone() }
     }
 
     pub(crate) fn register(&self, login: &str, password: &str) -> RegisterResponse {
@@ -337,6 +364,25 @@ pub(crate) fn reason(status: &RpcStatus) -> String {
         parsed.details.first().expect("details").unpack().expect("readable").expect("ErrorInfo");
     assert_eq!(info.domain, "grpc-otp-chat");
     info.reason
+}
+
+/// Does things at the same moment, each on a thread of its own. Returns what each gave, in their order.
+pub(crate) fn at_once<T: Send>(acts: impl IntoIterator<Item = impl FnOnce() -> T + Send>) -> Vec<T> {
+    let acts: Vec<_> = acts.into_iter().collect();
+    let start = Barrier::new(acts.len());
+    std::thread::scope(|scope| {
+        let start = &start;
+        let begun: Vec<_> = acts
+            .into_iter()
+            .map(|act| {
+                scope.spawn(move || {
+                    start.wait();
+                    act()
+                })
+            })
+            .collect();
+        begun.into_iter().map(|act| act.join().expect("no panic")).collect()
+    })
 }
 
 /// Waits until something is so, looking again whenever the server had a moment.

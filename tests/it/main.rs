@@ -12,13 +12,12 @@
 
 mod account;
 mod admin;
+mod attacks;
 mod authenticator;
 mod certificates;
 mod console;
 mod crash;
 mod daemon;
-mod gate;
-mod guessing;
 mod house;
 mod own_account;
 mod screen;
@@ -27,7 +26,7 @@ mod start;
 mod streams;
 mod tls;
 mod upgrade;
-mod wild;
+mod watch;
 
 use std::time::Duration;
 

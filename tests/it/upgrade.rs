@@ -17,14 +17,14 @@ use tempfile::TempDir;
 use crate::daemon::Daemon;
 use crate::house::{Peer, environment};
 
-struct OldUser {
-    login: String,
-    password: String,
-    secret: Vec<u8>,
+pub(crate) struct OldUser {
+    pub(crate) login: String,
+    pub(crate) password: String,
+    pub(crate) secret: Vec<u8>,
 }
 
 impl OldUser {
-    fn numbered(n: u8) -> OldUser {
+    pub(crate) fn numbered(n: u8) -> OldUser {
         // Passwords and secrets that today's rules would refuse.
         OldUser {
             login: format!("Old User {n}"),
@@ -38,7 +38,7 @@ impl OldUser {
     }
 }
 
-fn old_database(directory: &Path, users: &[OldUser]) -> Connection {
+pub(crate) fn old_database(directory: &Path, users: &[OldUser]) -> Connection {
     let connection = Connection::open(directory.join("users.db")).expect("a database");
     connection
         .execute_batch("CREATE TABLE users(id INTEGER PRIMARY KEY, login TEXT UNIQUE, password_hash TEXT, secret TEXT)")
@@ -54,9 +54,14 @@ fn old_database(directory: &Path, users: &[OldUser]) -> Connection {
     connection
 }
 
+/// A code of somebody's secret, `steps` steps from now.
+pub(crate) fn code_of(user: &OldUser, steps: i64) -> String {
+    let secret = SecretBytes::new(user.secret.clone());
+    totp::code_at(&secret, Clock::system().now().as_secs() / 30 + steps).as_str().to_owned()
+}
+
 fn can_log_in(server: &Daemon, user: &OldUser) -> String {
-    let code = totp::code_at(&SecretBytes::new(user.secret.clone()), Clock::system().now().as_secs() / 30);
-    Peer::connect(&environment(), server.port()).log_in(&user.login, &user.password, code.as_str()).reason
+    Peer::connect(&environment(), server.port()).log_in(&user.login, &user.password, &code_of(user, 0)).reason
 }
 
 /// Which files in the directory hold one of the texts; the copy, which is meant to, aside.

@@ -1,23 +1,22 @@
 //! Guessing codes and passwords: in turn and at once, from many connections, and what an honest user notices of it.
 
-use std::sync::Barrier;
 use std::time::Duration;
 
 use grpc_otp_chat::proto::{ResponseCheckOtp, SessionState};
 use grpc_otp_chat::security::throttle::Rate;
 
-use crate::house::{House, Member, PASSWORD, Peer};
+use crate::house::{House, Member, PASSWORD, Peer, at_once};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Codes that are wrong now, and in the steps on either side.
-fn wrong_codes(house: &House, member: &Member) -> impl Iterator<Item = String> + use<> {
+pub(super) fn wrong_codes(house: &House, member: &Member) -> impl Iterator<Item = String> + use<> {
     let near: Vec<String> = (-2..=2).map(|steps| house.code(&member.secret, steps)).collect();
     (0..1_000_000).map(|n| format!("{n:06}")).filter(move |code| !near.contains(code))
 }
 
 /// Somebody who knows the password, on a connection of his own.
-fn attacker(house: &House, member: &Member) -> Peer {
+pub(super) fn attacker(house: &House, member: &Member) -> Peer {
     let peer = house.peer();
     let token = peer.log_in(&member.login, PASSWORD, "").token;
     peer.with_token(Some(&token))
@@ -29,20 +28,7 @@ fn sixty_guesses_from_sixty_connections_at_once_are_two_and_then_one_after_each_
     let member = house.member("victim");
     let attackers: Vec<(Peer, String)> =
         wrong_codes(&house, &member).take(60).map(|code| (attacker(&house, &member), code)).collect();
-    let start = Barrier::new(attackers.len());
-    let answers: Vec<ResponseCheckOtp> = std::thread::scope(|scope| {
-        let start = &start;
-        let guesses: Vec<_> = attackers
-            .iter()
-            .map(|(peer, code)| {
-                scope.spawn(move || {
-                    start.wait();
-                    peer.check_otp("victim", code)
-                })
-            })
-            .collect();
-        guesses.into_iter().map(|guess| guess.join().expect("no panic")).collect()
-    });
+    let answers = at_once(attackers.iter().map(|(peer, code)| move || peer.check_otp("victim", code)));
     let count = |reason: &str| answers.iter().filter(|answer| answer.reason == reason).count();
     assert_eq!((count("INVALID_CODE"), count("THROTTLED")), (2, 58));
     assert!(answers.iter().filter(|a| a.reason == "THROTTLED").all(|a| a.retry_after_seconds == 1));

@@ -1,6 +1,5 @@
 //! Who gets in: the states of a session, and the holes that must stay closed.
 
-use std::sync::Barrier;
 use std::time::Duration;
 
 use grpc_otp_chat::proto::SessionState;
@@ -8,14 +7,14 @@ use grpc_otp_chat::security::totp;
 use grpcio::RpcStatusCode as Code;
 
 use crate::LIMIT;
-use crate::house::{House, PASSWORD, Peer, open_streams, reason, secret_of};
+use crate::house::{House, PASSWORD, Peer, at_once, open_streams, reason, secret_of};
 
-fn refused(result: Result<impl Sized, grpcio::RpcStatus>, code: Code, why: &str) {
+pub(super) fn refused(result: Result<impl Sized, grpcio::RpcStatus>, code: Code, why: &str) {
     let status = result.err().expect("a refusal");
     assert_eq!((status.code(), reason(&status).as_str()), (code, why));
 }
 
-fn stream_end(peer: &Peer) -> String {
+pub(super) fn stream_end(peer: &Peer) -> String {
     match peer.stream().recv_timeout(LIMIT).expect("the stream ends") {
         Err(status) => reason(&status),
         Ok(message) => panic!("a message: {}", message.text),
@@ -67,20 +66,10 @@ fn of_64_parallel_logins_with_one_code_one_passes() {
     let house = House::open();
     let member = house.member("user1");
     let code = house.code(&member.secret, 0);
-    let start = Barrier::new(64);
-    let passed = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..64)
-            .map(|_| {
-                let (peer, code, start) = (house.peer(), &code, &start);
-                scope.spawn(move || {
-                    start.wait();
-                    peer.log_in("user1", PASSWORD, code).success
-                })
-            })
-            .collect();
-        tries.into_iter().map(|t| t.join().expect("no panic")).filter(|passed| *passed).count()
-    });
-    assert_eq!(passed, 1);
+    let code = &code;
+    let passed =
+        at_once((0..64).map(|_| house.peer()).map(|peer| move || peer.log_in("user1", PASSWORD, code).success));
+    assert_eq!(passed.into_iter().filter(|passed| *passed).count(), 1);
 }
 
 #[test]
@@ -95,20 +84,8 @@ fn of_parallel_checks_of_one_code_one_passes() {
         })
         .collect();
     let code = house.code(&member.secret, 0);
-    let start = Barrier::new(waiting.len());
-    let answers: Vec<_> = std::thread::scope(|scope| {
-        let tries: Vec<_> = waiting
-            .iter()
-            .map(|peer| {
-                let (code, start) = (&code, &start);
-                scope.spawn(move || {
-                    start.wait();
-                    peer.check_otp("user1", code)
-                })
-            })
-            .collect();
-        tries.into_iter().map(|t| t.join().expect("no panic")).collect()
-    });
+    let code = &code;
+    let answers = at_once(waiting.iter().map(|peer| move || peer.check_otp("user1", code)));
     assert_eq!(answers.iter().filter(|a| a.valid).count(), 1);
     assert!(answers.iter().filter(|a| !a.valid).all(|a| a.reason == "CODE_ALREADY_USED"));
 }
@@ -146,20 +123,7 @@ fn two_sessions_that_enrol_in_a_race_make_one_factor() {
             (racer, totp::code_at(&secret, house.clock.now().as_secs() / 30))
         })
         .collect();
-    let start = Barrier::new(racers.len());
-    let answers: Vec<_> = std::thread::scope(|scope| {
-        let tries: Vec<_> = racers
-            .iter()
-            .map(|(peer, code)| {
-                let start = &start;
-                scope.spawn(move || {
-                    start.wait();
-                    peer.check_otp("user1", code.as_str())
-                })
-            })
-            .collect();
-        tries.into_iter().map(|t| t.join().expect("no panic")).collect()
-    });
+    let answers = at_once(racers.iter().map(|(peer, code)| move || peer.check_otp("user1", code.as_str())));
     assert_eq!(answers.iter().filter(|a| a.valid).count(), 1, "{answers:?}");
     let lost = answers.iter().find(|a| !a.valid).expect("one lost");
     assert!(["ENROLMENT_OVERTAKEN", "SESSION_ENDED"].contains(&lost.reason.as_str()), "{}", lost.reason);

@@ -1,0 +1,158 @@
+//! Two things at the same moment, of which one may happen.
+
+use std::time::Duration;
+
+use grpc_otp_chat::app::Registration;
+use grpc_otp_chat::proto::RegisterRequest;
+use grpc_otp_chat::rpc::methods;
+use grpc_otp_chat::security::codes::Purpose;
+use grpc_otp_chat::security::secret::SecretBytes;
+use rusqlite::Connection;
+
+use super::confusion::recovering;
+use super::stolen::one_time_code;
+use crate::account::{change_password, delete_account};
+use crate::house::{House, PASSWORD, Peer, at_once, eventually, secret_of};
+
+const NEW_PASSWORD: &str = "another horse, another battery";
+
+/// Lets enrolments be confirmed at the same moment: one wins, and its secret is the account's.
+fn one_enrolment_wins(house: &House, login: &str, racers: &[(Peer, SecretBytes)]) {
+    let confirm = |(peer, secret): &(Peer, SecretBytes)| {
+        let code = house.code(secret, 0);
+        let peer = peer.clone();
+        move || peer.check_otp(login, &code)
+    };
+    let answers = at_once(racers.iter().map(confirm));
+    let lost: Vec<_> = answers.iter().filter(|a| !a.valid).map(|a| a.reason.as_str()).collect();
+    assert_eq!(lost.len(), racers.len() - 1, "{answers:?}");
+    assert!(lost.iter().all(|reason| ["ENROLMENT_OVERTAKEN", "SESSION_ENDED"].contains(reason)), "{lost:?}");
+    for ((_, secret), answer) in racers.iter().zip(&answers) {
+        // As long as the delay after wrong codes is at most.
+        house.clock.advance(Duration::from_secs(300));
+        assert_eq!(house.peer().log_in(login, PASSWORD, &house.code(secret, 0)).success, answer.valid);
+    }
+}
+
+#[test]
+fn of_a_re_enrolment_and_a_recovery_one_wins() {
+    let house = House::open();
+    for n in 0..4 {
+        let login = format!("user{n}");
+        let member = house.member(&login);
+        let recovering = recovering(&house, &member, 0);
+        let theirs = secret_of(&recovering.init_otp(&login, "", "").secret);
+        let mine = secret_of(&member.peer.init_otp(&login, PASSWORD, &house.code(&member.secret, 0)).secret);
+        one_enrolment_wins(&house, &login, &[(member.peer, mine), (recovering, theirs)]);
+    }
+}
+
+#[test]
+fn of_parallel_recoveries_one_wins() {
+    let house = House::open();
+    let member = house.member("user1");
+    let racers: Vec<_> = (0..4)
+        .map(|n| {
+            let peer = recovering(&house, &member, n);
+            let secret = secret_of(&peer.init_otp("user1", "", "").secret);
+            (peer, secret)
+        })
+        .collect();
+    one_enrolment_wins(&house, "user1", &racers);
+}
+
+#[test]
+fn of_parallel_secrets_for_one_session_the_last_one_counts() {
+    let house = House::open();
+    let peer = house.peer();
+    peer.register("user1", PASSWORD);
+    let waiting = peer.with_token(Some(&peer.log_in("user1", PASSWORD, "").token));
+    let waiting = &waiting;
+    let secrets = at_once((0..8).map(|_| move || secret_of(&waiting.init_otp("user1", "", "").secret)));
+    let good = secrets.iter().filter(|secret| waiting.check_otp("user1", &house.code(secret, 0)).valid).count();
+    assert_eq!(good, 1);
+}
+
+#[test]
+fn one_waiting_session_of_an_old_client_is_completed_once() {
+    let house = House::open();
+    let member = house.member("user1");
+    let old = house.peer();
+    old.log_in("user1", PASSWORD, "");
+    let (old, code) = (&old, &house.code(&member.secret, 0));
+    let valid = at_once((0..8).map(|_| move || old.check_otp("user1", code).valid));
+    assert_eq!(valid.into_iter().filter(|valid| *valid).count(), 1);
+}
+
+/// Whoever logs in with the old password while it is changed is out, however close it was.
+#[test]
+fn no_session_of_the_old_password_outlives_its_change() {
+    let house = House::open();
+    let member = house.member("user1");
+    let code = house.code(&member.secret, 0);
+    let mut racers: Vec<Box<dyn FnOnce() -> Option<String> + Send + '_>> = Vec::new();
+    for n in 0..24 {
+        let peer = house.peer();
+        let recovery_code = &member.recovery_codes[n % 10];
+        racers.push(Box::new(move || {
+            let opened = if n < 10 { peer.recover("user1", recovery_code) } else { peer.log_in("user1", PASSWORD, "") };
+            opened.success.then_some(opened.token)
+        }));
+    }
+    racers.push(Box::new(|| {
+        change_password(&member.peer, PASSWORD, &code, NEW_PASSWORD).expect("changed");
+        None
+    }));
+    let tokens: Vec<String> = at_once(racers).into_iter().flatten().collect();
+    house.next_step();
+    for token in tokens {
+        let survivor = house.peer().with_token(Some(&token));
+        assert_eq!(survivor.check_otp("user1", &house.code(&member.secret, 0)).reason, "SESSION_ENDED");
+        assert_eq!(survivor.init_otp("user1", "", "").reason, "SESSION_ENDED");
+    }
+    assert!(house.peer().log_in("user1", NEW_PASSWORD, &house.code(&member.secret, 0)).success);
+}
+
+/// What somebody says while he leaves is not left behind under his name.
+#[test]
+fn nothing_is_said_by_who_has_left() {
+    let house = House::open();
+    let member = house.member("leaver");
+    let code = house.code(&member.secret, 0);
+    let mut racers: Vec<Box<dyn FnOnce() + Send + '_>> = Vec::new();
+    for _ in 0..16 {
+        let peer = house.peer().with_token(member.peer.token.as_deref());
+        racers.push(Box::new(move || while peer.send("last words").is_ok() {}));
+    }
+    racers.push(Box::new(|| delete_account(&member.peer, PASSWORD, &code).expect("gone")));
+    at_once(racers);
+    let database = Connection::open(house.directory().join("users.db")).expect("the database");
+    let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count");
+    eventually("all is renamed", || count("SELECT count(*) FROM departures") == 0);
+    assert_eq!(count("SELECT count(*) FROM messages WHERE author = 'leaver'"), 0);
+}
+
+#[test]
+fn one_of_many_gets_a_login_however_each_spells_it() {
+    let house = House::open();
+    // The last one has a Cyrillic letter that looks the same.
+    let racers = ["ivan", "IVAN", "Ivan", "ｉｖａｎ", "іvan"].map(|login| (house.peer(), login));
+    let taken = at_once(racers.map(|(peer, login)| move || peer.register(login, PASSWORD).success));
+    assert_eq!(taken.iter().filter(|success| **success).count(), 1, "{taken:?}");
+}
+
+#[test]
+fn one_invitation_lets_one_of_many_in() {
+    let house = House::with(|settings| settings.app.registration = Registration::Invite);
+    let invitation = &one_time_code(&house, Purpose::Invitation);
+    let racers = (0..8).map(|n| (house.peer(), format!("user{n}")));
+    let invited = at_once(racers.map(|(peer, login)| {
+        move || {
+            let request =
+                RegisterRequest { login, password: PASSWORD.into(), invite: invitation.clone(), ..Default::default() };
+            peer.call(&methods::REGISTER, &request).expect("refusals come in the response").reason
+        }
+    }));
+    assert_eq!(invited.iter().filter(|reason| reason.is_empty()).count(), 1, "{invited:?}");
+    assert_eq!(invited.iter().filter(|reason| *reason == "INVITE_INVALID").count(), 7, "{invited:?}");
+}
