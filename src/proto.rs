@@ -31,7 +31,12 @@ pub use generated::auth::{
     EndSessionsResponse, ListSessionsRequest, ListSessionsResponse, LoginRequest, LoginResponse, LogoutRequest,
     LogoutResponse, RegisterRequest, RegisterResponse, Session, SessionState, WhichSessions,
 };
-pub use generated::messaging::{Empty, Message, SendResponse};
+pub use generated::messaging::{
+    CaughtUp, Empty, Event, EventBatch, Gap, Heartbeat, HistoryRequest, HistoryResponse, Message, SendResponse,
+    SubscribeRequest, event::Event as Happened,
+};
+/// Where a subscription begins, and where a page of the history does.
+pub use generated::messaging::{history_request::From as HistoryFrom, subscribe_request::Start};
 pub use generated::otp::{
     NewRecoveryCodesRequest, NewRecoveryCodesResponse, RequestCheckOtp, RequestInitOtp, ResponseCheckOtp,
     ResponseInitOtp,

@@ -139,6 +139,14 @@ reasons! {
     TextInvalid = "TEXT_INVALID",
         "The message is empty, too long, or holds control characters: change it and send it again.",
         "Сообщение пустое, слишком длинное или содержит управляющие символы: измените его и отправьте снова.";
+    /// The cursor is beyond everything there is.
+    CursorInFuture = "CURSOR_IN_FUTURE",
+        "The cursor is beyond the last message: begin without one.",
+        "Указатель дальше последнего сообщения: начните без него.";
+    /// The sender's own id of a message breaks a rule.
+    ClientIdInvalid = "CLIENT_ID_INVALID",
+        "The message's own id is too long or holds control characters: update the client.",
+        "Собственный номер сообщения слишком длинный или содержит управляющие символы: обновите клиент.";
     /// This user, or everybody together, has as many streams open as are allowed.
     TooManyStreams = "TOO_MANY_STREAMS",
         "Too many streams are open: close another client and try again.",

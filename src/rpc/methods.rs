@@ -5,9 +5,10 @@ use grpcio::{Marshaller, Method, MethodType, pb_de, pb_ser};
 use crate::proto::admin::{AdminRequest, AdminResponse};
 use crate::proto::{
     ChangePasswordRequest, ChangePasswordResponse, DeleteAccountRequest, DeleteAccountResponse, Empty,
-    EndSessionsRequest, EndSessionsResponse, ListSessionsRequest, ListSessionsResponse, LoginRequest, LoginResponse,
-    LogoutRequest, LogoutResponse, Message, NewRecoveryCodesRequest, NewRecoveryCodesResponse, RegisterRequest,
-    RegisterResponse, RequestCheckOtp, RequestInitOtp, ResponseCheckOtp, ResponseInitOtp, SendResponse,
+    EndSessionsRequest, EndSessionsResponse, EventBatch, HistoryRequest, HistoryResponse, ListSessionsRequest,
+    ListSessionsResponse, LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, Message, NewRecoveryCodesRequest,
+    NewRecoveryCodesResponse, RegisterRequest, RegisterResponse, RequestCheckOtp, RequestInitOtp, ResponseCheckOtp,
+    ResponseInitOtp, SendResponse, SubscribeRequest,
 };
 
 const fn method<Q: protobuf::Message, A: protobuf::Message>(kind: MethodType, name: &'static str) -> Method<Q, A> {
@@ -50,3 +51,8 @@ pub static ADMIN_RUN: Method<AdminRequest, AdminResponse> = method(MethodType::U
 pub static SEND_MESSAGE: Method<Message, SendResponse> = method(MethodType::Unary, "/Messaging/SendMessage");
 /// `Messaging.MessageStream` as a client reads it; the server writes frames that are encoded once (`wire`).
 pub static MESSAGE_STREAM: Method<Empty, Message> = method(MethodType::ServerStreaming, "/Messaging/MessageStream");
+/// `Messaging.Subscribe` as a client reads it; the server writes batches that are encoded once (`wire`).
+pub static SUBSCRIBE: Method<SubscribeRequest, EventBatch> =
+    method(MethodType::ServerStreaming, "/Messaging/Subscribe");
+/// `Messaging.History`
+pub static HISTORY: Method<HistoryRequest, HistoryResponse> = method(MethodType::Unary, "/Messaging/History");

@@ -75,9 +75,12 @@ fn rule(reason: Reason) -> (Code, Level) {
             (Code::PERMISSION_DENIED, Level::Warn)
         }
         Reason::AuthorMismatch | Reason::EnrolmentRefused => (Code::PERMISSION_DENIED, Level::Warn),
-        Reason::LoginInvalid | Reason::WeakPassword | Reason::TextInvalid | Reason::RequestInvalid => {
-            (Code::INVALID_ARGUMENT, Level::Info)
-        }
+        Reason::LoginInvalid
+        | Reason::WeakPassword
+        | Reason::TextInvalid
+        | Reason::RequestInvalid
+        | Reason::CursorInFuture
+        | Reason::ClientIdInvalid => (Code::INVALID_ARGUMENT, Level::Info),
         Reason::LoginTaken => (Code::ALREADY_EXISTS, Level::Info),
         Reason::SessionNotFound | Reason::UserNotFound | Reason::InvitationNotFound => (Code::NOT_FOUND, Level::Info),
         Reason::KeyHandedIn => (Code::FAILED_PRECONDITION, Level::Info),
