@@ -18,6 +18,7 @@ use crate::security::passwords::Cost;
 use crate::security::throttle::Rate;
 use crate::store::StoreLimits;
 use crate::store::guesses::GuessLimits;
+use crate::store::messages::Retention;
 
 /// The self-hosted group chat for the terminal whose second factor nobody can skip: the server.
 ///
@@ -92,6 +93,14 @@ pub struct Flags {
     #[arg(long, env = "OTPCHAT_DELETED_MESSAGES", default_value = "keep", value_name = "keep|delete")]
     pub deleted_messages: DeletedMessages,
 
+    /// Days that messages are kept; 0 keeps them for ever.
+    #[arg(long, env = "OTPCHAT_KEEP_DAYS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=36_500))]
+    pub keep_days: u32,
+
+    /// Messages that are kept, the newest ones; 0 keeps all.
+    #[arg(long, env = "OTPCHAT_KEEP_MESSAGES", default_value_t = 0)]
+    pub keep_messages: u32,
+
     /// Write chat lines to the log, as `[18:30:15] user1: ...`.
     #[arg(long, env = "OTPCHAT_CHAT_LOG", default_value = "on", value_name = "on|off")]
     pub chat_log: Switch,
@@ -157,6 +166,15 @@ pub struct LimitFlags {
     /// Seconds that a stream's client may leave a message unread before the stream is ended.
     #[arg(long, env = "OTPCHAT_STREAM_STALL_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub stream_stall_seconds: u64,
+    /// Bytes of events that leave in one gRPC message, about.
+    #[arg(long, env = "OTPCHAT_BATCH_BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1_024..=1_048_576))]
+    pub batch_bytes: u32,
+    /// Seconds of silence after which a subscriber is sent a heartbeat.
+    #[arg(long, env = "OTPCHAT_HEARTBEAT_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub heartbeat_seconds: u64,
+    /// Messages of a page of the history at most, and of those that a subscriber begins with.
+    #[arg(long, env = "OTPCHAT_MAX_HISTORY_PAGE", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub max_history_page: u32,
     /// Bytes of a text.
     #[arg(long, env = "OTPCHAT_MAX_TEXT_BYTES", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=32_768))]
     pub max_text_bytes: u32,
@@ -362,6 +380,10 @@ pub struct RpcLimits {
     pub stream_end: Duration,
     /// How many messages a stream that fell behind reads from the store at once.
     pub catch_up_page: usize,
+    /// Bytes of events that leave in one gRPC message, about.
+    pub batch_bytes: usize,
+    /// How long a subscriber hears nothing before it is sent a heartbeat.
+    pub heartbeat: Duration,
 }
 
 /// A setting that cannot be.
@@ -476,6 +498,11 @@ impl Flags {
                     refill: hours(limits.wrong_code_hours),
                     longest_delay: Duration::from_secs(limits.max_code_delay_seconds),
                 },
+                retention: Retention {
+                    age: (self.keep_days > 0).then(|| Duration::from_secs(u64::from(self.keep_days) * 86_400)),
+                    count: Some(self.keep_messages).filter(|count| *count > 0),
+                },
+                history_page: limits.max_history_page as usize,
                 recovery_codes: limits.recovery_codes as usize,
                 enrolment_code: hours(limits.enrolment_code_hours),
                 keep_messages_of_deleted: self.deleted_messages == DeletedMessages::Keep,
@@ -509,7 +536,9 @@ impl Flags {
                 transport_bytes: limits.transport_memory_mib as usize * 1024 * 1024,
                 stream_stall: Duration::from_secs(limits.stream_stall_seconds),
                 stream_end: Duration::from_millis(500),
-                catch_up_page: 128,
+                catch_up_page: 256,
+                batch_bytes: limits.batch_bytes as usize,
+                heartbeat: Duration::from_secs(limits.heartbeat_seconds),
             },
             grace: Duration::from_secs(limits.grace_seconds),
             listen,

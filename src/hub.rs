@@ -1,6 +1,6 @@
 //! Subscribers and their mailboxes.
 //!
-//! The hub is fed with the store's committed messages, in order, and puts each into every mailbox. It never blocks and never
+//! The hub is fed with the store's committed messages, in order, and puts them into every mailbox. It never blocks and never
 //! waits: a mailbox that is full is left alone from then on ("behind"), and its reader catches up from the store and joins
 //! again. So nothing is dropped, memory is bounded, and nobody waits for a slow stream.
 
@@ -13,12 +13,14 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::store::sessions::SessionId;
 
-/// A message on its way to the streams: its id, and its bytes, which all streams share.
+/// Messages on their way to the streams, which all share them.
 #[derive(Clone, Debug)]
 pub struct Frame<B> {
-    /// The message's id.
-    pub id: i64,
-    /// The encoded message. Cloning it must be cheap.
+    /// The id of the first one.
+    pub first: i64,
+    /// The id of the last one.
+    pub last: i64,
+    /// The messages. Cloning it must be cheap.
     pub body: B,
 }
 
@@ -111,7 +113,7 @@ impl<B: Clone> Hub<B> {
     pub fn publish(&self, frames: &[Frame<B>]) {
         let mut inner = self.lock();
         let Some(last) = frames.last() else { return };
-        inner.last_id = last.id;
+        inner.last_id = last.last;
         for subscriber in inner.subscribers.values_mut().filter(|s| !s.behind) {
             for frame in frames {
                 // A reader that has gone takes itself off the list.
@@ -125,11 +127,16 @@ impl<B: Clone> Hub<B> {
         }
     }
 
-    /// Opens a mailbox for everything after this moment.
+    /// Opens a mailbox for everything after this moment, or after the message with the id `after`.
     ///
     /// # Errors
     /// [`SubscribeError`].
-    pub fn subscribe(self: &Arc<Self>, user_id: i64, session: SessionId) -> Result<Subscription<B>, SubscribeError> {
+    pub fn subscribe(
+        self: &Arc<Self>,
+        user_id: i64,
+        session: SessionId,
+        after: Option<i64>,
+    ) -> Result<Subscription<B>, SubscribeError> {
         let mut inner = self.lock();
         if inner.draining {
             return Err(SubscribeError::Draining);
@@ -146,9 +153,13 @@ impl<B: Clone> Hub<B> {
         inner.next += 1;
         let (mailbox, frames) = bounded(self.limits.mailbox_frames);
         let flags = Arc::new(Flags::default());
-        let subscriber = Subscriber { user_id, session, mailbox, flags: Arc::clone(&flags), behind: false };
+        // What it missed comes from the store; until then nothing goes into its mailbox.
+        let cursor = after.unwrap_or(inner.last_id);
+        let behind = cursor < inner.last_id;
+        flags.behind.store(behind, Ordering::Release);
+        let subscriber = Subscriber { user_id, session, mailbox, flags: Arc::clone(&flags), behind };
         inner.subscribers.insert(id, subscriber);
-        Ok(Subscription { hub: Arc::clone(self), id, cursor: inner.last_id, frames, flags })
+        Ok(Subscription { hub: Arc::clone(self), id, opened_at: inner.last_id, cursor, frames, flags })
     }
 
     /// Ends the streams of sessions, at once.
@@ -184,6 +195,7 @@ impl<B: Clone> Hub<B> {
 pub struct Subscription<B: Clone> {
     hub: Arc<Hub<B>>,
     id: u64,
+    opened_at: i64,
     cursor: i64,
     frames: Receiver<Frame<B>>,
     flags: Arc<Flags>,
@@ -192,8 +204,8 @@ pub struct Subscription<B: Clone> {
 /// What a reader should do next.
 #[derive(Clone, Debug)]
 pub enum Next<B> {
-    /// Deliver this.
-    Frame(Frame<B>),
+    /// Deliver this: what is in it after this id.
+    Frame(Frame<B>, i64),
     /// Nothing: park until woken.
     Idle,
     /// Messages went past the mailbox: read on from the store after [`Subscription::cursor`], then [`Subscription::rejoin`].
@@ -213,6 +225,11 @@ impl<B: Clone> Subscription<B> {
         self.cursor
     }
 
+    /// Whether everything has been delivered that had been published when it was opened.
+    pub fn has_caught_up(&self) -> bool {
+        self.cursor >= self.opened_at
+    }
+
     /// Names the calling thread as the one to be woken. Before the first [`Subscription::take_next`].
     pub fn attach(&self) {
         // Under the lock, so that whoever sets a flag either finds this thread, or is seen by its first look.
@@ -230,9 +247,9 @@ impl<B: Clone> Subscription<B> {
             (self.flags.behind.load(Ordering::Acquire), self.flags.draining.load(Ordering::Acquire));
         while let Ok(frame) = self.frames.try_recv() {
             // After catching up from the store, the mailbox may hold what the store gave already.
-            if frame.id > self.cursor {
-                self.cursor = frame.id;
-                return Next::Frame(frame);
+            if frame.last > self.cursor {
+                let after = std::mem::replace(&mut self.cursor, frame.last);
+                return Next::Frame(frame, after);
             }
         }
         match (behind, draining) {
@@ -247,12 +264,7 @@ impl<B: Clone> Subscription<B> {
         self.flags.session_ended.load(Ordering::Acquire)
     }
 
-    /// Notes that a message read from the store was delivered.
-    pub fn delivered(&mut self, id: i64) {
-        self.cursor = id;
-    }
-
-    /// Notes that the store has nothing more up to `id`: what was there has been deleted.
+    /// Notes that everything up to `id` was delivered from the store, or is not there any more.
     pub fn skip_to(&mut self, id: i64) {
         self.cursor = self.cursor.max(id);
     }
@@ -301,12 +313,12 @@ mod tests {
     }
 
     fn frames(ids: std::ops::RangeInclusive<i64>) -> Vec<Frame<()>> {
-        ids.map(|id| Frame { id, body: () }).collect()
+        ids.map(|id| Frame { first: id, last: id, body: () }).collect()
     }
 
     fn drain_ids(subscription: &mut Subscription<()>) -> Vec<i64> {
         std::iter::from_fn(|| match subscription.take_next() {
-            Next::Frame(frame) => Some(frame.id),
+            Next::Frame(frame, _) => Some(frame.last),
             _ => None,
         })
         .collect()
@@ -315,9 +327,9 @@ mod tests {
     #[test]
     fn everybody_gets_what_comes_after_he_subscribed_in_order() {
         let hub = hub();
-        let mut first = hub.subscribe(1, session()).unwrap();
+        let mut first = hub.subscribe(1, session(), None).unwrap();
         hub.publish(&frames(101..=102));
-        let mut second = hub.subscribe(2, session()).unwrap();
+        let mut second = hub.subscribe(2, session(), None).unwrap();
         hub.publish(&frames(103..=103));
         assert_eq!(drain_ids(&mut first), [101, 102, 103]);
         assert_eq!(drain_ids(&mut second), [103]);
@@ -327,31 +339,59 @@ mod tests {
     #[test]
     fn a_full_mailbox_falls_behind_catches_up_and_joins_again_without_gap_or_double() {
         let hub = hub();
-        let mut slow = hub.subscribe(1, session()).unwrap();
+        let mut slow = hub.subscribe(1, session(), None).unwrap();
         hub.publish(&frames(101..=110));
         assert_eq!(drain_ids(&mut slow), [101, 102, 103, 104], "what the mailbox held");
         assert!(matches!(slow.take_next(), Next::Behind));
         hub.publish(&frames(111..=111));
         // The store gives a first page; more is published meanwhile.
-        slow.delivered(110);
+        slow.skip_to(110);
         assert!(!slow.rejoin(), "111 was published and is not delivered");
         // The store gives 112 before it is published.
-        slow.delivered(112);
+        slow.skip_to(112);
         assert!(slow.rejoin());
         hub.publish(&frames(112..=113));
         assert_eq!(drain_ids(&mut slow), [113]);
     }
 
     #[test]
+    fn who_begins_in_the_past_reads_from_the_store_until_he_has_caught_up() {
+        let hub = hub();
+        let mut past = hub.subscribe(1, session(), Some(90)).unwrap();
+        assert!(!past.has_caught_up());
+        hub.publish(&frames(101..=101));
+        assert!(matches!(past.take_next(), Next::Behind));
+        past.skip_to(100);
+        assert!(past.has_caught_up(), "101 came later");
+        assert!(!past.rejoin());
+        past.skip_to(101);
+        assert!(past.rejoin());
+        assert!(matches!(past.take_next(), Next::Idle));
+        // What is known from elsewhere, and not published yet, does not come again.
+        let mut ahead = hub.subscribe(2, session(), Some(102)).unwrap();
+        hub.publish(&frames(102..=103));
+        assert_eq!(drain_ids(&mut ahead), [103]);
+    }
+
+    #[test]
+    fn of_a_frame_that_was_delivered_in_part_the_rest_is_to_be_delivered() {
+        let hub = hub();
+        let mut reader = hub.subscribe(1, session(), Some(102)).unwrap();
+        hub.publish(&[Frame { first: 101, last: 105, body: () }]);
+        assert!(matches!(reader.take_next(), Next::Frame(Frame { last: 105, .. }, 102)));
+        assert_eq!(reader.cursor(), 105);
+    }
+
+    #[test]
     fn the_number_of_streams_is_bounded_and_freed_when_they_go() {
         let hub = hub();
-        let first = hub.subscribe(1, session()).unwrap();
-        let _second = hub.subscribe(1, session()).unwrap();
-        assert_eq!(hub.subscribe(1, session()).err(), Some(SubscribeError::PerUser));
-        let _third = hub.subscribe(2, session()).unwrap();
-        assert_eq!(hub.subscribe(3, session()).err(), Some(SubscribeError::Total));
+        let first = hub.subscribe(1, session(), None).unwrap();
+        let _second = hub.subscribe(1, session(), None).unwrap();
+        assert_eq!(hub.subscribe(1, session(), None).err(), Some(SubscribeError::PerUser));
+        let _third = hub.subscribe(2, session(), None).unwrap();
+        assert_eq!(hub.subscribe(3, session(), None).err(), Some(SubscribeError::Total));
         drop(first);
-        hub.subscribe(1, session()).unwrap();
+        hub.subscribe(1, session(), None).unwrap();
         assert_eq!(hub.len(), 2);
     }
 
@@ -359,8 +399,8 @@ mod tests {
     fn an_ended_session_gets_nothing_more_and_its_neighbour_everything() {
         let hub = hub();
         let revoked = session();
-        let mut gone = hub.subscribe(1, revoked).unwrap();
-        let mut stays = hub.subscribe(1, session()).unwrap();
+        let mut gone = hub.subscribe(1, revoked, None).unwrap();
+        let mut stays = hub.subscribe(1, session(), None).unwrap();
         hub.publish(&frames(101..=101));
         hub.end_sessions(&[revoked]);
         assert!(matches!(gone.take_next(), Next::Ended(Ended::Session)));
@@ -370,11 +410,11 @@ mod tests {
     #[test]
     fn draining_delivers_what_is_in_the_mailbox_and_takes_nobody_new() {
         let hub = hub();
-        let mut last = hub.subscribe(1, session()).unwrap();
+        let mut last = hub.subscribe(1, session(), None).unwrap();
         hub.publish(&frames(101..=102));
         hub.drain();
         assert_eq!(drain_ids(&mut last), [101, 102]);
         assert!(matches!(last.take_next(), Next::Ended(Ended::Draining)));
-        assert_eq!(hub.subscribe(2, session()).err(), Some(SubscribeError::Draining));
+        assert_eq!(hub.subscribe(2, session(), None).err(), Some(SubscribeError::Draining));
     }
 }

@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
-use grpcio::GrpcSlice;
 
 use crate::app::act::Keys;
 use crate::app::sessions::Sessions;
@@ -22,7 +21,8 @@ use crate::rpc::limiter::Limiter;
 use crate::rpc::pending::Pending;
 use crate::rpc::stream::Streams;
 use crate::rpc::tls::Watch;
-use crate::rpc::{Front, ListenError, Shared, wire};
+use crate::rpc::wire::Batch;
+use crate::rpc::{Front, ListenError, Shared};
 use crate::security::certificate::CertificateError;
 use crate::security::chain::Chain;
 use crate::security::codes::CodeHasher;
@@ -290,22 +290,21 @@ fn remind_of_upgrade(settings: &Settings, store: &Store) -> Result<(), StoreErro
     Ok(())
 }
 
-type MessageHub = Arc<Hub<GrpcSlice>>;
+type MessageHub = Arc<Hub<Arc<Batch>>>;
 
 /// Opens the store and ties its feed to the hub.
 fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(MessageHub, Store), StartError> {
     // The feed needs the hub, and the hub needs to know where the store's ids stand. No message is written in between.
     let hub: Arc<OnceLock<MessageHub>> = Arc::default();
-    let chat_log = settings.chat_log;
+    let (chat_log, bytes) = (settings.chat_log, settings.rpc.batch_bytes);
     let feed = Box::new({
         let hub = Arc::clone(&hub);
-        move |batch: &[StoredMessage]| {
-            let frames: Vec<_> = batch.iter().filter_map(|message| wire::frame(message).ok()).collect();
-            if let Some(hub) = hub.get() {
-                hub.publish(&frames);
-            }
+        move |batch: Vec<StoredMessage>| {
             if chat_log {
                 batch.iter().for_each(log_chat_line);
+            }
+            if let Some(hub) = hub.get() {
+                hub.publish(&Batch::frames(batch, bytes));
             }
         }
     });

@@ -82,11 +82,12 @@ impl App {
         let login = Login::parse(&attempt.login).map_err(Refusal::from)?;
         let password = NewPassword::check(attempt.password, login.as_str()).map_err(Refusal::from)?;
         let key = login.key();
+        // Before anybody is told whether there is such an account.
+        self.throttles.registration(attempt.address)?;
         // Saves the hash where it would be for nothing; the unique index decides.
         if self.store.read(|c| users::by_key(c, &key))?.is_some() {
             return Err(Refusal::LoginTaken.into());
         }
-        self.throttles.registration(attempt.address)?;
         let hash = self.passwords.hash(&password)?;
         let connection = attempt.connection;
         self.settle(

@@ -27,8 +27,9 @@ use crate::security::secret::SecretText;
 use crate::security::tokens::{Claims, ISSUER, Tokens};
 use crate::store::audit::{self, Event};
 use crate::store::guesses::GuessLimits;
+use crate::store::messages::Retention;
 use crate::store::sessions::{Session, SessionId};
-use crate::store::{Store, Tx, codes, departures, sessions as rows, users};
+use crate::store::{Store, Tx, codes, departures, messages as stored, sessions as rows, users};
 
 /// Bounds of what the system does.
 #[derive(Clone, Debug)]
@@ -53,6 +54,10 @@ pub struct AppLimits {
     pub throttles: ThrottleLimits,
     /// How often codes may be guessed.
     pub guesses: GuessLimits,
+    /// What is kept of the messages.
+    pub retention: Retention,
+    /// How many messages a page of the history has at most.
+    pub history_page: usize,
     /// How many recovery codes an enrolment gives.
     pub recovery_codes: usize,
     /// How long the administrator's enrolment code is good.
@@ -71,6 +76,9 @@ pub enum Registration {
     /// Nobody.
     Closed,
 }
+
+/// How many messages are purged in one go: what comes in faster for long is purged after it has calmed down.
+const PURGE_STEP: u32 = 2_000;
 
 /// How many message ids of a deleted account are looked at in one go.
 const DEPARTURE_STEP: i64 = 2_000;
@@ -189,10 +197,11 @@ impl App {
         // Streams end in time also when the database cannot be read.
         self.sessions.expire(now);
         self.throttles.sweep();
-        let (expired, departed) = self.store.read(|c| {
+        let retention = self.limits.retention;
+        let (expired, departed, old) = self.store.read(|c| {
             let expired =
                 rows::any_expired(c, now)? || codes::any_expired(c, now)? || users::any_unenrolled_before(c, too_old)?;
-            Ok((expired, departures::any(c)?))
+            Ok((expired, departures::any(c)?, stored::any_to_purge(c, retention, now)?))
         })?;
         if expired {
             self.store.write(
@@ -211,6 +220,9 @@ impl App {
         }
         if departed {
             self.store.write(|tx| Ok::<_, Error>(departures::step(tx, DEPARTURE_STEP)?), |_| ())?;
+        }
+        if old {
+            self.store.write(move |tx| Ok::<_, Error>(stored::purge(tx, retention, now, PURGE_STEP)?), |_| ())?;
         }
         Ok(())
     }

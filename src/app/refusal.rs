@@ -96,6 +96,12 @@ pub enum Refusal {
     /// A text that breaks a rule.
     #[error("{0}")]
     Text(#[from] TextError),
+    /// A cursor beyond everything there is.
+    #[error("the cursor is beyond the last message: begin without one")]
+    CursorInFuture,
+    /// A sender's own id that breaks a rule.
+    #[error("`client_id` has at most 64 bytes and no control characters: use a UUID")]
+    ClientId,
     /// Too many streams.
     #[error("{0}: close one and try again")]
     Streams(SubscribeError),
@@ -144,6 +150,8 @@ impl Refusal {
             Refusal::SecondFactorMissing => Reason::SecondFactorMissing,
             Refusal::Author => Reason::AuthorMismatch,
             Refusal::Text(_) => Reason::TextInvalid,
+            Refusal::CursorInFuture => Reason::CursorInFuture,
+            Refusal::ClientId => Reason::ClientIdInvalid,
             Refusal::Streams(_) => Reason::TooManyStreams,
             Refusal::StreamStalled => Reason::StreamStalled,
             Refusal::Overloaded => Reason::Overloaded,
@@ -160,6 +168,8 @@ impl Refusal {
             Refusal::Request(field) => Some(field),
             Refusal::Text(_) => Some("text"),
             Refusal::Author => Some("author"),
+            Refusal::CursorInFuture => Some("after"),
+            Refusal::ClientId => Some("client_id"),
             _ => None,
         }
     }

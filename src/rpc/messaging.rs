@@ -10,9 +10,13 @@ use super::Shared;
 use super::caller::Incoming;
 use super::reply::Reply;
 use super::status::{Call, Failure};
-use super::stream::{Line, Stream};
+use super::stream::{Form, Line, Stream};
+use super::wire;
+use crate::app::messages::{Beginning, Draft, PageFrom};
 use crate::app::refusal::{Error, Refusal};
-use crate::proto::{Empty, Message, SendResponse, timestamp};
+use crate::proto::{
+    Empty, HistoryFrom, HistoryRequest, HistoryResponse, Message, SendResponse, Start, SubscribeRequest, timestamp,
+};
 
 /// Proves the caller and hands the message to the writer, which answers after the commit. No worker waits for it.
 pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message, reply: Reply<SendResponse>) {
@@ -22,7 +26,8 @@ pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message
         Err(refusal) => return reply.about(|| shared.login_of(&incoming)).send(Err(refusal.into())),
     };
     let reply = reply.about(|| Some(caller.person().login.clone()));
-    app.send(&caller, &request.author, request.text, move |result| {
+    let draft = Draft { author: request.author, text: request.text, client_id: request.client_id };
+    app.send(&caller, draft, move |result| {
         reply.send(result.map(|stored| {
             let mut response = SendResponse::new();
             response.success = true;
@@ -33,22 +38,36 @@ pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message
     });
 }
 
+pub(super) fn history(shared: &Shared, incoming: Incoming, request: HistoryRequest) -> Result<HistoryResponse, Error> {
+    let from = match request.from {
+        None | Some(HistoryFrom::Before(0)) => PageFrom::Before(u64::MAX),
+        Some(HistoryFrom::Before(id)) => PageFrom::Before(id),
+        Some(HistoryFrom::After(id)) => PageFrom::After(id),
+    };
+    let page = shared.app.history(&incoming.credential, from, request.limit)?;
+    Ok(HistoryResponse {
+        messages: page.messages.iter().map(wire::message).collect(),
+        has_more: page.has_more,
+        ..Default::default()
+    })
+}
+
 /// A stream that is not open yet. Dropped without being opened, it refuses.
-pub(super) struct Opening {
-    line: Option<Line>,
-    refuse: Option<oneshot::Sender<(Line, Failure)>>,
+pub(super) struct Opening<Q> {
+    line: Option<Line<Q>>,
+    refuse: Option<oneshot::Sender<(Line<Q>, Failure)>>,
     call: Call,
     started: bool,
 }
 
-impl Opening {
+impl<Q: Send + 'static> Opening<Q> {
     /// An opening, and what refuses where it is not to be, on the poll thread.
     pub(super) fn pair(
         sink: DuplexSink<GrpcSlice>,
-        requests: RequestStream<Empty>,
+        requests: RequestStream<Q>,
         call: Call,
-    ) -> (Opening, impl Future<Output = ()> + Send + 'static) {
-        let (refuse, refused) = oneshot::channel::<(Line, Failure)>();
+    ) -> (Opening<Q>, impl Future<Output = ()> + Send + 'static) {
+        let (refuse, refused) = oneshot::channel::<(Line<Q>, Failure)>();
         let refusing = async move {
             if let Ok((Line { sink, requests }, failure)) = refused.await {
                 let _ = sink.fail(failure.status()).await;
@@ -61,7 +80,9 @@ impl Opening {
     fn refuse(mut self, error: Error) {
         self.refuse_with(&error);
     }
+}
 
+impl<Q> Opening<Q> {
     fn refuse_with(&mut self, error: &Error) {
         if let (Some(line), Some(refuse)) = (self.line.take(), self.refuse.take()) {
             let _ = refuse.send((line, Failure::of(error, &self.call)));
@@ -69,7 +90,7 @@ impl Opening {
     }
 }
 
-impl Drop for Opening {
+impl<Q> Drop for Opening<Q> {
     fn drop(&mut self) {
         let error =
             if self.started { Error::Fault("a stream was not opened".into()) } else { Refusal::Overloaded.into() };
@@ -77,8 +98,36 @@ impl Drop for Opening {
     }
 }
 
+/// What a stream asks for.
+pub(super) trait Asks: protobuf::Message {
+    const FORM: Form;
+
+    /// Where it begins.
+    fn beginning(&self) -> Result<Beginning, Refusal>;
+}
+
+impl Asks for Empty {
+    const FORM: Form = Form::Messages;
+
+    fn beginning(&self) -> Result<Beginning, Refusal> {
+        Ok(Beginning::Now)
+    }
+}
+
+impl Asks for SubscribeRequest {
+    const FORM: Form = Form::Events;
+
+    fn beginning(&self) -> Result<Beginning, Refusal> {
+        match self.start {
+            None | Some(Start::Now(_)) => Ok(Beginning::Now),
+            Some(Start::After(cursor)) => Ok(Beginning::After(cursor)),
+            Some(Start::Last(count)) => Ok(Beginning::Last(count)),
+        }
+    }
+}
+
 /// Proves the caller, subscribes him, and starts his sender thread.
-pub(super) fn message_stream(shared: &Shared, incoming: Incoming, mut opening: Opening) {
+pub(super) fn open_stream<Q: Asks>(shared: &Shared, incoming: Incoming, request: &Q, mut opening: Opening<Q>) {
     opening.started = true;
     let app = &shared.app;
     let now = app.clock.now();
@@ -90,7 +139,11 @@ pub(super) fn message_stream(shared: &Shared, incoming: Incoming, mut opening: O
         }
     };
     opening.call.account = Some(caller.person().login.clone());
-    let subscription = match shared.hub.subscribe(caller.person().id, caller.session()) {
+    let after = match request.beginning().map_err(Error::from).and_then(|beginning| app.cursor_of(beginning)) {
+        Ok(after) => after,
+        Err(error) => return opening.refuse(error),
+    };
+    let subscription = match shared.hub.subscribe(caller.person().id, caller.session(), after) {
         Ok(subscription) => subscription,
         Err(error) => return opening.refuse(Refusal::from(error).into()),
     };
@@ -104,7 +157,7 @@ pub(super) fn message_stream(shared: &Shared, incoming: Incoming, mut opening: O
     let (app, limits, call) = (Arc::clone(app), shared.limits.clone(), opening.call.clone());
     let run = move || {
         if let Ok(line) = line.recv() {
-            Stream { line, subscription, app, limits, call }.run();
+            Stream { line, form: Q::FORM, subscription, app, limits, call }.run();
         }
     };
     if let Err(error) = shared.streams.start(id, run) {

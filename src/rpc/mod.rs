@@ -27,12 +27,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grpcio::{
-    ChannelBuilder, ClientStreamingSink, EnvBuilder, Environment, GrpcSlice, RequestStream, ResourceQuota, RpcContext,
-    Server, ServerBuilder, ServerCredentials, Service, ServiceBuilder,
+    ChannelBuilder, ClientStreamingSink, DuplexSink, EnvBuilder, Environment, GrpcSlice, RequestStream, ResourceQuota,
+    RpcContext, Server, ServerBuilder, ServerCredentials, Service, ServiceBuilder,
 };
 
 use self::caller::Incoming;
-use self::messaging::Opening;
+use self::messaging::{Asks, Opening};
 use self::pending::Pending;
 use self::proxy::TrustedProxies;
 use self::reply::{Answer, Reply};
@@ -40,6 +40,7 @@ use self::status::Call;
 use self::stream::{LOOK_AGAIN, Streams};
 use self::tls::Tls;
 use self::wait::within;
+use self::wire::Batch;
 use crate::app::App;
 use crate::app::refusal::Error;
 use crate::clock::Stopwatch;
@@ -47,7 +48,7 @@ use crate::config::{Listen, RpcLimits};
 use crate::hub::Hub;
 use crate::proto::admin::AdminRequest;
 use crate::proto::{
-    ChangePasswordRequest, DeleteAccountRequest, Empty, EndSessionsRequest, ListSessionsRequest, LoginRequest,
+    ChangePasswordRequest, DeleteAccountRequest, EndSessionsRequest, HistoryRequest, ListSessionsRequest, LoginRequest,
     LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp,
 };
 use crate::threads::Pool;
@@ -57,7 +58,7 @@ pub struct Shared {
     /// What the system does.
     pub app: Arc<App>,
     /// Who listens.
-    pub hub: Arc<Hub<GrpcSlice>>,
+    pub hub: Arc<Hub<Arc<Batch>>>,
     /// The open streams.
     pub streams: Streams,
     /// Works on calls.
@@ -325,31 +326,44 @@ fn services(shared: &Arc<Shared>) -> [Service; 3] {
             &methods::NEW_RECOVERY_CODES,
             call(shared, methods::NEW_RECOVERY_CODES.name, |_| Lane::Hash, otp::new_recovery_codes),
         );
-    let streaming = Arc::clone(shared);
     let messaging = ServiceBuilder::new()
         .add_client_streaming_handler(
             &methods::SEND_MESSAGE,
             later(shared, methods::SEND_MESSAGE.name, |_| Lane::Work, messaging::send_message),
         )
-        .add_duplex_streaming_handler(&wire::MESSAGE_STREAM, move |ctx: RpcContext<'_>, mut requests, sink| {
-            let incoming = Incoming::read(&ctx, streaming.legacy_clients, &streaming.proxies);
-            let Some(awaited) = streaming.pending.begin(incoming.connection, incoming.header_bytes) else { return };
-            let shared = Arc::clone(&streaming);
-            ctx.spawn(async move {
-                match awaited.message::<Empty>(&mut requests).await {
-                    Ok(_) => {}
-                    Err(Some(status)) => return drop(sink.fail(status).await),
-                    Err(None) => return,
-                }
-                let call = shared.call_of(wire::MESSAGE_STREAM.name, &incoming, None);
-                let (opening, refusing) = Opening::pair(sink, requests, call);
-                let working = Arc::clone(&shared);
-                // A full pool drops the job, and with it the opening, which refuses.
-                let _ = shared.work.try_run(move || messaging::message_stream(&working, incoming, opening));
-                refusing.await;
-            });
-        });
+        .add_client_streaming_handler(
+            &methods::HISTORY,
+            call(shared, methods::HISTORY.name, |_| Lane::Work, messaging::history),
+        )
+        .add_duplex_streaming_handler(&wire::MESSAGE_STREAM, stream(shared, wire::MESSAGE_STREAM.name))
+        .add_duplex_streaming_handler(&wire::SUBSCRIBE, stream(shared, wire::SUBSCRIBE.name));
     [auth.build(), otp.build(), messaging.build()]
+}
+
+/// A handler whose job opens a stream.
+fn stream<Q: Asks>(
+    shared: &Arc<Shared>,
+    method: &'static str,
+) -> impl FnMut(RpcContext<'_>, RequestStream<Q>, DuplexSink<GrpcSlice>) + Send + Clone + 'static {
+    let shared = Arc::clone(shared);
+    move |ctx, mut requests, sink| {
+        let incoming = Incoming::read(&ctx, shared.legacy_clients, &shared.proxies);
+        let Some(awaited) = shared.pending.begin(incoming.connection, incoming.header_bytes) else { return };
+        let shared = Arc::clone(&shared);
+        ctx.spawn(async move {
+            let request = match awaited.message::<Q>(&mut requests).await {
+                Ok(request) => request,
+                Err(Some(status)) => return drop(sink.fail(status).await),
+                Err(None) => return,
+            };
+            let call = shared.call_of(method, &incoming, None);
+            let (opening, refusing) = Opening::pair(sink, requests, call);
+            let working = Arc::clone(&shared);
+            // A full pool drops the job, and with it the opening, which refuses.
+            let _ = shared.work.try_run(move || messaging::open_stream(&working, incoming, &request, opening));
+            refusing.await;
+        });
+    }
 }
 
 /// Requests that name an account by themselves.
@@ -378,6 +392,7 @@ comes_with_a_token!(
     DeleteAccountRequest,
     NewRecoveryCodesRequest,
     AdminRequest,
+    HistoryRequest,
     Message
 );
 

@@ -9,9 +9,9 @@ use super::status::{Call, Failure};
 use crate::app::refusal::{Error, Refusal};
 use crate::proto::admin::AdminResponse;
 use crate::proto::{
-    ChangePasswordResponse, DeleteAccountResponse, EndSessionsResponse, ListSessionsResponse, LoginResponse,
-    LogoutResponse, NewRecoveryCodesResponse, RegisterResponse, ResponseCheckOtp, ResponseInitOtp, SendResponse,
-    timestamp,
+    ChangePasswordResponse, DeleteAccountResponse, EndSessionsResponse, HistoryResponse, ListSessionsResponse,
+    LoginResponse, LogoutResponse, NewRecoveryCodesResponse, RegisterResponse, ResponseCheckOtp, ResponseInitOtp,
+    SendResponse, timestamp,
 };
 
 /// Responses that can say themselves that they are refusals. The others fail the call.
@@ -49,6 +49,7 @@ macro_rules! fails {
 fails!(
     AdminResponse,
     SendResponse,
+    HistoryResponse,
     LogoutResponse,
     ListSessionsResponse,
     EndSessionsResponse,

@@ -1,58 +1,187 @@
-//! Frames: a message encoded once and shared by reference between all streams.
+//! What streams write: messages encoded once, and shared by reference between all of them.
+
+use std::sync::{Arc, OnceLock};
 
 use grpcio::{Error, GrpcSlice, Marshaller, Method, MethodType, pb_de, pb_ser};
-use protobuf::Message as _;
 
+use super::methods;
 use crate::hub::Frame;
-use crate::proto::{Empty, Message, timestamp};
+use crate::proto::{Empty, Event, EventBatch, Happened, Message, SubscribeRequest, timestamp};
 use crate::store::StoredMessage;
 
-/// `Messaging.MessageStream` as the server writes it: cloning a slice counts a reference, it copies nothing.
-pub static MESSAGE_STREAM: Method<Empty, GrpcSlice> = Method {
-    ty: MethodType::ServerStreaming,
-    name: super::methods::MESSAGE_STREAM.name,
-    req_mar: Marshaller { ser: pb_ser, de: pb_de },
-    resp_mar: Marshaller {
-        ser: |frame, buffer| {
-            *buffer = frame.clone();
-            Ok(())
+/// A stream whose answers are slices: cloning one counts a reference, it copies nothing.
+const fn written<Q: protobuf::Message>(name: &'static str) -> Method<Q, GrpcSlice> {
+    Method {
+        ty: MethodType::ServerStreaming,
+        name,
+        req_mar: Marshaller { ser: pb_ser, de: pb_de },
+        resp_mar: Marshaller {
+            ser: |slice, buffer| {
+                *buffer = slice.clone();
+                Ok(())
+            },
+            de: |_| Err(Error::Codec("slices are only written".into())),
         },
-        de: |_| Err(Error::Codec("frames are only written".into())),
-    },
-};
+    }
+}
 
-/// Encodes a message.
-///
-/// # Errors
-/// The encoder's; none is known for messages of ours.
-pub fn frame(message: &StoredMessage) -> Result<Frame<GrpcSlice>, protobuf::Error> {
-    let mut encoded = Message::new();
-    encoded.author.clone_from(&message.author);
-    encoded.text.clone_from(&message.text);
-    encoded.send_time = Some(timestamp(message.sent_at)).into();
-    encoded.id = message.id.unsigned_abs();
-    let mut bytes = encoded.write_to_bytes()?;
+/// `Messaging.MessageStream` as the server writes it.
+pub static MESSAGE_STREAM: Method<Empty, GrpcSlice> = written(methods::MESSAGE_STREAM.name);
+/// `Messaging.Subscribe` as the server writes it.
+pub static SUBSCRIBE: Method<SubscribeRequest, GrpcSlice> = written(methods::SUBSCRIBE.name);
+
+/// Messages in order, encoded when the first stream asks for it, in either form.
+#[derive(Debug)]
+pub struct Batch {
+    messages: Vec<StoredMessage>,
+    each: OnceLock<Vec<GrpcSlice>>,
+    events: OnceLock<GrpcSlice>,
+}
+
+/// A frame of messages, as the hub carries it.
+pub type BatchFrame = Frame<Arc<Batch>>;
+
+impl Batch {
+    /// The messages, of which there is at least one, as a frame.
+    pub fn frame(messages: Vec<StoredMessage>) -> Option<BatchFrame> {
+        let (first, last) = (messages.first()?.id, messages.last()?.id);
+        let body = Arc::new(Batch { messages, each: OnceLock::new(), events: OnceLock::new() });
+        Some(Frame { first, last, body })
+    }
+
+    /// Frames of a commit: together, but none beyond `bytes` unless a single message is.
+    pub fn frames(messages: Vec<StoredMessage>, bytes: usize) -> Vec<BatchFrame> {
+        let (mut frames, mut next, mut size) = (Vec::new(), Vec::new(), 0);
+        for message in messages {
+            let more = message.author.len() + message.text.len() + EVENT_BYTES;
+            if size + more > bytes && !next.is_empty() {
+                frames.extend(Batch::frame(std::mem::take(&mut next)));
+                size = 0;
+            }
+            size += more;
+            next.push(message);
+        }
+        frames.extend(Batch::frame(next));
+        frames
+    }
+
+    /// Each message after the id `after`, by itself.
+    pub fn each_after(&self, after: i64) -> impl Iterator<Item = GrpcSlice> {
+        let each = self.each.get_or_init(|| self.messages.iter().map(|m| encoded(&message(m))).collect());
+        let from = self.messages.partition_point(|m| m.id <= after);
+        each.get(from..).unwrap_or_default().iter().cloned()
+    }
+
+    /// The messages after the id `after` as events of one batch.
+    pub fn events_after(&self, after: i64) -> GrpcSlice {
+        let from = self.messages.partition_point(|m| m.id <= after);
+        match from {
+            0 => self.events.get_or_init(|| events(&self.messages)).clone(),
+            from => events(self.messages.get(from..).unwrap_or_default()),
+        }
+    }
+}
+
+/// About what an event takes beside author and text.
+const EVENT_BYTES: usize = 40;
+
+fn events(messages: &[StoredMessage]) -> GrpcSlice {
+    let mut batch = EventBatch::new();
+    batch.events = messages
+        .iter()
+        .map(|m| Event {
+            cursor: m.id.unsigned_abs(),
+            event: Some(Happened::Message(message(m))),
+            ..Default::default()
+        })
+        .collect();
+    encoded(&batch)
+}
+
+/// Something that is no message, as a batch of its own.
+pub fn event(cursor: i64, happened: Happened) -> GrpcSlice {
+    let event = Event { cursor: cursor.unsigned_abs(), event: Some(happened), ..Default::default() };
+    encoded(&EventBatch { events: vec![event], ..Default::default() })
+}
+
+/// Batches as one: the encodings of a message with nothing but a repeated field may be joined (Protocol Buffers, "Last One
+/// Wins").
+pub fn joined(batches: Vec<GrpcSlice>) -> GrpcSlice {
+    let bytes: Vec<u8> = batches.iter().flat_map(|batch| batch.as_slice()).copied().collect();
+    GrpcSlice::from(bytes)
+}
+
+/// A message as the wire has it.
+pub fn message(stored: &StoredMessage) -> Message {
+    Message {
+        author: stored.author.clone(),
+        text: stored.text.clone(),
+        send_time: Some(timestamp(stored.sent_at)).into(),
+        id: stored.id.unsigned_abs(),
+        ..Default::default()
+    }
+}
+
+fn encoded(message: &impl protobuf::Message) -> GrpcSlice {
+    // It fails for no message of ours: nothing in them is required, and none is beyond 2 GiB.
+    let mut bytes = message.write_to_bytes().unwrap_or_default();
     // A vector without spare room becomes a slice without a copy.
     bytes.shrink_to_fit();
-    Ok(Frame { id: message.id, body: GrpcSlice::from(bytes) })
+    GrpcSlice::from(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use protobuf::Message as _;
+
     use super::*;
     use crate::clock::Time;
 
-    #[test]
-    fn a_frame_is_the_message_that_clients_read() {
-        let stored = StoredMessage {
-            id: 7,
+    fn stored(ids: std::ops::RangeInclusive<i64>) -> Vec<StoredMessage> {
+        let message = |id| StoredMessage {
+            id,
             author: "user1".into(),
             text: "Привет!".into(),
             sent_at: Time::from_micros(1_500_001),
         };
-        let frame = frame(&stored).unwrap();
-        let read = Message::parse_from_bytes(frame.body.as_slice()).unwrap();
+        ids.map(message).collect()
+    }
+
+    fn cursors(slice: &GrpcSlice) -> Vec<u64> {
+        EventBatch::parse_from_bytes(slice.as_slice()).unwrap().events.iter().map(|event| event.cursor).collect()
+    }
+
+    #[test]
+    fn a_message_by_itself_is_what_clients_read() {
+        let frame = Batch::frame(stored(7..=8)).unwrap();
+        assert_eq!((frame.first, frame.last), (7, 8));
+        let each: Vec<GrpcSlice> = frame.body.each_after(0).collect();
+        let read = Message::parse_from_bytes(each[0].as_slice()).unwrap();
         assert_eq!((read.id, read.author.as_str(), read.text.as_str()), (7, "user1", "Привет!"));
         assert_eq!((read.send_time.seconds, read.send_time.nanos), (1, 500_001_000));
+        assert_eq!(frame.body.each_after(7).count(), 1);
+        assert_eq!(frame.body.each_after(8).count(), 0);
+        assert!(Batch::frame(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn events_come_together_from_wherever_and_may_be_joined() {
+        let one = Batch::frame(stored(1..=3)).unwrap().body;
+        assert_eq!(cursors(&one.events_after(0)), [1, 2, 3]);
+        assert_eq!(cursors(&one.events_after(2)), [3]);
+        let two = Batch::frame(stored(4..=5)).unwrap().body;
+        let caught_up = event(5, Happened::CaughtUp(crate::proto::CaughtUp::new()));
+        assert_eq!(cursors(&joined(vec![one.events_after(1), two.events_after(0), caught_up])), [2, 3, 4, 5, 5]);
+    }
+
+    #[test]
+    fn a_commit_is_cut_into_frames_by_bytes_and_nothing_is_lost() {
+        for bytes in [1, 100, 200, 100_000] {
+            let frames = Batch::frames(stored(1..=9), bytes);
+            let ids: Vec<u64> = frames.iter().flat_map(|frame| cursors(&frame.body.events_after(0))).collect();
+            assert_eq!(ids, (1..=9).collect::<Vec<u64>>(), "{bytes}");
+            assert!(frames.iter().all(|f| f.body.messages.len() == 1 || f.body.events_after(0).len() <= bytes));
+            assert!(frames.windows(2).all(|w| w[0].last + 1 == w[1].first));
+        }
     }
 }

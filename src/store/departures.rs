@@ -75,17 +75,23 @@ mod tests {
         store.write(move |tx| Ok::<_, StoreError>(write(tx)?), |_| ()).unwrap()
     }
 
+    fn append(tx: &Tx<'_>, user_id: i64, author: &str) -> rusqlite::Result<()> {
+        let sent_at = Time::from_secs(0);
+        let new = messages::NewMessage { user_id, author, text: "x", sent_at, client_id: None };
+        messages::append(tx, &new).map(|_| ())
+    }
+
     #[test]
     fn what_somebody_said_is_renamed_or_deleted_in_steps_and_nothing_else_is() {
         let (_dir, store) = store(Box::new(|_| ()));
         write(&store, |tx| {
             for n in 0..100 {
                 let (user, author) = [(1, "one"), (2, "two"), (3, "three")][n % 3];
-                messages::append(tx, user, author, "x", Time::from_secs(0))?;
+                append(tx, user, author)?;
             }
             note(tx, 1, true)?;
             note(tx, 2, false)?;
-            messages::append(tx, 3, "three", "later", Time::from_secs(0)).map(|_| ())
+            append(tx, 3, "three")
         });
         let mut steps = 1;
         while write(&store, |tx| step(tx, 7)) {

@@ -127,7 +127,30 @@ CREATE TABLE audit (
 ) STRICT;
 ";
 
-const STEPS: &[M<'static>] = &[M::up(STEP_1), M::up(STEP_2)];
+/// Step 3: nothing acknowledged is lost, or stored twice.
+const STEP_3: &str = "
+ALTER TABLE messages ADD COLUMN client_id TEXT;            -- the sender's own id of it
+CREATE UNIQUE INDEX messages_by_client_id ON messages(user_id, client_id) WHERE client_id IS NOT NULL;
+
+-- The ids of messages that were purged while their senders may still send them again.
+CREATE TABLE purged_client_ids (
+    user_id        INTEGER NOT NULL,
+    client_id      TEXT NOT NULL,
+    message_id     INTEGER NOT NULL,
+    sent_at        INTEGER NOT NULL,
+    PRIMARY KEY (user_id, client_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX purged_client_ids_by_time ON purged_client_ids(sent_at);
+
+-- Up to which message everything was purged. One row.
+CREATE TABLE purged (
+    one            INTEGER PRIMARY KEY CHECK (one = 1),
+    through        INTEGER NOT NULL
+) STRICT;
+INSERT INTO purged VALUES (1, 0);
+";
+
+const STEPS: &[M<'static>] = &[M::up(STEP_1), M::up(STEP_2), M::up(STEP_3)];
 const LADDER: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// Refuses a file that is not a database, or is one of another program. Writes nothing.

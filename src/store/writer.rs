@@ -19,7 +19,7 @@ use super::messages::StoredMessage;
 use crate::threads::Thread;
 
 /// Receives the messages of each commit, in their order, on the writer's thread.
-pub type Feed = Box<dyn FnMut(&[StoredMessage]) + Send>;
+pub type Feed = Box<dyn FnMut(Vec<StoredMessage>) + Send>;
 
 /// A write that did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -184,7 +184,7 @@ fn work(mut connection: Connection, jobs: &Receiver<Box<dyn Job>>, batch: usize,
             }
         }
         if !appended.is_empty() {
-            guarded("the feed", || feed(&appended));
+            guarded("the feed", || feed(appended));
         }
         for job in group.drain(..) {
             let failed = failed.clone().map(WriteFailed::Commit);
@@ -238,7 +238,9 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(30);
 
     fn append(tx: &Tx<'_>, text: &str) -> Result<i64, StoreError> {
-        Ok(messages::append(tx, 1, "user1", text, Time::from_secs(0))?.id)
+        let sent_at = Time::from_secs(0);
+        let new = messages::NewMessage { user_id: 1, author: "user1", text, sent_at, client_id: None };
+        Ok(messages::append(tx, &new)?.id)
     }
 
     #[test]
@@ -276,7 +278,7 @@ mod tests {
         let fed = Arc::new(Mutex::new(Vec::new()));
         let (_dir, store) = store(Box::new({
             let fed = Arc::clone(&fed);
-            move |batch: &[StoredMessage]| fed.lock().unwrap().extend(batch.iter().map(|m| m.id))
+            move |batch: Vec<StoredMessage>| fed.lock().unwrap().extend(batch.iter().map(|m| m.id))
         }));
         for n in 0..100 {
             let id = store.write(move |tx| append(tx, &n.to_string()), |_| ()).unwrap();

@@ -1,5 +1,6 @@
 //! A server within this process, with its clock in our hands, and peers that speak to it over the wire.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use futures_util::future::{Either, select};
 use grpc_otp_chat::clock::{Clock, Time};
 use grpc_otp_chat::config::{Flags, Settings};
 use grpc_otp_chat::proto::{
-    Empty, LoginRequest, LoginResponse, LogoutRequest, Message, RegisterRequest, RegisterResponse, RequestCheckOtp,
-    RequestInitOtp, ResponseCheckOtp, ResponseInitOtp, SendResponse, SessionState, details,
+    Empty, Event, EventBatch, Happened, LoginRequest, LoginResponse, LogoutRequest, Message, RegisterRequest,
+    RegisterResponse, RequestCheckOtp, RequestInitOtp, ResponseCheckOtp, ResponseInitOtp, SendResponse, SessionState,
+    Start, SubscribeRequest, details,
 };
 use grpc_otp_chat::rpc::methods;
 use grpc_otp_chat::security::passwords::Cost;
@@ -323,11 +325,62 @@ impl Peer {
         Heard { items, _hang_up: hang_up }
     }
 
+    /// Subscribes to events.
+    pub(crate) fn subscribe(&self, start: Option<Start>) -> Events {
+        let (sender, items) = crossbeam_channel::unbounded();
+        let (hang_up, mut hung_up) = futures_channel::oneshot::channel::<()>();
+        let request = SubscribeRequest { start, ..Default::default() };
+        let options = self.options().timeout(LIMIT * 10);
+        let mut stream = self.client.server_streaming(&methods::SUBSCRIBE, &request, options).expect("a call");
+        self.client.spawn(async move {
+            while let Either::Left((Some(item), _)) = select(stream.next(), &mut hung_up).await {
+                let over = item.is_err();
+                if sender.send(item.map_err(status)).is_err() || over {
+                    return;
+                }
+            }
+        });
+        Events { batches: items, ready: VecDeque::new(), _hang_up: hang_up }
+    }
+
+    /// Subscribes, and reads nothing until it is dropped.
+    pub(crate) fn unread_subscription(&self) -> impl Sized + use<> {
+        let options = self.options().timeout(LIMIT * 10);
+        self.client.server_streaming(&methods::SUBSCRIBE, &SubscribeRequest::new(), options).expect("a call")
+    }
+
     /// Opens a stream that nobody reads, until it is dropped.
     pub(crate) fn unread_stream(&self) -> impl Sized + use<> {
         self.client
             .server_streaming(&methods::MESSAGE_STREAM, &Empty::new(), self.options().timeout(LIMIT * 10))
             .expect("a call")
+    }
+}
+
+/// Events of a subscription, one by one.
+pub(crate) struct Events {
+    batches: Receiver<Result<EventBatch, RpcStatus>>,
+    ready: VecDeque<Event>,
+    _hang_up: futures_channel::oneshot::Sender<()>,
+}
+
+impl Events {
+    /// The next event with its cursor, or how it ended.
+    pub(crate) fn try_next(&mut self) -> Result<(u64, Happened), RpcStatus> {
+        while self.ready.is_empty() {
+            self.ready.extend(self.batches.recv_timeout(LIMIT).expect("within the limit")?.events);
+        }
+        let event = self.ready.pop_front().expect("one");
+        Ok((event.cursor, event.event.expect("something happened")))
+    }
+
+    pub(crate) fn next(&mut self) -> (u64, Happened) {
+        self.try_next().expect("an event")
+    }
+
+    /// How it ended, without another event.
+    pub(crate) fn end(&mut self) -> RpcStatus {
+        self.try_next().expect_err("an end")
     }
 }
 

@@ -24,6 +24,7 @@ mod screen;
 mod sources;
 mod start;
 mod streams;
+mod subscribe;
 mod tls;
 mod upgrade;
 mod watch;
