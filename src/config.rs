@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
 
 use crate::admin::args::Command;
 use crate::app::throttles::ThrottleLimits;
 use crate::app::{AppLimits, Registration};
 use crate::hub::HubLimits;
+use crate::rpc::proxy::{self, TrustedProxies};
 use crate::security::keys::Guard;
 use crate::security::passwords::Cost;
 use crate::security::throttle::Rate;
@@ -76,7 +78,13 @@ pub struct Flags {
     #[arg(long, env = "OTPCHAT_LEGACY_CLIENTS", default_value = "on", value_name = "on|off")]
     pub legacy_clients: Switch,
 
-    /// Who may register: everybody, whoever has an invitation, or nobody [default: open on loopback, invite beyond].
+    /// Proxies in front of the server, addresses or networks, several with commas: who comes through them is known by the
+    /// last address in `x-forwarded-for` that is not theirs. Switches --legacy-clients off.
+    #[arg(long, env = "OTPCHAT_TRUSTED_PROXY", value_name = "ADDRESS", value_delimiter = ',', value_parser = proxy::parse_network)]
+    pub trusted_proxy: Vec<IpNet>,
+
+    /// Who may register: everybody, whoever has an invitation, or nobody [default: open on loopback, invite beyond and behind a
+    /// proxy].
     #[arg(long, env = "OTPCHAT_REGISTRATION", value_name = "open|invite|closed")]
     pub registration: Option<RegistrationFlag>,
 
@@ -155,6 +163,21 @@ pub struct LimitFlags {
     /// Bytes of a request.
     #[arg(long, env = "OTPCHAT_MAX_REQUEST_BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1_024..=4_194_304))]
     pub max_request_bytes: u32,
+    /// Bytes of a call's headers.
+    #[arg(long, env = "OTPCHAT_MAX_HEADER_BYTES", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(4_096..=1_048_576))]
+    pub max_header_bytes: u32,
+    /// Connections in all; less if the system allows fewer open files.
+    #[arg(long, env = "OTPCHAT_MAX_CONNECTIONS", default_value_t = 12_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+    /// Connections of one address (of IPv6, of one /64). Not for loopback and trusted proxies.
+    #[arg(long, env = "OTPCHAT_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections_per_address: u32,
+    /// Seconds that a new connection may take for TLS and the first settings of HTTP/2, and a call for its message.
+    #[arg(long, env = "OTPCHAT_HANDSHAKE_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub handshake_seconds: u64,
+    /// Minutes that a connection may stay without any call, longer than --waiting-minutes; an open stream is a call.
+    #[arg(long, env = "OTPCHAT_IDLE_CONNECTION_MINUTES", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=1_440))]
+    pub idle_connection_minutes: u64,
     /// Calls at once on one connection, streams included.
     #[arg(long, env = "OTPCHAT_MAX_CALLS_PER_CONNECTION", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub max_calls_per_connection: u32,
@@ -266,6 +289,8 @@ pub struct Settings {
     pub credentials_dir: Option<PathBuf>,
     /// Whether clients of the predecessor are served their way.
     pub legacy_clients: bool,
+    /// Whom to believe for whom he speaks.
+    pub trusted_proxies: TrustedProxies,
     /// Whether chat lines are logged.
     pub chat_log: bool,
     /// The cost of a password hash.
@@ -317,6 +342,16 @@ pub struct RpcLimits {
     pub hash_queue: usize,
     /// Bytes of a request.
     pub request_bytes: u32,
+    /// Bytes of a call's headers.
+    pub header_bytes: u32,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one address.
+    pub connections_per_address: usize,
+    /// How long a new connection may take to introduce itself.
+    pub handshake: Duration,
+    /// How long a connection may stay without a call.
+    pub connection_idle: Duration,
     /// Calls at once on one connection.
     pub calls_per_connection: u32,
     /// Bytes that the transport may use.
@@ -398,9 +433,12 @@ impl Flags {
             data_dir: self.data_dir,
             old_jwt_key: hours(limits.old_jwt_key_hours),
             credentials_dir: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            // Where strangers can reach a plaintext port, something in between may make them look like this machine. (That
-            // a call came in by plaintext on loopback is judged call by call, in `rpc::caller`.)
-            legacy_clients: self.legacy_clients.is_on() && !listen.iter().any(Listen::exposes_plaintext),
+            // Where strangers can reach a plaintext port, or many people share a connection, something in between may make them
+            // look like this machine. (That a call came in by plaintext on loopback is judged call by call, in `rpc::caller`.)
+            legacy_clients: self.legacy_clients.is_on()
+                && self.trusted_proxy.is_empty()
+                && !listen.iter().any(Listen::exposes_plaintext),
+            trusted_proxies: TrustedProxies::new(self.trusted_proxy.clone()),
             chat_log: self.chat_log.is_on(),
             password_cost: Cost::default(),
             app: AppLimits {
@@ -415,7 +453,7 @@ impl Flags {
                     Some(RegistrationFlag::Open) => Registration::Open,
                     Some(RegistrationFlag::Invite) => Registration::Invite,
                     Some(RegistrationFlag::Closed) => Registration::Closed,
-                    None if on_loopback => Registration::Open,
+                    None if on_loopback && self.trusted_proxy.is_empty() => Registration::Open,
                     None => Registration::Invite,
                 },
                 throttles: ThrottleLimits {
@@ -461,6 +499,12 @@ impl Flags {
                 hashers: limits.hashers.map_or(cores, |n| n as usize),
                 hash_queue: limits.hash_queue as usize,
                 request_bytes: limits.max_request_bytes,
+                header_bytes: limits.max_header_bytes,
+                connections: limits.max_connections as usize,
+                connections_per_address: limits.max_connections_per_address as usize,
+                handshake: Duration::from_secs(limits.handshake_seconds),
+                // Old clients are known by their connection while they look for their code.
+                connection_idle: minutes(limits.idle_connection_minutes.max(limits.waiting_minutes + 1)),
                 calls_per_connection: limits.max_calls_per_connection,
                 transport_bytes: limits.transport_memory_mib as usize * 1024 * 1024,
                 stream_stall: Duration::from_secs(limits.stream_stall_seconds),
@@ -584,6 +628,14 @@ mod tests {
         let exposed = ["--plaintext-exposed-to-network", "--listen-plaintext", "0.0.0.0:1"];
         assert_eq!(with(&exposed).err(), Some(SettingError::PlaintextExposed("0.0.0.0:1".into())));
         assert!(with(&["--listen-plaintext", "x:1"]).err().unwrap().to_string().starts_with("--listen-plaintext x:1"));
+    }
+
+    #[test]
+    fn a_trusted_proxy_switches_old_clients_off() {
+        let behind = settings(&["--trusted-proxy", "127.0.0.1,10.0.0.0/8", "--legacy-clients", "on"]).unwrap();
+        assert!(!behind.legacy_clients && !behind.trusted_proxies.is_empty());
+        assert_eq!(behind.app.registration, Registration::Invite, "strangers come through it");
+        assert!(settings(&[]).unwrap().trusted_proxies.is_empty());
     }
 
     #[test]

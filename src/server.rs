@@ -18,6 +18,8 @@ use crate::clock::{Clock, Stopwatch, Time};
 use crate::config::{Settings, TlsFiles};
 use crate::escape::one_line;
 use crate::hub::Hub;
+use crate::rpc::limiter::Limiter;
+use crate::rpc::pending::Pending;
 use crate::rpc::stream::Streams;
 use crate::rpc::tls::Watch;
 use crate::rpc::{Front, ListenError, Shared, wire};
@@ -123,6 +125,7 @@ pub struct Running {
     front: Front,
     shared: Arc<Shared>,
     janitor: Janitor,
+    limiter: Limiter,
     grace: Duration,
 }
 
@@ -202,11 +205,19 @@ impl Running {
             work: Pool::new("rpc-work", rpc.workers, rpc.work_queue).map_err(StartError::Threads)?,
             hash: Pool::new("rpc-hash", rpc.hashers, rpc.hash_queue).map_err(StartError::Threads)?,
             legacy_clients: settings.legacy_clients,
+            pending: Arc::new(Pending::new(
+                rpc.calls_per_connection as usize,
+                rpc.header_bytes as usize,
+                rpc.handshake,
+            )),
+            proxies: settings.trusted_proxies.clone(),
             limits: rpc.clone(),
         });
         let janitor = Janitor::start(Arc::clone(&shared), watch).map_err(StartError::Threads)?;
         let front = Front::start(&shared, &settings.listen, tls.as_ref(), &settings.data_dir)?;
-        Ok(Running { front, shared, janitor, grace: settings.grace })
+        let streams = settings.hub.streams;
+        let limiter = Limiter::start(front.ports(), rpc, streams, &shared).map_err(StartError::Threads)?;
+        Ok(Running { front, shared, janitor, limiter, grace: settings.grace })
     }
 
     /// The port it listens on (of the first address).
@@ -251,6 +262,7 @@ impl Running {
             log::warn!("open calls were cancelled");
         }
         log::info!("stopping: workers");
+        self.limiter.stop(STEP_LIMIT);
         self.janitor.stop();
         let workers = self.shared.work.stop(STEP_LIMIT) & self.shared.hash.stop(STEP_LIMIT);
         log::info!("stopping: the last commit");

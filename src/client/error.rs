@@ -1,5 +1,7 @@
 //! Why a call failed, for the person who made it.
 
+use std::time::Duration;
+
 use grpcio::RpcStatusCode;
 use protobuf::Message as _;
 
@@ -36,25 +38,41 @@ pub struct Refusal {
     pub sentence: String,
     /// Whether the session is of no more use: only logging in again helps.
     pub ends_session: bool,
+    /// How long to wait before the next try, where the server says so.
+    pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// A refusal that came in a response.
     pub fn in_response(word: &str, sentence: &str) -> Refusal {
         let reason = Reason::from_word(word);
-        let ends_session = matches!(reason, Some(Reason::TokenMissing | Reason::TokenInvalid | Reason::SessionEnded));
-        Refusal { reason, word: word.to_owned(), sentence: sentence.to_owned(), ends_session }
+        let ends_session = reason.is_some_and(ends_session);
+        Refusal { reason, word: word.to_owned(), sentence: sentence.to_owned(), ends_session, retry_after: None }
     }
 
-    fn in_status(code: RpcStatusCode, message: &str, info: Option<details::ErrorInfo>) -> Refusal {
-        let word = info.map(|info| info.reason).unwrap_or_default();
+    /// The same, with how many seconds to wait; 0 says nothing.
+    pub fn after(self, seconds: u32) -> Refusal {
+        let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+        Refusal { retry_after, ..self }
+    }
+
+    fn in_status(code: RpcStatusCode, message: &str, told: Told) -> Refusal {
+        let word = told.info.map(|info| info.reason).unwrap_or_default();
+        let reason = Reason::from_word(&word);
         Refusal {
-            reason: Reason::from_word(&word),
+            reason,
             sentence: if message.is_empty() && word.is_empty() { code.to_string() } else { message.to_owned() },
             word,
-            ends_session: code == RpcStatusCode::UNAUTHENTICATED,
+            // By the reason: a wrong password or code is UNAUTHENTICATED too, and leaves the session as it is.
+            ends_session: reason.map_or(code == RpcStatusCode::UNAUTHENTICATED, ends_session),
+            retry_after: told.retry_after,
         }
     }
+}
+
+/// Whether a session that is refused for this reason is of no more use.
+fn ends_session(reason: Reason) -> bool {
+    matches!(reason, Reason::TokenMissing | Reason::TokenInvalid | Reason::SessionEnded | Reason::SecondFactorMissing)
 }
 
 impl From<grpcio::Error> for CallError {
@@ -71,20 +89,36 @@ impl From<grpcio::Error> for CallError {
 }
 
 fn from_status(status: &grpcio::RpcStatus) -> CallError {
-    let info = error_info(status.details());
+    let told = Told::read(status.details());
     match status.code() {
         // What the server itself says carries details; without them the connection speaks.
-        RpcStatusCode::UNAVAILABLE | RpcStatusCode::CANCELLED if info.is_none() => CallError::NoAnswer,
+        RpcStatusCode::UNAVAILABLE | RpcStatusCode::CANCELLED if told.info.is_none() => CallError::NoAnswer,
         RpcStatusCode::DEADLINE_EXCEEDED => CallError::NoAnswer,
-        code => CallError::Refused(Refusal::in_status(code, status.message(), info)),
+        code => CallError::Refused(Refusal::in_status(code, status.message(), told)),
     }
 }
 
-/// The `ErrorInfo` among the details of a status; `None` where there is none, or none that can be read.
-fn error_info(details: &[u8]) -> Option<details::ErrorInfo> {
-    let status = details::Status::parse_from_bytes(details).ok()?;
-    let info = status.details.iter().find(|any| any.type_url.ends_with("/google.rpc.ErrorInfo"))?;
-    details::ErrorInfo::parse_from_bytes(&info.value).ok()
+/// What the details of a status tell; nothing where there are none, or none that can be read.
+#[derive(Default)]
+struct Told {
+    info: Option<details::ErrorInfo>,
+    retry_after: Option<Duration>,
+}
+
+impl Told {
+    fn read(details: &[u8]) -> Told {
+        let Ok(status) = details::Status::parse_from_bytes(details) else { return Told::default() };
+        let find = |name: &str| status.details.iter().find(|any| any.type_url.ends_with(name)).map(|any| &any.value);
+        let info = find("/google.rpc.ErrorInfo").and_then(|bytes| details::ErrorInfo::parse_from_bytes(bytes).ok());
+        let retry = find("/google.rpc.RetryInfo").and_then(|bytes| details::RetryInfo::parse_from_bytes(bytes).ok());
+        let retry_after = retry.and_then(|retry| {
+            let delay = retry.retry_delay.as_ref()?;
+            let (seconds, nanos) = (u64::try_from(delay.seconds).ok()?, u64::try_from(delay.nanos).ok()?);
+            Some(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos)))
+                .filter(|wait| !wait.is_zero())
+        });
+        Told { info, retry_after }
+    }
 }
 
 #[cfg(test)]
@@ -94,37 +128,76 @@ mod tests {
 
     use super::*;
 
-    fn details_of(reason: &str) -> Vec<u8> {
-        let info = details::ErrorInfo { reason: reason.to_owned(), ..Default::default() };
-        let any = Any {
-            type_url: "type.googleapis.com/google.rpc.ErrorInfo".to_owned(),
-            value: info.write_to_bytes().unwrap(),
+    fn packed(name: &str, message: &impl protobuf::Message) -> Any {
+        Any {
+            type_url: format!("type.googleapis.com/google.rpc.{name}"),
+            value: message.write_to_bytes().unwrap(),
             ..Default::default()
-        };
-        details::Status { details: vec![any], ..Default::default() }.write_to_bytes().unwrap()
+        }
+    }
+
+    fn details_with(details: Vec<Any>) -> Vec<u8> {
+        details::Status { details, ..Default::default() }.write_to_bytes().unwrap()
+    }
+
+    fn info(reason: &str) -> Any {
+        packed("ErrorInfo", &details::ErrorInfo { reason: reason.to_owned(), ..Default::default() })
+    }
+
+    fn delay(seconds: i64, nanos: i32) -> Any {
+        let delay = protobuf::well_known_types::duration::Duration { seconds, nanos, ..Default::default() };
+        packed("RetryInfo", &details::RetryInfo { retry_delay: Some(delay).into(), ..Default::default() })
+    }
+
+    fn details_of(reason: &str) -> Vec<u8> {
+        details_with(vec![info(reason)])
     }
 
     fn failed(code: RpcStatusCode, details: Vec<u8>) -> CallError {
         grpcio::Error::RpcFailure(RpcStatus::with_details(code, "a sentence".to_owned(), details)).into()
     }
 
+    fn refused(code: RpcStatusCode, details: Vec<u8>) -> Refusal {
+        match failed(code, details) {
+            CallError::Refused(refusal) => refusal,
+            other => panic!("{other:?} is no refusal"),
+        }
+    }
+
     #[test]
     fn what_the_server_says_is_told_apart_from_a_connection_that_went() {
         assert_eq!(failed(RpcStatusCode::UNAVAILABLE, vec![]), CallError::NoAnswer);
         assert_eq!(failed(RpcStatusCode::DEADLINE_EXCEEDED, vec![]), CallError::NoAnswer);
-        let CallError::Refused(draining) = failed(RpcStatusCode::UNAVAILABLE, details_of("DRAINING")) else {
-            panic!("a refusal")
-        };
+        let draining = refused(RpcStatusCode::UNAVAILABLE, details_of("DRAINING"));
         assert_eq!((draining.reason, draining.ends_session), (Some(Reason::Draining), false));
     }
 
     #[test]
-    fn an_unauthenticated_call_ends_the_session_whatever_its_details() {
-        for details in [vec![], details_of("SESSION_ENDED"), details_of("SOMETHING_NEWER"), vec![0xff; 7]] {
-            let CallError::Refused(refusal) = failed(RpcStatusCode::UNAUTHENTICATED, details) else {
-                panic!("a refusal")
-            };
-            assert!(refusal.ends_session);
+    fn the_reason_says_whether_the_session_has_ended_and_without_one_that_we_know_the_status_does() {
+        for &reason in Reason::ALL {
+            let ends = ["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SECOND_FACTOR_MISSING"];
+            let refusal = refused(RpcStatusCode::UNAUTHENTICATED, details_of(reason.word()));
+            assert_eq!(refusal.ends_session, ends.contains(&reason.word()), "{reason}");
+            assert_eq!(Refusal::in_response(reason.word(), "").ends_session, refusal.ends_session, "{reason}");
         }
+        for details in [vec![], details_of("SOMETHING_NEWER"), vec![0xff; 7]] {
+            assert!(refused(RpcStatusCode::UNAUTHENTICATED, details.clone()).ends_session);
+            assert!(!refused(RpcStatusCode::PERMISSION_DENIED, details).ends_session);
+        }
+    }
+
+    #[test]
+    fn how_long_to_wait_is_read_from_details_and_responses_alike() {
+        let waits = |delay: Any| {
+            let details = details_with(vec![info("THROTTLED"), delay]);
+            refused(RpcStatusCode::RESOURCE_EXHAUSTED, details).retry_after
+        };
+        assert_eq!(waits(delay(90, 500_000_000)), Some(Duration::from_millis(90_500)));
+        for nothing in [delay(0, 0), delay(-1, 0), delay(1, -1)] {
+            assert_eq!(waits(nothing), None);
+        }
+        let refusal = Refusal::in_response("THROTTLED", "");
+        assert_eq!(refusal.clone().after(0).retry_after, None);
+        assert_eq!(refusal.after(7).retry_after, Some(Duration::from_secs(7)));
     }
 }

@@ -11,14 +11,17 @@ use grpcio::{
 };
 use zeroize::Zeroize;
 
+use crate::client::answer::{AccountNews, Completed, Listed, Opened, Proof, Stored};
 use crate::client::endpoint::{Endpoint, ServerName};
 use crate::client::error::{CallError, Refusal};
-use crate::client::session::time_of;
+use crate::client::session::{ServerClock, time_of};
 use crate::client::tls::{self, Tls};
 use crate::client::wait::{Bell, Waited, wait};
 use crate::clock::Time;
 use crate::proto::{
-    Empty, LoginRequest, LogoutRequest, Message, RegisterRequest, RequestCheckOtp, RequestInitOtp, SessionState,
+    ChangePasswordRequest, DeleteAccountRequest, Empty, EndSessionsRequest, ListSessionsRequest, LoginRequest,
+    LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp, Timestamp,
+    WhichSessions,
 };
 use crate::reason::Reason;
 use crate::rpc::methods;
@@ -47,40 +50,15 @@ pub struct Link {
     client: Client,
     endpoint: Endpoint,
     tls: Option<Tls>,
+    clock: Arc<ServerClock>,
     /// Dropped last: its threads drive everything above.
     _env: Arc<Environment>,
 }
 
-/// What Login answered: a session and what it has to do next.
-#[derive(Debug)]
-pub struct Opened {
-    /// What names the session.
-    pub token: SecretText,
-    /// What it has to do next.
-    pub state: SessionState,
-    /// When it ends, by the server's clock.
-    pub expires_at: Option<Time>,
-}
-
-/// What CheckOtp answered: a session that may do everything.
-#[derive(Debug)]
-pub struct Completed {
-    /// What names the session from now on.
-    pub token: SecretText,
-    /// When it ends, by the server's clock.
-    pub expires_at: Option<Time>,
-}
-
-/// What SendMessage answered: the message is stored.
-#[derive(Debug)]
-pub struct Stored {
-    /// When, by the server's clock.
-    pub server_time: Option<Time>,
-}
-
 impl Link {
-    /// Makes a connection to `endpoint`, by `tls` where that is given. Nothing is sent before the first call.
-    pub fn new(endpoint: &Endpoint, tls: Option<Tls>) -> Link {
+    /// Makes a connection to `endpoint`, by `tls` where that is given. Nothing is sent before the first call. Answers that tell
+    /// the server's time set `clock`.
+    pub fn new(endpoint: &Endpoint, tls: Option<Tls>, clock: Arc<ServerClock>) -> Link {
         let env = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc-poll").build());
         let mut builder = ChannelBuilder::new(env.clone())
             // A proxy named by the environment would see the password, and is not what was judged to be loopback.
@@ -104,7 +82,7 @@ impl Link {
             }
         }
         let client = Client::new(builder.connect(&endpoint.target()));
-        Link { client, endpoint: endpoint.clone(), tls, _env: env }
+        Link { client, endpoint: endpoint.clone(), tls, clock, _env: env }
     }
 
     /// The server as it was named.
@@ -145,65 +123,187 @@ impl Link {
         }
     }
 
-    /// Creates an account.
+    /// Creates an account, with an `invite` where the server asks for one.
     ///
     /// # Errors
     /// See [`CallError`], as with every call here.
-    pub fn register(&self, login: &str, password: &SecretText) -> Result<(), CallError> {
-        let mut request =
-            RegisterRequest { login: login.to_owned(), password: password.expose().to_owned(), ..Default::default() };
+    pub fn register(&self, login: &str, password: &SecretText, invite: Option<&SecretText>) -> Result<(), CallError> {
+        let mut request = RegisterRequest {
+            login: login.to_owned(),
+            password: password.expose().to_owned(),
+            invite: in_the_clear(invite),
+            ..Default::default()
+        };
         let answer = self.call(&methods::REGISTER, &request, None, PASSWORD_LIMIT);
         request.password.zeroize();
+        request.invite.zeroize();
         let answer = answer?;
-        if answer.success { Ok(()) } else { Err(refused(&answer.reason, &answer.error)) }
+        if answer.success { Ok(()) } else { Err(refused(&answer.reason, &answer.error, answer.retry_after_seconds)) }
     }
 
-    /// Opens a session by password.
+    /// Opens a session by password. With a `recovery_code`, or the administrator's one-time enrolment code in its place,
+    /// the session needs enrolment.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn login(&self, login: &str, password: &SecretText) -> Result<Opened, CallError> {
-        let mut request =
-            LoginRequest { login: login.to_owned(), password: password.expose().to_owned(), ..Default::default() };
+    pub fn login(
+        &self,
+        login: &str,
+        password: &SecretText,
+        recovery_code: Option<&SecretText>,
+    ) -> Result<Opened, CallError> {
+        let mut request = LoginRequest {
+            login: login.to_owned(),
+            password: password.expose().to_owned(),
+            recovery_code: in_the_clear(recovery_code),
+            ..Default::default()
+        };
+        self.ready(CONNECT_LIMIT, &Bell::default())?;
+        let sent = self.clock.ours();
         let answer = self.call(&methods::LOGIN, &request, None, PASSWORD_LIMIT);
         request.password.zeroize();
+        request.recovery_code.zeroize();
         let mut answer = answer?;
+        self.heard(sent, answer.server_time.as_ref());
         if !answer.success {
-            return Err(refused(&answer.reason, &answer.error));
+            return Err(refused(&answer.reason, &answer.error, answer.retry_after_seconds));
         }
         Ok(Opened {
             token: SecretText::new(std::mem::take(&mut answer.token)),
             state: answer.state.enum_value_or_default(),
             expires_at: answer.expires_at.as_ref().map(time_of),
+            account: AccountNews {
+                recovery_codes: secrets(&mut answer.recovery_codes),
+                recovery_codes_left: answer.recovery_codes_left,
+                wrong_codes: answer.wrong_codes,
+            },
         })
     }
 
-    /// Starts an enrolment; answers the `otpauth://` URI of the new second factor.
+    /// Starts an enrolment; answers the `otpauth://` URI of the new second factor. A session that is complete has to bring
+    /// `proof` to replace the one it has.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn init_otp(&self, login: &str, token: &SecretText) -> Result<SecretText, CallError> {
-        let request = RequestInitOtp { login: login.to_owned(), ..Default::default() };
-        let mut answer = self.call(&methods::INIT_OTP, &request, Some(token), CALL_LIMIT)?;
+    pub fn init_otp(&self, login: &str, token: &SecretText, proof: Option<&Proof>) -> Result<SecretText, CallError> {
+        let mut request = RequestInitOtp {
+            login: login.to_owned(),
+            password: in_the_clear(proof.map(|proof| &proof.password)),
+            otp: in_the_clear(proof.map(|proof| &proof.code)),
+            ..Default::default()
+        };
+        let limit = if proof.is_some() { PASSWORD_LIMIT } else { CALL_LIMIT };
+        let answer = self.call(&methods::INIT_OTP, &request, Some(token), limit);
+        request.password.zeroize();
+        let mut answer = answer?;
         let uri = SecretText::new(std::mem::take(&mut answer.secret));
-        if uri.is_empty() { Err(refused(&answer.reason, &answer.error)) } else { Ok(uri) }
+        if uri.is_empty() { Err(refused(&answer.reason, &answer.error, answer.retry_after_seconds)) } else { Ok(uri) }
     }
 
     /// Gives a code: to complete a session, or to confirm an enrolment.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn check_otp(&self, login: &str, token: &SecretText, code: &str) -> Result<Completed, CallError> {
-        let request = RequestCheckOtp { login: login.to_owned(), otp: code.to_owned(), ..Default::default() };
+    pub fn check_otp(&self, login: &str, token: &SecretText, code: &SecretText) -> Result<Completed, CallError> {
+        let request = RequestCheckOtp { login: login.to_owned(), otp: code.expose().to_owned(), ..Default::default() };
+        self.ready(CONNECT_LIMIT, &Bell::default())?;
+        let sent = self.clock.ours();
         let mut answer = self.call(&methods::CHECK_OTP, &request, Some(token), CALL_LIMIT)?;
+        self.heard(sent, answer.server_time.as_ref());
         if !answer.valid {
-            return Err(refused(&answer.reason, &answer.error));
+            return Err(refused(&answer.reason, &answer.error, answer.retry_after_seconds));
         }
         let renewed = SecretText::new(std::mem::take(&mut answer.token));
         Ok(Completed {
             token: if renewed.is_empty() { token.clone() } else { renewed },
             expires_at: answer.expires_at.as_ref().map(time_of),
+            account: AccountNews {
+                recovery_codes: secrets(&mut answer.recovery_codes),
+                recovery_codes_left: answer.recovery_codes_left,
+                wrong_codes: answer.wrong_codes,
+            },
         })
+    }
+
+    /// Makes new recovery codes; the old ones are void.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn new_recovery_codes(&self, token: &SecretText, proof: &Proof) -> Result<Vec<SecretText>, CallError> {
+        let mut request = NewRecoveryCodesRequest {
+            password: proof.password.expose().to_owned(),
+            otp: proof.code.expose().to_owned(),
+            ..Default::default()
+        };
+        let answer = self.call(&methods::NEW_RECOVERY_CODES, &request, Some(token), PASSWORD_LIMIT);
+        request.password.zeroize();
+        Ok(secrets(&mut answer?.recovery_codes))
+    }
+
+    /// Replaces the password by `new`; answers how many other sessions that ended.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn change_password(&self, token: &SecretText, proof: &Proof, new: &SecretText) -> Result<u32, CallError> {
+        let mut request = ChangePasswordRequest {
+            password: proof.password.expose().to_owned(),
+            otp: proof.code.expose().to_owned(),
+            new_password: new.expose().to_owned(),
+            ..Default::default()
+        };
+        let answer = self.call(&methods::CHANGE_PASSWORD, &request, Some(token), PASSWORD_LIMIT);
+        request.password.zeroize();
+        request.new_password.zeroize();
+        Ok(answer?.ended_sessions)
+    }
+
+    /// Deletes the account of `token` for good.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn delete_account(&self, token: &SecretText, proof: &Proof) -> Result<(), CallError> {
+        let mut request = DeleteAccountRequest {
+            password: proof.password.expose().to_owned(),
+            otp: proof.code.expose().to_owned(),
+            ..Default::default()
+        };
+        let answer = self.call(&methods::DELETE_ACCOUNT, &request, Some(token), PASSWORD_LIMIT);
+        request.password.zeroize();
+        answer.map(drop)
+    }
+
+    /// The live sessions of the account, oldest first.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn list_sessions(&self, token: &SecretText) -> Result<Vec<Listed>, CallError> {
+        let answer = self.call(&methods::LIST_SESSIONS, &ListSessionsRequest::new(), Some(token), CALL_LIMIT)?;
+        Ok(answer.sessions.into_iter().map(Listed::from).collect())
+    }
+
+    /// Ends the session with `id`, as [`Link::list_sessions`] named it.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn end_session(&self, token: &SecretText, id: &str) -> Result<(), CallError> {
+        let request = EndSessionsRequest { which: WhichSessions::ONE.into(), id: id.to_owned(), ..Default::default() };
+        self.call(&methods::END_SESSIONS, &request, Some(token), CALL_LIMIT).map(drop)
+    }
+
+    /// Ends all other sessions of the account, or all; answers how many.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn end_sessions(&self, token: &SecretText, which: WhichSessions, proof: &Proof) -> Result<u32, CallError> {
+        let mut request = EndSessionsRequest {
+            which: which.into(),
+            password: proof.password.expose().to_owned(),
+            otp: proof.code.expose().to_owned(),
+            ..Default::default()
+        };
+        let answer = self.call(&methods::END_SESSIONS, &request, Some(token), PASSWORD_LIMIT);
+        request.password.zeroize();
+        Ok(answer?.ended)
     }
 
     /// Ends the session of `token`.
@@ -211,7 +311,7 @@ impl Link {
     /// # Errors
     /// See [`CallError`].
     pub fn logout(&self, token: &SecretText) -> Result<(), CallError> {
-        self.call(&methods::LOGOUT, &LogoutRequest::new(), Some(token), CALL_LIMIT).map(|_| ())
+        self.call(&methods::LOGOUT, &LogoutRequest::new(), Some(token), CALL_LIMIT).map(drop)
     }
 
     /// Sends `text` to the common room; it is stored when this returns.
@@ -223,7 +323,7 @@ impl Link {
         self.ready(SEND_CONNECT_LIMIT, &Bell::default())?;
         let answer = self.call(&methods::SEND_MESSAGE, &message, Some(token), CALL_LIMIT)?;
         if !answer.success {
-            return Err(refused(Reason::StorageFailed.word(), ""));
+            return Err(refused(Reason::StorageFailed.word(), "", 0));
         }
         Ok(Stored { server_time: answer.server_time.as_ref().map(time_of) })
     }
@@ -235,6 +335,13 @@ impl Link {
     pub(super) fn open_stream(&self, token: &SecretText) -> Result<ClientSStreamReceiver<Message>, CallError> {
         let options = with_token(CallOption::default(), Some(token))?;
         Ok(self.client.server_streaming(&methods::MESSAGE_STREAM, &Empty::new(), options)?)
+    }
+
+    /// An answer to a call that was sent at `sent` told the server's time, or not.
+    fn heard(&self, sent: Time, server_time: Option<&Timestamp>) {
+        if let Some(time) = server_time {
+            self.clock.answered(sent, time_of(time));
+        }
     }
 
     fn call<Q, A: Unpin>(
@@ -267,8 +374,17 @@ fn with_token(options: CallOption, token: Option<&SecretText>) -> Result<CallOpt
     Ok(options.headers(metadata.build()))
 }
 
-fn refused(word: &str, sentence: &str) -> CallError {
-    CallError::Refused(Refusal::in_response(word, sentence))
+/// For a request, whose sender wipes it; empty where there is none.
+fn in_the_clear(secret: Option<&SecretText>) -> String {
+    secret.map(|secret| secret.expose().to_owned()).unwrap_or_default()
+}
+
+fn secrets(codes: &mut Vec<String>) -> Vec<SecretText> {
+    std::mem::take(codes).into_iter().map(SecretText::new).collect()
+}
+
+fn refused(word: &str, sentence: &str, retry_after_seconds: u32) -> CallError {
+    CallError::Refused(Refusal::in_response(word, sentence).after(retry_after_seconds))
 }
 
 /// Silences the C core, which would otherwise write about connections across the screen.

@@ -3,20 +3,25 @@
 //! From the wire up to the person:
 //!
 //! - [`endpoint`] judges where a password may go, by the resolved address; [`tls`] whom we trust where it is encrypted;
-//! - [`link`] is one connection and its calls, each with a deadline; [`error`] is why one of them failed;
+//! - [`link`] is one connection and its calls, each with a deadline; [`answer`] is what they give, [`error`] why one of
+//!   them failed;
 //! - [`stream`] is the thread that reads the common room, reconnects by itself, and sends [`stream::Event`]s into a
 //!   channel; [`wait`] lets a plain thread wait for a future, [`backoff`] paces the attempts;
-//! - [`session`] is what the server gave us, [`secret`] how it is kept from prying eyes;
-//! - [`console`] asks, shows and sends; [`text`] is all it ever says, in both languages.
+//! - [`session`] is what the server gave us and how its clock stands to ours; [`crate::security::secret`] keeps secrets from
+//!   prying eyes;
+//! - [`console`] asks, shows and sends; [`text`] is all it ever says, in both languages, and [`span`] says
+//!   how long.
 //!
 //! Nothing here runs on a thread of gRPC's, so that blocking calls are safe everywhere.
 
+pub mod answer;
 pub mod backoff;
 pub mod console;
 pub mod endpoint;
 pub mod error;
 pub mod link;
 pub mod session;
+pub mod span;
 pub mod stream;
 pub mod text;
 pub mod tls;

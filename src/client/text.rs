@@ -1,6 +1,10 @@
 //! Everything the console says, in both languages.
 
+use std::time::Duration;
+
 use crate::client::error::{CallError, Refusal};
+use crate::client::session::Apart;
+use crate::client::span;
 use crate::client::tls::{Fault, SetupError};
 use crate::escape::one_line;
 use crate::lang::Lang;
@@ -56,21 +60,47 @@ texts! {
     ASK_PASSWORD_AGAIN = "Password again: > ", "Пароль ещё раз: > ";
     /// Asks for a code.
     ASK_CODE = "OTP code: > ", "OTP код: > ";
+    /// Asks for an invitation.
+    ASK_INVITE = "Invitation: > ", "Приглашение: > ";
+    /// Asks for the administrator's one-time code.
+    ASK_ENROLMENT_CODE = "Enrolment code: > ", "Код привязки: > ";
+    /// Asks for the password that is to be replaced.
+    ASK_OLD_PASSWORD = "Old password: > ", "Старый пароль: > ";
+    /// Asks for the one that replaces it.
+    ASK_NEW_PASSWORD = "New password: > ", "Новый пароль: > ";
+    /// Asks for it a second time.
+    ASK_NEW_PASSWORD_AGAIN = "New password again: > ", "Новый пароль ещё раз: > ";
+    /// Asks for a login, to be sure.
+    CONFIRM_LOGIN = "Your login, to confirm: > ", "Ваш логин для подтверждения: > ";
 
     /// The first line. Server.
     WELCOME = "otpchat, server {}. Type /register, /login or /help.", "otpchat, сервер {}. Команды: /register, /login, /help.";
     /// All the commands.
-    HELP = "/register  create an account and set up its second factor\n\
-            /login     log in; once logged in: renew the session\n\
-            /logout    end the session\n\
-            /whoami    login, server, and when the session ends\n\
-            /quit      leave (also Ctrl-D)\n\
+    HELP = "/register         create an account and set up its second factor\n\
+            /login            log in, without the phone by a recovery code; once logged in: renew the session\n\
+            /logout           end this session\n\
+            /logout N         end session N of the list that /sessions showed\n\
+            /logout others    end all other sessions; /logout all: this one as well\n\
+            /sessions         the sessions of this account\n\
+            /passwd           change the password\n\
+            /otp              replace the second factor, for a new phone say\n\
+            /recovery         make ten new recovery codes; the old ones are void\n\
+            /delete-account   delete this account for good\n\
+            /whoami           login, server, and when the session ends\n\
+            /quit             leave (also Ctrl-D)\n\
             Anything else is said to everybody, once you are logged in; // at the start says a single /.",
-           "/register  создать учётную запись и настроить второй фактор\n\
-            /login     войти; если вы уже вошли — продлить сеанс\n\
-            /logout    завершить сеанс\n\
-            /whoami    логин, сервер и время окончания сеанса\n\
-            /quit      выйти (или Ctrl-D)\n\
+           "/register         создать учётную запись и настроить второй фактор\n\
+            /login            войти, без телефона — с резервным кодом; если вы уже вошли — продлить сеанс\n\
+            /logout           завершить этот сеанс\n\
+            /logout N         завершить сеанс N из списка /sessions\n\
+            /logout others    завершить все другие сеансы; /logout all — и этот тоже\n\
+            /sessions         сеансы этой учётной записи\n\
+            /passwd           сменить пароль\n\
+            /otp              заменить второй фактор, например для нового телефона\n\
+            /recovery         получить десять новых резервных кодов; прежние перестанут действовать\n\
+            /delete-account   удалить эту учётную запись навсегда\n\
+            /whoami           логин, сервер и время окончания сеанса\n\
+            /quit             выйти (или Ctrl-D)\n\
             Всё остальное после входа отправляется всем; // в начале строки отправит одну /.";
     /// No such command.
     UNKNOWN_COMMAND = "There is no such command, nothing was sent. /help shows them all; start with // to say a slash.",
@@ -115,12 +145,47 @@ texts! {
         "Чтобы поместиться в окно, QR-код содержит только начало логина; полностью он есть на картинке.";
     /// How to leave the enrolment.
     ENROL_LEAVE = "(an empty line leaves; /login continues later)", "(пустая строка — прервать; продолжить позже: /login)";
+    /// How to leave an enrolment that no login continues.
+    ENROL_LEAVE_ONLY = "(an empty line leaves)", "(пустая строка — прервать)";
     /// Enrolment left.
     ENROL_LEFT = "The second factor is not set up: /login continues, with a new QR code.",
         "Второй фактор не настроен: продолжить можно командой /login, код будет новым.";
     /// Enrolment done.
     ENROLLED = "The second factor is set up. From now on every login asks for a code.",
         "Второй фактор настроен. Теперь при каждом входе нужен код.";
+    /// Enrolment left that the administrator's code had opened.
+    RESET_LEFT = "The second factor is not set up, and the enrolment code is used up: ask the administrator for another.",
+        "Второй фактор не настроен, а код привязки уже использован: попросите у администратора другой.";
+    /// Enrolment left that a recovery code had opened. Number.
+    RECOVERY_LEFT = "The second factor is not replaced: the old one holds. Recovery codes left: {}.",
+        "Второй фактор не заменён, действует прежний. Резервных кодов осталось: {}.";
+    /// Replacement left.
+    REPLACE_LEFT = "The second factor is not replaced: the old one holds.", "Второй фактор не заменён, действует прежний.";
+    /// Replacement done.
+    REPLACED = "The second factor is replaced: delete the old entry from the authenticator.",
+        "Второй фактор заменён: удалите старую запись из приложения.";
+
+    /// Over the recovery codes.
+    RECOVERY_CODES = "Recovery codes: each lets you in once, without the phone. They are shown this once: write them down, \
+                      and keep them apart from the phone.",
+        "Резервные коды: каждый один раз впустит вас без телефона. Они показаны один-единственный раз: запишите их \
+         и храните отдельно от телефона.";
+    /// New ones replace the old.
+    OLD_CODES_VOID = "The old recovery codes are void.", "Прежние резервные коды больше не действуют.";
+    /// Few are left. Number.
+    FEW_RECOVERY_CODES = "Recovery codes left: {}. /recovery makes ten new ones.",
+        "Резервных кодов осталось: {}. Десять новых даст /recovery.";
+    /// Above the prompt for a code.
+    RECOVERY_HINT = "(no phone: type a recovery code instead)", "(нет телефона — введите резервный код)";
+    /// Neither kind of code.
+    NEITHER_CODE = "A code from the authenticator has 6 digits, a recovery code 16 letters and digits: try again.",
+        "В коде из приложения 6 цифр, в резервном коде 16 букв и цифр: попробуйте ещё раз.";
+    /// A recovery code was taken.
+    RECOVERY_USED = "This recovery code is used up. Now set up a new second factor: it replaces the old one, and the old \
+                     recovery codes.",
+        "Этот резервный код использован. Теперь настройте новый второй фактор: он заменит старый \
+         и прежние резервные коды.";
+
     /// The picture was deleted.
     PICTURE_DELETED = "The picture has been deleted.", "Картинка удалена.";
     /// The picture was kept. Path.
@@ -144,6 +209,75 @@ texts! {
     /// Logged out here only.
     LOGGED_OUT_HERE = "Logged out here, but the server does not know of it; there the session ends by itself.",
         "Выход выполнен только здесь: серверу сообщить не удалось, там сеанс закончится сам.";
+    /// A dialogue without a person came to nothing.
+    NOT_DONE = "Not done.", "Не выполнено.";
+    /// No answer came to a call that is done once.
+    DONE_PERHAPS = "No answer came: it may be done or not. Look before you try again.",
+        "Ответа нет: это могло быть сделано, а могло и нет. Проверьте, прежде чем повторять.";
+    /// What the next questions are for.
+    PROOF_PLEASE = "To be sure that it is you: password and a fresh code, please.",
+        "Чтобы убедиться, что это вы: введите пароль и новый код.";
+    /// Wrong codes since the last login. Number.
+    WRONG_CODES = "Wrong codes since your last login: {}. If they were not all yours, somebody knows your password: change it \
+                   now with /passwd.",
+        "Неверных кодов с прошлого входа: {}. Если не все они ваши, кто-то знает ваш пароль: смените его сейчас \
+         командой /passwd.";
+    /// Our clock is ahead. How much.
+    CLOCK_AHEAD = "The clock of this machine is {} ahead of the server's. Codes depend on the clock: let this machine, the \
+                   phone and the server set theirs by the network.",
+        "Часы этого компьютера спешат относительно серверных на {}. Коды зависят от часов: пусть компьютер, телефон \
+         и сервер ставят их по сети.";
+    /// Our clock is behind. How much.
+    CLOCK_BEHIND = "The clock of this machine is {} behind the server's. Codes depend on the clock: let this machine, the \
+                    phone and the server set theirs by the network.",
+        "Часы этого компьютера отстают от серверных на {}. Коды зависят от часов: пусть компьютер, телефон \
+         и сервер ставят их по сети.";
+
+    /// Head of a column: when a session was opened.
+    OPENED = "opened", "открыт";
+    /// Head of a column: from where.
+    FROM = "from", "откуда";
+    /// Head of a column: when it ends.
+    ENDS = "ends", "закончится";
+    /// Head of a column: what it has to do next.
+    STATE = "state", "состояние";
+    /// A session that is logged in.
+    STATE_COMPLETE = "logged in", "вход выполнен";
+    /// One whose code is missing.
+    STATE_NEEDS_CODE = "waits for a code", "ждёт кода";
+    /// One whose second factor is missing.
+    STATE_NEEDS_ENROLMENT = "sets up a factor", "ждёт привязки";
+    /// The session that asks.
+    THIS_ONE = "this one", "этот";
+    /// Below the table.
+    SESSIONS_HINT = "/logout N ends one of them, /logout others all but this one.",
+        "/logout N завершит один из них, /logout others — все, кроме этого.";
+    /// No session is named like this.
+    WHICH_SESSION = "/logout takes nothing, a number from /sessions, others, or all; nothing was done.",
+        "После /logout может стоять номер из /sessions, others или all; ничего не сделано.";
+    /// A number without a list.
+    LIST_FIRST = "Type /sessions first: the number is one of the list it shows.",
+        "Сначала наберите /sessions: номер берётся из этого списка.";
+    /// A number beyond the list. Number.
+    NO_SUCH_NUMBER = "The list has no session {}.", "В списке нет сеанса {}.";
+    /// One was ended. Number.
+    SESSION_N_ENDED = "Session {} is ended.", "Сеанс {} завершён.";
+    /// All others were ended. How many.
+    OTHERS_ENDED = "Other sessions ended: {}.", "Завершено других сеансов: {}.";
+    /// All were ended. How many.
+    ALL_ENDED = "Sessions ended, this one included: {}.", "Завершено сеансов, включая этот: {}.";
+
+    /// The password was changed. How many sessions.
+    PASSWORD_CHANGED = "The password is changed. Other sessions ended: {}.",
+        "Пароль изменён. Завершено других сеансов: {}.";
+    /// Before an account is deleted. Login.
+    DELETE_WARNING = "This deletes the account {} for good; nobody ever gets its login again. An empty line leaves.",
+        "Учётная запись {} будет удалена навсегда, её логин больше никто не получит. Пустая строка — прервать.";
+    /// Another login was typed. Login.
+    LOGIN_DIFFERS = "That is not {}: nothing was done.", "Это не {}: ничего не сделано.";
+    /// The account was deleted. Login.
+    DELETED = "The account {} is deleted.", "Учётная запись {} удалена.";
+
     /// Who am I. Login, server, time, hours, minutes.
     WHOAMI = "{} at {}; the session ends {} (in {} h {} min).", "{} на {}; сеанс закончится {} (через {} ч {} мин).";
     /// Who am I, end unknown. Login, server.
@@ -166,6 +300,11 @@ texts! {
     /// Perhaps sent.
     SENT_PERHAPS = "No answer came: the message may have arrived or not. The line is kept; look before you send it again.",
         "Ответа нет: сообщение могло дойти, а могло и нет. Строка сохранена; проверьте, прежде чем отправлять снова.";
+
+    /// Too many tries. How long.
+    THROTTLED_FOR = "Too many tries: try again in {}.", "Слишком много попыток: попробуйте снова через {}.";
+    /// After the sentence about too many wrong codes. How long.
+    NEXT_GUESS = "{} The next code can be tried in {}.", "{} Следующий код можно попробовать через {}.";
 
     /// No connection. Server.
     UNREACHABLE = "The server {} cannot be reached: is it running, and is the address right?",
@@ -330,10 +469,28 @@ pub fn refusal(refusal: &Refusal, lang: Lang) -> String {
         Some(Reason::Internal) if !theirs.is_empty() => {
             format!("{} {}", Reason::Internal.sentence(lang), SERVER_SAYS.with(lang, &[&theirs]))
         }
-        Some(reason) => reason.sentence(lang).to_owned(),
+        Some(reason) => waiting(reason, refusal.retry_after, lang),
         None if refusal.ends_session => Reason::SessionEnded.sentence(lang).to_owned(),
         None if !theirs.is_empty() => SERVER_SAYS.with(lang, &[&theirs]),
         None => REFUSED.say(lang).to_owned(),
+    }
+}
+
+/// Our own sentence for `reason`, with how long to wait where that is what it is about.
+fn waiting(reason: Reason, retry_after: Option<Duration>, lang: Lang) -> String {
+    let sentence = reason.sentence(lang);
+    match (reason, retry_after) {
+        (Reason::Throttled, Some(wait)) => THROTTLED_FOR.with(lang, &[&span::in_words(wait, lang)]),
+        (Reason::GuessesSpent, Some(wait)) => NEXT_GUESS.with(lang, &[sentence, &span::in_words(wait, lang)]),
+        _ => sentence.to_owned(),
+    }
+}
+
+/// That the server's clock and ours are too far apart.
+pub fn clocks_apart(apart: Apart, lang: Lang) -> String {
+    match apart {
+        Apart::OursAhead(by) => CLOCK_AHEAD.with(lang, &[&span::about(by, lang)]),
+        Apart::OursBehind(by) => CLOCK_BEHIND.with(lang, &[&span::about(by, lang)]),
     }
 }
 
@@ -363,5 +520,43 @@ mod tests {
         assert_eq!(said("SOMETHING_NEWER", "wait\n\x1b[2J"), "The server says: wait\\u{a}\\u{1b}[2J");
         assert!(said("INTERNAL", "incident 7").ends_with("The server says: incident 7"));
         assert_eq!(said("", ""), "The server refuses.");
+    }
+
+    #[test]
+    fn every_reason_is_said_in_the_persons_language_and_only_the_incident_in_the_servers_words() {
+        for &reason in Reason::ALL {
+            let [en, ru] =
+                [Lang::En, Lang::Ru].map(|lang| refusal(&Refusal::in_response(reason.word(), "GIBBERISH"), lang));
+            for (said, lang) in [(&en, Lang::En), (&ru, Lang::Ru)] {
+                assert!(said.starts_with(reason.sentence(lang)), "{reason}: {said}");
+                assert_eq!(said.contains("GIBBERISH"), reason == Reason::Internal, "{reason}: {said}");
+            }
+            assert!(en.is_ascii() && ru.chars().any(|letter| ('а'..='я').contains(&letter)), "{reason}: {en} {ru}");
+        }
+    }
+
+    #[test]
+    fn how_long_to_wait_is_said_where_waiting_helps() {
+        let said = |word: &str, lang| refusal(&Refusal::in_response(word, "").after(300), lang);
+        assert_eq!(said("THROTTLED", Lang::En), "Too many tries: try again in 5 minutes.");
+        assert_eq!(said("THROTTLED", Lang::Ru), "Слишком много попыток: попробуйте снова через 5 минут.");
+        let spent = said("GUESSES_SPENT", Lang::En);
+        assert!(
+            spent.contains("recovery code") && spent.ends_with(" The next code can be tried in 5 minutes."),
+            "{spent}"
+        );
+        assert!(said("GUESSES_SPENT", Lang::Ru).contains("резервным кодом"));
+        assert_eq!(said("OVERLOADED", Lang::En), Reason::Overloaded.sentence(Lang::En));
+    }
+
+    #[test]
+    fn the_help_has_every_command_in_both_languages() {
+        use crate::client::console::command::Command;
+        for lang in [Lang::En, Lang::Ru] {
+            for command in Command::ALL.into_iter().filter(|&command| command != Command::Help) {
+                let begins = |line: &str| line.split_whitespace().next() == Some(command.name());
+                assert!(HELP.say(lang).lines().any(begins), "{}", command.name());
+            }
+        }
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn listen(
     let failed = |text: String| ListenError::Admin { path: path.clone(), text };
     prepare(&path).map_err(|error| failed(error.to_string()))?;
     let service = ServiceBuilder::new()
-        .add_unary_handler(
+        .add_client_streaming_handler(
             &methods::ADMIN_RUN,
             call(
                 shared,

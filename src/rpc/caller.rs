@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use grpcio::RpcContext;
+use grpcio::{Metadata, RpcContext};
 
 use super::connection;
+use super::proxy::{FORWARDED_KEY, TrustedProxies};
 use crate::app::{Connection, Credential};
 use crate::security::secret::SecretText;
 
@@ -14,9 +15,12 @@ pub const TOKEN_KEY: &str = "token";
 /// Who calls, before anything is proved.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// The other end of the connection, as the C core writes it: `ipv4:127.0.0.1:4711`.
-    pub peer: String,
-    /// His address, where it is known.
+    /// The other end of the connection.
+    pub connection: Option<SocketAddr>,
+    /// The size of his headers, as RFC 9113 counts it (section 6.5.2).
+    pub header_bytes: usize,
+    /// His address, in canonical form (no IPv4 mapped into IPv6): the real one, where a trusted proxy speaks for him. For
+    /// throttles and logs; it gives no right. `None` where the connection has none.
     pub address: Option<IpAddr>,
     /// What he shows.
     pub credential: Credential,
@@ -26,15 +30,17 @@ pub struct Incoming {
 
 impl Incoming {
     /// Reads the headers. On the poll thread, since the context cannot leave it.
-    pub fn read(ctx: &RpcContext<'_>, legacy_clients: bool) -> Incoming {
-        let peer = ctx.peer();
-        let other_end = address(&peer);
-        let legacy = other_end
-            .filter(|address| legacy_clients && address.ip().to_canonical().is_loopback() && is_plaintext(ctx));
-        let tokens = ctx.request_headers().iter().filter(|(key, _)| *key == TOKEN_KEY).map(|(_, value)| value);
-        let credential = credential(tokens);
-        let address = other_end.map(|address| address.ip().to_canonical());
-        Incoming { peer, address, credential, legacy }
+    pub fn read(ctx: &RpcContext<'_>, legacy_clients: bool, proxies: &TrustedProxies) -> Incoming {
+        let headers = ctx.request_headers();
+        let header_bytes = headers.iter().map(|(key, value)| key.len() + value.len() + 32).sum();
+        let connection = address(&ctx.peer());
+        let credential = credential(values(headers, TOKEN_KEY).into_iter());
+        let forwarded = values(headers, FORWARDED_KEY);
+        // Whoever comes through a proxy, known or not, shares the connection with others.
+        let is_local = |other: &SocketAddr| other.ip().to_canonical().is_loopback() && is_plaintext(ctx);
+        let legacy = connection.filter(|other| legacy_clients && is_local(other) && forwarded.is_empty());
+        let address = connection.map(|other| proxies.real(other.ip(), forwarded.into_iter()));
+        Incoming { connection, header_bytes, address, credential, legacy }
     }
 
     /// The connection, if clients of the predecessor are served their way on it. Not for poll threads.
@@ -49,6 +55,11 @@ impl Incoming {
             shown => shown.clone(),
         }
     }
+}
+
+/// The values of a header, in their order.
+fn values<'a>(headers: &'a Metadata, wanted: &str) -> Vec<&'a [u8]> {
+    headers.iter().filter(|(key, _)| *key == wanted).map(|(_, value)| value).collect()
 }
 
 /// One token, however often it is repeated. Two different ones, or one that is no text, are none of ours.

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use crossbeam_channel::bounded;
 use futures_channel::oneshot;
-use grpcio::{GrpcSlice, RpcContext, ServerStreamingSink};
+use grpcio::{DuplexSink, GrpcSlice, RequestStream};
 
 use super::Shared;
 use super::caller::Incoming;
 use super::reply::Reply;
 use super::status::{Call, Failure};
-use super::stream::Stream;
+use super::stream::{Line, Stream};
 use crate::app::refusal::{Error, Refusal};
-use crate::proto::{Message, SendResponse, timestamp};
+use crate::proto::{Empty, Message, SendResponse, timestamp};
 
 /// Proves the caller and hands the message to the writer, which answers after the commit. No worker waits for it.
 pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message, reply: Reply<SendResponse>) {
@@ -35,22 +35,27 @@ pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message
 
 /// A stream that is not open yet. Dropped without being opened, it refuses.
 pub(super) struct Opening {
-    sink: Option<ServerStreamingSink<GrpcSlice>>,
-    refuse: Option<oneshot::Sender<(ServerStreamingSink<GrpcSlice>, Failure)>>,
+    line: Option<Line>,
+    refuse: Option<oneshot::Sender<(Line, Failure)>>,
     call: Call,
     started: bool,
 }
 
 impl Opening {
-    /// On the poll thread.
-    pub(super) fn new(ctx: &RpcContext<'_>, sink: ServerStreamingSink<GrpcSlice>, call: Call) -> Opening {
-        let (refuse, refused) = oneshot::channel::<(ServerStreamingSink<GrpcSlice>, Failure)>();
-        ctx.spawn(async move {
-            if let Ok((sink, failure)) = refused.await {
+    /// An opening, and what refuses where it is not to be, on the poll thread.
+    pub(super) fn pair(
+        sink: DuplexSink<GrpcSlice>,
+        requests: RequestStream<Empty>,
+        call: Call,
+    ) -> (Opening, impl Future<Output = ()> + Send + 'static) {
+        let (refuse, refused) = oneshot::channel::<(Line, Failure)>();
+        let refusing = async move {
+            if let Ok((Line { sink, requests }, failure)) = refused.await {
                 let _ = sink.fail(failure.status()).await;
+                drop(requests);
             }
-        });
-        Opening { sink: Some(sink), refuse: Some(refuse), call, started: false }
+        };
+        (Opening { line: Some(Line { sink, requests }), refuse: Some(refuse), call, started: false }, refusing)
     }
 
     fn refuse(mut self, error: Error) {
@@ -58,8 +63,8 @@ impl Opening {
     }
 
     fn refuse_with(&mut self, error: &Error) {
-        if let (Some(sink), Some(refuse)) = (self.sink.take(), self.refuse.take()) {
-            let _ = refuse.send((sink, Failure::of(error, &self.call)));
+        if let (Some(line), Some(refuse)) = (self.line.take(), self.refuse.take()) {
+            let _ = refuse.send((line, Failure::of(error, &self.call)));
         }
     }
 }
@@ -93,20 +98,20 @@ pub(super) fn message_stream(shared: &Shared, incoming: Incoming, mut opening: O
     if !app.sessions.is_complete(caller.session(), now) {
         return opening.refuse(Refusal::SessionEnded.into());
     }
-    // The sink follows once the thread is there; without one, it is still here to refuse with.
-    let (hand_over, sink) = bounded(1);
+    // The line follows once the thread is there; without one, it is still here to refuse with.
+    let (hand_over, line) = bounded(1);
     let id = subscription.id();
     let (app, limits, call) = (Arc::clone(app), shared.limits.clone(), opening.call.clone());
     let run = move || {
-        if let Ok(sink) = sink.recv() {
-            Stream { sink, subscription, app, limits, call }.run();
+        if let Ok(line) = line.recv() {
+            Stream { line, subscription, app, limits, call }.run();
         }
     };
     if let Err(error) = shared.streams.start(id, run) {
         log::error!("the system refuses a thread for another stream: {error}");
         return opening.refuse(Refusal::Overloaded.into());
     }
-    if let Some(sink) = opening.sink.take() {
-        let _ = hand_over.send(sink);
+    if let Some(line) = opening.line.take() {
+        let _ = hand_over.send(line);
     }
 }

@@ -7,9 +7,12 @@ pub mod admin;
 mod auth;
 pub mod caller;
 pub mod connection;
+pub mod limiter;
 mod messaging;
 pub mod methods;
 mod otp;
+pub mod pending;
+pub mod proxy;
 pub mod reply;
 pub mod status;
 pub mod stream;
@@ -24,12 +27,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grpcio::{
-    ChannelBuilder, EnvBuilder, Environment, GrpcSlice, ResourceQuota, RpcContext, Server, ServerBuilder,
-    ServerCredentials, Service, ServiceBuilder, UnarySink,
+    ChannelBuilder, ClientStreamingSink, EnvBuilder, Environment, GrpcSlice, RequestStream, ResourceQuota, RpcContext,
+    Server, ServerBuilder, ServerCredentials, Service, ServiceBuilder,
 };
 
 use self::caller::Incoming;
 use self::messaging::Opening;
+use self::pending::Pending;
+use self::proxy::TrustedProxies;
 use self::reply::{Answer, Reply};
 use self::status::Call;
 use self::stream::{LOOK_AGAIN, Streams};
@@ -61,6 +66,10 @@ pub struct Shared {
     pub hash: Pool,
     /// Whether clients of the predecessor are served their way.
     pub legacy_clients: bool,
+    /// The calls whose message has not come yet.
+    pub pending: Arc<Pending>,
+    /// Who may say for whom he speaks.
+    pub proxies: TrustedProxies,
     /// The bounds.
     pub limits: RpcLimits,
 }
@@ -118,7 +127,7 @@ pub struct Front {
     _admin: Server,
     // Dropped last: the C core's threads end with it.
     _environment: Arc<Environment>,
-    port: u16,
+    ports: Vec<u16>,
     plaintext_port: Option<u16>,
 }
 
@@ -142,11 +151,11 @@ impl Front {
         let core = |address, text: String| ListenError::Core { address, text };
         let first = listen.first().map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)), |l| l.address);
         let mut server = builder.build().map_err(|error| core(first, error.to_string()))?;
-        let (mut port, mut plaintext_port, mut last_port) = (0, None, 0);
+        let (mut ports, mut plaintext_port): (Vec<u16>, _) = (Vec::new(), None);
         for Listen { mut address, optional, tls: encrypted } in listen.iter().copied() {
             // `localhost:0` means the same free port on both addresses.
             if address.port() == 0 && optional {
-                address.set_port(last_port);
+                address.set_port(ports.last().copied().unwrap_or(0));
             }
             let (credentials, how) = match tls.filter(|_| encrypted) {
                 Some(tls) => (tls.credentials(), "by TLS"),
@@ -163,22 +172,24 @@ impl Front {
                 .add_listening_port(address.to_string(), credentials)
                 .map_err(|error| core(address, error.to_string()))?;
             log::info!("listening on {} {how}", SocketAddr::new(address.ip(), bound));
-            last_port = bound;
-            if port == 0 {
-                port = bound;
-            }
+            ports.push(bound);
             if !encrypted {
                 plaintext_port = plaintext_port.or(Some(bound));
             }
         }
         let admin = admin::listen(shared, &environment, data_dir)?;
         server.start();
-        Ok(Front { server, _admin: admin, _environment: environment, port, plaintext_port })
+        Ok(Front { server, _admin: admin, _environment: environment, ports, plaintext_port })
     }
 
     /// The port of the first address.
     pub fn port(&self) -> u16 {
-        self.port
+        self.ports.first().copied().unwrap_or(0)
+    }
+
+    /// The ports of all addresses.
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
     }
 
     /// The port of the first address that does not speak TLS, if there is one.
@@ -217,8 +228,14 @@ fn can_bind(address: SocketAddr) -> std::io::Result<()> {
     std::net::TcpListener::bind(address).map(|_| ())
 }
 
+/// The system's buffer of a connection for what comes in.
+const RECEIVE_BUFFER_BYTES: i32 = 64 * 1024;
+/// What is read from a connection at once.
+const READ_BYTES: i32 = 16 * 1024;
+
 fn channel(environment: &Arc<Environment>, limits: &RpcLimits) -> ChannelBuilder {
     let clamp = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    let millis = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
     let quota = ResourceQuota::new(Some("otpchatd")).resize_memory(limits.transport_bytes);
     ChannelBuilder::new(Arc::clone(environment))
         // Two servers must not share a port in silence.
@@ -226,6 +243,19 @@ fn channel(environment: &Arc<Environment>, limits: &RpcLimits) -> ChannelBuilder
         .set_resource_quota(quota)
         .max_receive_message_len(clamp(limits.request_bytes))
         .max_concurrent_stream(clamp(limits.calls_per_connection))
+        // What a connection may have sent before the server has looked at it, and what is looked at in one go: while it reads
+        // one connection's calls, it serves nobody else.
+        .raw_cfg_int(CString::from(c"grpc.tcp_receive_buffer_size"), RECEIVE_BUFFER_BYTES)
+        .tcp_read_chunk_size(READ_BYTES)
+        .tcp_max_read_chunk_size(READ_BYTES)
+        // The soft limit is the hard one: between the two, the C core refuses at random. A client that never acknowledges
+        // the server's settings is held to the soft limit and to the protocol's own (16 MiB).
+        .raw_cfg_int(CString::from(c"grpc.max_metadata_size"), clamp(limits.header_bytes))
+        .raw_cfg_int(CString::from(c"grpc.absolute_max_metadata_size"), clamp(limits.header_bytes))
+        // For TLS, and for the client's first settings. The default of two minutes serves those who say nothing.
+        .raw_cfg_int(CString::from(c"grpc.server_handshake_timeout_ms"), millis(limits.handshake))
+        // A connection without any call. One that listens has a call, however quiet.
+        .raw_cfg_int(CString::from(c"grpc.max_connection_idle_ms"), millis(limits.connection_idle))
         // Finds dead clients, also when nobody is talking.
         .keepalive_time(Duration::from_secs(60))
         .keepalive_timeout(Duration::from_secs(20))
@@ -249,24 +279,33 @@ enum Lane {
     Hash,
 }
 
+/// All handlers are those of streaming calls, which on the wire are the same: the C core hands on a fixed number of calls at a
+/// time, and where grpcio waits for the message of a unary call before its handler, a thousand calls without one would keep
+/// everybody out.
 fn services(shared: &Arc<Shared>) -> [Service; 3] {
     let auth = ServiceBuilder::new()
-        .add_unary_handler(&methods::REGISTER, call(shared, methods::REGISTER.name, |_| Lane::Hash, auth::register))
-        .add_unary_handler(&methods::LOGIN, call(shared, methods::LOGIN.name, |_| Lane::Hash, auth::login))
-        .add_unary_handler(&methods::LOGOUT, call(shared, methods::LOGOUT.name, |_| Lane::Work, auth::logout))
-        .add_unary_handler(
+        .add_client_streaming_handler(
+            &methods::REGISTER,
+            call(shared, methods::REGISTER.name, |_| Lane::Hash, auth::register),
+        )
+        .add_client_streaming_handler(&methods::LOGIN, call(shared, methods::LOGIN.name, |_| Lane::Hash, auth::login))
+        .add_client_streaming_handler(
+            &methods::LOGOUT,
+            call(shared, methods::LOGOUT.name, |_| Lane::Work, auth::logout),
+        )
+        .add_client_streaming_handler(
             &methods::LIST_SESSIONS,
             call(shared, methods::LIST_SESSIONS.name, |_| Lane::Work, auth::list_sessions),
         )
-        .add_unary_handler(
+        .add_client_streaming_handler(
             &methods::END_SESSIONS,
             call(shared, methods::END_SESSIONS.name, |_| Lane::Hash, auth::end_sessions),
         )
-        .add_unary_handler(
+        .add_client_streaming_handler(
             &methods::CHANGE_PASSWORD,
             call(shared, methods::CHANGE_PASSWORD.name, |_| Lane::Hash, auth::change_password),
         )
-        .add_unary_handler(
+        .add_client_streaming_handler(
             &methods::DELETE_ACCOUNT,
             call(shared, methods::DELETE_ACCOUNT.name, |_| Lane::Hash, auth::delete_account),
         );
@@ -274,24 +313,41 @@ fn services(shared: &Arc<Shared>) -> [Service; 3] {
     let init_lane =
         |request: &crate::proto::RequestInitOtp| if request.password.is_empty() { Lane::Work } else { Lane::Hash };
     let otp = ServiceBuilder::new()
-        .add_unary_handler(&methods::INIT_OTP, call(shared, methods::INIT_OTP.name, init_lane, otp::init_otp))
-        .add_unary_handler(&methods::CHECK_OTP, call(shared, methods::CHECK_OTP.name, |_| Lane::Work, otp::check_otp))
-        .add_unary_handler(
+        .add_client_streaming_handler(
+            &methods::INIT_OTP,
+            call(shared, methods::INIT_OTP.name, init_lane, otp::init_otp),
+        )
+        .add_client_streaming_handler(
+            &methods::CHECK_OTP,
+            call(shared, methods::CHECK_OTP.name, |_| Lane::Work, otp::check_otp),
+        )
+        .add_client_streaming_handler(
             &methods::NEW_RECOVERY_CODES,
             call(shared, methods::NEW_RECOVERY_CODES.name, |_| Lane::Hash, otp::new_recovery_codes),
         );
     let streaming = Arc::clone(shared);
     let messaging = ServiceBuilder::new()
-        .add_unary_handler(
+        .add_client_streaming_handler(
             &methods::SEND_MESSAGE,
             later(shared, methods::SEND_MESSAGE.name, |_| Lane::Work, messaging::send_message),
         )
-        .add_server_streaming_handler(&wire::MESSAGE_STREAM, move |ctx: RpcContext<'_>, _: Empty, sink| {
-            let incoming = Incoming::read(&ctx, streaming.legacy_clients);
-            let opening = Opening::new(&ctx, sink, streaming.call_of(wire::MESSAGE_STREAM.name, &incoming, None));
+        .add_duplex_streaming_handler(&wire::MESSAGE_STREAM, move |ctx: RpcContext<'_>, mut requests, sink| {
+            let incoming = Incoming::read(&ctx, streaming.legacy_clients, &streaming.proxies);
+            let Some(awaited) = streaming.pending.begin(incoming.connection, incoming.header_bytes) else { return };
             let shared = Arc::clone(&streaming);
-            // A full pool drops the job, and with it the opening, which refuses.
-            let _ = streaming.work.try_run(move || messaging::message_stream(&shared, incoming, opening));
+            ctx.spawn(async move {
+                match awaited.message::<Empty>(&mut requests).await {
+                    Ok(_) => {}
+                    Err(Some(status)) => return drop(sink.fail(status).await),
+                    Err(None) => return,
+                }
+                let call = shared.call_of(wire::MESSAGE_STREAM.name, &incoming, None);
+                let (opening, refusing) = Opening::pair(sink, requests, call);
+                let working = Arc::clone(&shared);
+                // A full pool drops the job, and with it the opening, which refuses.
+                let _ = shared.work.try_run(move || messaging::message_stream(&working, incoming, opening));
+                refusing.await;
+            });
         });
     [auth.build(), otp.build(), messaging.build()]
 }
@@ -331,7 +387,7 @@ fn call<Q, A>(
     method: &'static str,
     lane: fn(&Q) -> Lane,
     job: fn(&Shared, Incoming, Q) -> Result<A, Error>,
-) -> impl FnMut(RpcContext<'_>, Q, UnarySink<A>) + Send + Clone + 'static
+) -> impl FnMut(RpcContext<'_>, RequestStream<Q>, ClientStreamingSink<A>) + Send + Clone + 'static
 where
     Q: Request + Send + 'static,
     A: Answer + Send + 'static,
@@ -350,7 +406,7 @@ fn later<Q, A>(
     method: &'static str,
     lane: fn(&Q) -> Lane,
     job: fn(&Shared, Incoming, Q, Reply<A>),
-) -> impl FnMut(RpcContext<'_>, Q, UnarySink<A>) + Send + Clone + 'static
+) -> impl FnMut(RpcContext<'_>, RequestStream<Q>, ClientStreamingSink<A>) + Send + Clone + 'static
 where
     Q: Request + Send + 'static,
     A: Answer + Send + 'static,
@@ -363,22 +419,40 @@ fn handler<Q, A>(
     method: &'static str,
     lane: fn(&Q) -> Lane,
     job: impl Fn(&Shared, Incoming, Q, Reply<A>) + Send + Copy + 'static,
-) -> impl FnMut(RpcContext<'_>, Q, UnarySink<A>) + Send + Clone + 'static
+) -> impl FnMut(RpcContext<'_>, RequestStream<Q>, ClientStreamingSink<A>) + Send + Clone + 'static
 where
     Q: Request + Send + 'static,
     A: Answer + Send + 'static,
 {
     let shared = Arc::clone(shared);
-    move |ctx, request, sink| {
-        let incoming = Incoming::read(&ctx, shared.legacy_clients);
-        let reply = Reply::to(&ctx, sink, shared.call_of(method, &incoming, request.login()));
-        let pool = match lane(&request) {
-            Lane::Work => &shared.work,
-            Lane::Hash => &shared.hash,
-        };
+    move |ctx, mut requests, sink| {
+        let incoming = Incoming::read(&ctx, shared.legacy_clients, &shared.proxies);
+        // Dropping the sink ends the call.
+        let Some(awaited) = shared.pending.begin(incoming.connection, incoming.header_bytes) else { return };
         let shared = Arc::clone(&shared);
-        // A full pool drops the job, and with it the reply, which says so. A panic drops it as well, and it says that.
-        let _ = pool.try_run(move || job(&shared, incoming, request, reply.started()));
+        ctx.spawn(async move {
+            let request = match awaited.message(&mut requests).await {
+                Ok(request) => request,
+                Err(Some(status)) => return drop(sink.fail(status).await),
+                Err(None) => return,
+            };
+            let (reply, answer) = Reply::pair(shared.call_of(method, &incoming, request.login()));
+            let pool = match lane(&request) {
+                Lane::Work => &shared.work,
+                Lane::Hash => &shared.hash,
+            };
+            let working = Arc::clone(&shared);
+            // A full pool drops the job, and with it the reply, which says so. A panic drops it as well, and it says that.
+            let _ = pool.try_run(move || job(&working, incoming, request, reply.started()));
+            // The future must be kept until it resolves: dropping it races with the write. An error here means that the
+            // caller has gone.
+            let _ = match answer.await {
+                Ok(response) => sink.success(response).await,
+                Err(failure) => sink.fail(failure.status()).await,
+            };
+            // Dropped before, it would cancel the call.
+            drop(requests);
+        });
     }
 }
 
@@ -433,6 +507,8 @@ mod tests {
             work: Pool::new("test-work", 1, 1).unwrap(),
             hash: Pool::new("test-hash", 1, 1).unwrap(),
             legacy_clients: true,
+            pending: Arc::new(Pending::new(100, 16_384, LIMIT)),
+            proxies: settings.trusted_proxies,
             limits: settings.rpc,
         };
         (dir, Arc::new(shared))
@@ -462,11 +538,11 @@ mod tests {
     fn a_panic_in_a_job_answers_internal_with_an_incident_and_the_server_lives_on() {
         let (_dir, shared) = shared();
         let service = ServiceBuilder::new()
-            .add_unary_handler(
+            .add_client_streaming_handler(
                 &methods::LOGOUT,
                 call(&shared, methods::LOGOUT.name, |_| Lane::Work, |_, _, _| panic!("on purpose")),
             )
-            .add_unary_handler(
+            .add_client_streaming_handler(
                 &methods::SEND_MESSAGE,
                 call(&shared, methods::SEND_MESSAGE.name, |_| Lane::Work, |_, _, _| Ok(SendResponse::new())),
             )
@@ -495,7 +571,7 @@ mod tests {
         starts.recv_timeout(LIMIT).unwrap();
         shared.work.try_run(|| ()).unwrap();
         let service = ServiceBuilder::new()
-            .add_unary_handler(
+            .add_client_streaming_handler(
                 &methods::LOGOUT,
                 call(&shared, methods::LOGOUT.name, |_| Lane::Work, |_, _, _| Ok(LogoutResponse::new())),
             )

@@ -1,10 +1,9 @@
 //! A job's result -> the sink of its call.
 //!
-//! The sink's future lives on the poll thread; the job, or the writer's thread after a commit, fills a [`Reply`] from
+//! The sink lives on the poll thread; the job, or the writer's thread after a commit, fills a [`Reply`] from
 //! wherever it is. A reply that is dropped answers as well, so that no call is left hanging.
 
 use futures_channel::oneshot;
-use grpcio::{RpcContext, UnarySink};
 
 use super::status::{Call, Failure};
 use crate::app::refusal::{Error, Refusal};
@@ -69,24 +68,18 @@ pub struct Reply<A> {
 }
 
 impl<A: Answer + Send + 'static> Reply<A> {
-    /// Ties the sink of a call to a reply. On the poll thread.
-    pub fn to(ctx: &RpcContext<'_>, sink: UnarySink<A>, call: Call) -> Reply<A> {
+    /// A reply, and what it will be: the answer, or the failure, which is logged then.
+    pub fn pair(call: Call) -> (Reply<A>, impl Future<Output = Result<A, Failure>> + Send + 'static) {
         let (sender, receiver) = oneshot::channel::<Outcome<A>>();
         let account = call.account.clone();
-        ctx.spawn(async move {
+        let answer = async move {
             let result = receiver.await.unwrap_or_else(|_| Err((Error::Fault("the reply was lost".into()), None)));
-            let answer = result.or_else(|(error, account)| {
+            result.or_else(|(error, account)| {
                 let failure = Failure::of(&error, &Call { account, ..call });
                 A::refusing(&failure).ok_or(failure)
-            });
-            // The future must be kept until it resolves: dropping it races with the write. An error here means that the
-            // caller has gone.
-            let _ = match answer {
-                Ok(response) => sink.success(response).await,
-                Err(failure) => sink.fail(failure.status()).await,
-            };
-        });
-        Reply { sender: Some(sender), account, started: false }
+            })
+        };
+        (Reply { sender: Some(sender), account, started: false }, answer)
     }
 
     /// Notes that the job began: from now on, dropping the reply is a fault and not an overload.

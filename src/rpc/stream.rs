@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::Sink;
-use grpcio::{GrpcSlice, ServerStreamingSink, WriteFlags};
+use grpcio::{DuplexSink, GrpcSlice, RequestStream, WriteFlags};
 
 use super::status::{Call, Failure};
 use super::wait::{Bell, within};
@@ -22,6 +22,7 @@ use crate::app::refusal::Refusal;
 use crate::clock::Stopwatch;
 use crate::config::RpcLimits;
 use crate::hub::{Ended, Frame, Next, Subscription};
+use crate::proto::Empty;
 use crate::store::messages;
 use crate::threads::Thread;
 
@@ -80,10 +81,18 @@ impl Streams {
     }
 }
 
+/// Both directions of a stream's call.
+pub struct Line {
+    /// Where the frames go.
+    pub sink: DuplexSink<GrpcSlice>,
+    /// Nothing more comes from there, but dropping it cancels the call.
+    pub requests: RequestStream<Empty>,
+}
+
 /// A stream and all that its thread needs.
 pub struct Stream {
     /// Where the frames go.
-    pub sink: ServerStreamingSink<GrpcSlice>,
+    pub line: Line,
     /// Where they come from.
     pub subscription: Subscription<GrpcSlice>,
     /// Where those come from that went past the mailbox.
@@ -136,7 +145,7 @@ impl Stream {
                 }
                 // The waker may have rung for the end of the call; to ask is cheap, and registers it anew.
                 Next::Idle => {
-                    if bell.take() && matches!(Pin::new(&mut self.sink).poll_ready(&mut cx), Poll::Ready(Err(_))) {
+                    if bell.take() && matches!(Pin::new(&mut self.line.sink).poll_ready(&mut cx), Poll::Ready(Err(_))) {
                         return Over::ClientGone;
                     }
                     thread::park();
@@ -155,7 +164,7 @@ impl Stream {
                         }
                         Err(error) => {
                             log::warn!("a stream that fell behind could not read from the store yet: {error}");
-                            if matches!(Pin::new(&mut self.sink).poll_ready(&mut cx), Poll::Ready(Err(_))) {
+                            if matches!(Pin::new(&mut self.line.sink).poll_ready(&mut cx), Poll::Ready(Err(_))) {
                                 return Over::ClientGone;
                             }
                             thread::park_timeout(STORE_RETRY);
@@ -172,7 +181,7 @@ impl Stream {
     fn write(&mut self, frame: Frame<GrpcSlice>, cx: &mut Context<'_>) -> Result<(), Over> {
         let watch = Stopwatch::start();
         loop {
-            match Pin::new(&mut self.sink).poll_ready(cx) {
+            match Pin::new(&mut self.line.sink).poll_ready(cx) {
                 Poll::Ready(Ok(())) => break,
                 Poll::Ready(Err(_)) => return Err(Over::ClientGone),
                 Poll::Pending if self.subscription.is_revoked() => {
@@ -184,7 +193,7 @@ impl Stream {
                 },
             }
         }
-        Pin::new(&mut self.sink).start_send((frame.body, WriteFlags::default())).map_err(|_| Over::ClientGone)
+        Pin::new(&mut self.line.sink).start_send((frame.body, WriteFlags::default())).map_err(|_| Over::ClientGone)
     }
 
     /// Ends the call with a status. A client that does not even take that is cut off.
@@ -194,7 +203,7 @@ impl Stream {
         let mut cx = Context::from_waker(&waker);
         let watch = Stopwatch::start();
         loop {
-            match Pin::new(&mut self.sink).poll_ready(&mut cx) {
+            match Pin::new(&mut self.line.sink).poll_ready(&mut cx) {
                 Poll::Ready(Ok(())) => break,
                 Poll::Ready(Err(_)) => return,
                 Poll::Pending => match watch.left_of(self.limits.stream_end) {
@@ -204,7 +213,7 @@ impl Stream {
                 },
             }
         }
-        let _ = within(self.limits.stream_end, self.sink.fail(failure.status()));
+        let _ = within(self.limits.stream_end, self.line.sink.fail(failure.status()));
     }
 
     /// The next page of what was missed, and the last id there was before it was read.

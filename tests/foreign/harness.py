@@ -137,9 +137,12 @@ class Peer:
         # Without a pool of its own, a second channel to the same address would share the first one's connection.
         options = [("grpc.use_local_subchannel_pool", 1)]
         if credentials is None:
-            self.channel = grpc.insecure_channel(address, options=options)
+            self.attach(grpc.insecure_channel(address, options=options))
         else:
-            self.channel = grpc.secure_channel(address, credentials, options=options)
+            self.attach(grpc.secure_channel(address, credentials, options=options))
+
+    def attach(self, channel):
+        self.channel = channel
         self.auth = auth_pb2_grpc.AuthStub(self.channel)
         self.otp = otp_pb2_grpc.OtpStub(self.channel)
         self.messaging = messaging_pb2_grpc.MessagingStub(self.channel)
@@ -150,9 +153,9 @@ class Peer:
     def register(self, login, password, **more):
         return self.auth.Register(auth_pb2.RegisterRequest(login=login, password=password), timeout=CALL_S, **more)
 
-    def log_in(self, login, password, otp="", **more):
+    def log_in(self, login, password, otp="", patience=CALL_S, **more):
         request = auth_pb2.LoginRequest(login=login, password=password, otp=otp)
-        return self.auth.Login(request, timeout=CALL_S, **more)
+        return self.auth.Login(request, timeout=patience, **more)
 
     def log_out(self, *tokens):
         return self.auth.Logout(auth_pb2.LogoutRequest(), timeout=CALL_S, metadata=metadata(tokens))
@@ -165,9 +168,9 @@ class Peer:
         request = otp_pb2.RequestCheckOtp(login=login, otp=code)
         return self.otp.CheckOtp(request, timeout=CALL_S, metadata=metadata(tokens))
 
-    def send(self, text, *tokens, author=""):
+    def send(self, text, *tokens, author="", patience=CALL_S):
         message = messaging_pb2.Message(author=author, text=text)
-        return self.messaging.SendMessage(message, timeout=CALL_S, metadata=metadata(tokens))
+        return self.messaging.SendMessage(message, timeout=patience, metadata=metadata(tokens))
 
     def stream(self, *tokens):
         return self.messaging.MessageStream(messaging_pb2.Empty(), metadata=metadata(tokens))

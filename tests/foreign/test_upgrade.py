@@ -81,7 +81,7 @@ class OldDatabase(unittest.TestCase):
             phone = Authenticator(pyotp.TOTP(secrets["ann"]).provisioning_uri(name="ann"))
             self.assertTrue(self.peer(server).log_in("ann", PEOPLE["ann"], phone.fresh_code()).success)
             server.stop()
-        for path in self.dir.iterdir():
+        for path in filter(Path.is_file, self.dir.iterdir()):
             if ".before-upgrade" not in path.name:
                 self.assertNotIn(secrets["ann"].encode(), path.read_bytes(), path.name)
 

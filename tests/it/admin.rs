@@ -14,7 +14,7 @@ use crate::LIMIT;
 use crate::house::{House, PASSWORD, Peer, open_streams, reason, secret_of};
 
 /// Runs the tool. Returns its exit code, standard output and standard error.
-fn tool_with_input(directory: &Path, args: &[&str], input: &str) -> (Option<i32>, String, String) {
+pub(crate) fn tool_with_input(directory: &Path, args: &[&str], input: &str) -> (Option<i32>, String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
         .arg("--data-dir")
         .arg(directory)
@@ -48,7 +48,7 @@ fn json(house: &House, args: &[&str]) -> Vec<Value> {
 }
 
 /// What stands behind a label in the tool's output.
-fn shown(out: &str, label: &str) -> String {
+pub(crate) fn shown(out: &str, label: &str) -> String {
     let line = out.lines().find_map(|line| line.strip_prefix(&format!("{label}: ")));
     line.unwrap_or_else(|| panic!("no {label} in {out}")).to_owned()
 }

@@ -49,6 +49,14 @@ impl Authenticator {
         self.totp.generate(self.last * STEP_SECS).to_string()
     }
 
+    /// A code that is wrong now and for minutes.
+    pub(crate) fn wrong_code(&self) -> String {
+        let now = Clock::system().now().as_secs().unsigned_abs() / STEP_SECS;
+        let right: Vec<String> =
+            (now - 10..now + 10).map(|step| self.totp.generate(step * STEP_SECS).to_string()).collect();
+        (0..).map(|number: u32| format!("{number:06}")).find(|code| !right.contains(code)).expect("one of a million")
+    }
+
     /// The last code once more.
     pub(crate) fn same_code(&self) -> String {
         self.totp.generate(self.last * STEP_SECS).to_string()

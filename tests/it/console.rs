@@ -17,10 +17,10 @@ use crate::authenticator::{Authenticator, read_png};
 use crate::daemon::Daemon;
 use crate::screen::Terminal;
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) const CHAT: &str = "> ";
 
-fn place() -> TempDir {
+pub(crate) fn place() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn register(terminal: &Terminal, directory: &Path, login: &str) -> Au
 }
 
 /// Logs `login` in on a terminal, in English, up to the chat.
-fn log_in(terminal: &Terminal, login: &str, authenticator: &mut Authenticator) {
+pub(crate) fn log_in(terminal: &Terminal, login: &str, authenticator: &mut Authenticator) {
     terminal.answer(CHAT, "/login");
     terminal.answer("Login: > ", login);
     terminal.answer("Password: > ", PASSWORD);
@@ -45,13 +45,13 @@ fn log_in(terminal: &Terminal, login: &str, authenticator: &mut Authenticator) {
 }
 
 /// Gives a code until `then` is said, up to the chat.
-fn give_code(terminal: &Terminal, authenticator: &mut Authenticator, then: &str) {
+pub(crate) fn give_code(terminal: &Terminal, authenticator: &mut Authenticator, then: &str) {
     give_code_only(terminal, authenticator, then);
     terminal.wait_for_prompt(CHAT);
 }
 
 /// Gives a code until `then` is said: one may have grown too old on its way.
-fn give_code_only(terminal: &Terminal, authenticator: &mut Authenticator, then: &str) {
+pub(crate) fn give_code_only(terminal: &Terminal, authenticator: &mut Authenticator, then: &str) {
     let accepted = (0..3).any(|_| {
         let code = authenticator.code();
         terminal.wait_for_either([then, "The code is wrong"], || terminal.answer("OTP code: > ", &code))
@@ -60,7 +60,7 @@ fn give_code_only(terminal: &Terminal, authenticator: &mut Authenticator, then: 
 }
 
 /// A terminal with somebody new in the chat, whose stream is open.
-fn newcomer(server: &Daemon, directory: &Path, login: &str) -> (Terminal, Authenticator) {
+pub(crate) fn newcomer(server: &Daemon, directory: &Path, login: &str) -> (Terminal, Authenticator) {
     let terminal = Terminal::start(directory, &server.address(), []);
     let authenticator = register(&terminal, directory, login);
     hear(&terminal, &[&terminal]);
@@ -78,6 +78,19 @@ pub(crate) fn hear(speaker: &Terminal, listeners: &[&Terminal]) {
         listeners.iter().all(|listener| listener.comes_to_show(&said, Duration::from_secs(2)))
     });
     assert!(heard, "everybody hears");
+}
+
+/// The recovery codes that stand on a terminal, in the order they are read in.
+pub(crate) fn recovery_codes(terminal: &Terminal) -> Vec<String> {
+    recovery_codes_in(&terminal.all_text())
+}
+
+/// The same in a text.
+pub(crate) fn recovery_codes_in(text: &str) -> Vec<String> {
+    let of_base32 = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
+    let is_group = |group: &str| group.len() == 4 && group.bytes().all(of_base32);
+    let is_code = |word: &&str| word.len() == 19 && word.split('-').all(is_group);
+    text.split_whitespace().filter(is_code).map(str::to_owned).collect()
 }
 
 /// Says something and waits until it has come back.
@@ -115,7 +128,10 @@ fn a_newcomer_registers_in_russian_and_nothing_secret_stays_behind() {
     let code = authenticator.code();
     terminal.answer("OTP код: > ", &format!("{} {}", &code[..3], &code[3..]));
     terminal.wait_for("Второй фактор настроен");
+    terminal.wait_for("Резервные коды: каждый один раз впустит вас без телефона.");
     terminal.wait_for("Вы вошли как user1");
+    let recovery_codes = recovery_codes(&terminal);
+    assert_eq!(recovery_codes.len(), 10);
     say(&terminal, "user1", "Привет!");
     assert!(!picture.exists(), "the picture has served");
     assert!(!terminal.ever_wrote(PASSWORD) && !terminal.ever_wrote("something else"));
@@ -125,6 +141,10 @@ fn a_newcomer_registers_in_russian_and_nothing_secret_stays_behind() {
     terminal.answer(CHAT, "/quit");
     assert_eq!(terminal.wait_for_end().code(), Some(0));
     assert!(!terminal.ever_wrote(PASSWORD));
+    for code in recovery_codes {
+        assert_eq!(terminal.all_text().matches(&code).count(), 1, "shown once");
+        assert!(!server.log().contains(&code));
+    }
 }
 
 #[test]
@@ -159,6 +179,8 @@ fn two_people_chat_and_a_line_that_is_being_typed_is_not_torn() {
     alice.wait_for("There is no such command");
     alice.answer(CHAT, "/login now");
     alice.wait_for("/login takes nothing after it");
+    alice.answer(CHAT, "/logout bob");
+    alice.wait_for("/logout takes nothing, a number");
     say(&alice, "alice", "the end");
     bob.wait_for("] alice: the end");
     assert!(!bob.all_text().contains("nonsense"));
@@ -236,6 +258,11 @@ fn a_login_takes_three_codes_and_a_used_one_is_refused() {
     alice.answer("OTP code: > ", "12345");
     alice.wait_for_times("The code is wrong", 1);
     alice.answer("OTP code: > ", "abcdef");
+    alice.wait_for_times("The code is wrong", 2);
+    // A slip in a recovery code is not sent, and costs nothing.
+    alice.answer("OTP code: > ", "ABCD-EFGH-IJKL");
+    alice.wait_for("A code from the authenticator has 6 digits");
+    alice.answer("OTP code: > ", "no code");
     alice.wait_for("Not logged in.");
     alice.answer(CHAT, "/login");
     alice.answer("Login: > ", "alice");
@@ -330,7 +357,7 @@ fn control_c_clears_the_line_and_control_d_leaves() {
 }
 
 /// Runs `otpchat` with `lines` for stdin to its end.
-fn pipe(home: &Path, flags: &[&str], lines: &str) -> Output {
+pub(crate) fn pipe(home: &Path, flags: &[&str], lines: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
         .args(flags)
         .current_dir(home)
@@ -350,7 +377,7 @@ fn pipe(home: &Path, flags: &[&str], lines: &str) -> Output {
 }
 
 /// Registers `login` through pipes: the key comes on stderr.
-fn register_by_pipe(server: &Daemon, home: &Path, login: &str) -> Authenticator {
+pub(crate) fn register_by_pipe(server: &Daemon, home: &Path, login: &str) -> Authenticator {
     let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
         .args(["--server", &server.address()])
         .current_dir(home)

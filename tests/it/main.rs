@@ -19,6 +19,7 @@ mod console;
 mod crash;
 mod daemon;
 mod house;
+mod own_account;
 mod screen;
 mod sources;
 mod start;

@@ -21,7 +21,7 @@ Examples:
   printf '/login\\nalice\\nPASSWORD\\nCODE\\nhello\\n' | otpchat
                                           without a terminal: one line per answer
 
-Inside: /register, /login, /logout, /whoami, /help, /quit; anything else is said to everybody.
+Inside: /register, /login, /quit; /help lists all commands; anything else is said to everybody.
 
 Without a terminal every line, passwords included, is read from stdin; messages go to stdout, everything else to stderr.
 Exit code: 0 all went well; 1 a login failed, or something else went wrong; 2 wrong flags.";

@@ -15,8 +15,10 @@ pub enum Line {
     Command(Command),
     /// Begins like a command, but there is none of that name.
     Unknown,
-    /// A command with something after it, which none takes.
-    TooMuch(Command),
+    /// A command, by its name, with something after it that it does not take.
+    TooMuch(&'static str),
+    /// `/logout` with something after it that names no session.
+    WhichSession,
 }
 
 /// A command.
@@ -26,8 +28,18 @@ pub enum Command {
     Register,
     /// `/login`
     Login,
-    /// `/logout`
-    Logout,
+    /// `/logout`, alone or with which sessions it means
+    Logout(Which),
+    /// `/sessions`
+    Sessions,
+    /// `/passwd`
+    Passwd,
+    /// `/otp`
+    Otp,
+    /// `/recovery`
+    Recovery,
+    /// `/delete-account`
+    DeleteAccount,
     /// `/whoami`
     Whoami,
     /// `/help`
@@ -36,17 +48,46 @@ pub enum Command {
     Quit,
 }
 
+/// Which sessions `/logout` means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// This one.
+    This,
+    /// The one with this number in the last list.
+    Number(usize),
+    /// All but this one.
+    Others,
+    /// All.
+    All,
+}
+
 impl Command {
     /// Every command there is.
-    pub const ALL: [Command; 6] =
-        [Command::Register, Command::Login, Command::Logout, Command::Whoami, Command::Help, Command::Quit];
+    pub const ALL: [Command; 11] = [
+        Command::Register,
+        Command::Login,
+        Command::Logout(Which::This),
+        Command::Sessions,
+        Command::Passwd,
+        Command::Otp,
+        Command::Recovery,
+        Command::DeleteAccount,
+        Command::Whoami,
+        Command::Help,
+        Command::Quit,
+    ];
 
     /// Its name, with the slash.
     pub const fn name(self) -> &'static str {
         match self {
             Command::Register => "/register",
             Command::Login => "/login",
-            Command::Logout => "/logout",
+            Command::Logout(_) => "/logout",
+            Command::Sessions => "/sessions",
+            Command::Passwd => "/passwd",
+            Command::Otp => "/otp",
+            Command::Recovery => "/recovery",
+            Command::DeleteAccount => "/delete-account",
             Command::Whoami => "/whoami",
             Command::Help => "/help",
             Command::Quit => "/quit",
@@ -68,10 +109,22 @@ pub fn parse(line: &str) -> Line {
 fn command(line: &str) -> Line {
     let mut words = line.split_whitespace();
     let name = words.next().unwrap_or_default();
-    match Command::ALL.into_iter().find(|command| command.name() == name) {
-        None => Line::Unknown,
-        Some(command) if words.next().is_some() => Line::TooMuch(command),
-        Some(command) => Line::Command(command),
+    let Some(command) = Command::ALL.into_iter().find(|command| command.name() == name) else { return Line::Unknown };
+    match (command, words.next(), words.next()) {
+        (_, None, _) => Line::Command(command),
+        (Command::Logout(_), Some(word), None) => {
+            which(word).map_or(Line::WhichSession, |which| Line::Command(Command::Logout(which)))
+        }
+        (Command::Logout(_), ..) => Line::WhichSession,
+        _ => Line::TooMuch(command.name()),
+    }
+}
+
+fn which(word: &str) -> Option<Which> {
+    match word {
+        "others" => Some(Which::Others),
+        "all" => Some(Which::All),
+        number => number.parse().ok().map(Which::Number),
     }
 }
 
@@ -90,7 +143,15 @@ mod tests {
             ("two\nlines", text("two\nlines")),
             ("/login", Line::Command(Command::Login)),
             (" /quit ", Line::Command(Command::Quit)),
-            ("/login alice", Line::TooMuch(Command::Login)),
+            ("/login alice", Line::TooMuch("/login")),
+            ("/logout", Line::Command(Command::Logout(Which::This))),
+            ("/logout  2", Line::Command(Command::Logout(Which::Number(2)))),
+            ("/logout others", Line::Command(Command::Logout(Which::Others))),
+            ("/logout all ", Line::Command(Command::Logout(Which::All))),
+            ("/logout alice", Line::WhichSession),
+            ("/logout -1", Line::WhichSession),
+            ("/logout 1 2", Line::WhichSession),
+            ("/delete-account alice", Line::TooMuch("/delete-account")),
             ("/Login", Line::Unknown),
             ("/loginn", Line::Unknown),
             ("/", Line::Unknown),

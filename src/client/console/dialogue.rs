@@ -3,10 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use crate::client::console::input::Asked;
+use crate::client::answer::{AccountNews, Completed, Opened};
+use crate::client::console::asking::{Again, Done, or_leave};
+use crate::client::console::enrolment::Purpose;
+use crate::client::console::recovery::Typed;
 use crate::client::console::{Console, Next, shown};
 use crate::client::error::CallError;
-use crate::client::link::{Completed, Opened};
 use crate::client::session::Session;
 use crate::client::stream::Reader;
 use crate::client::text::{self, Text};
@@ -15,44 +17,29 @@ use crate::proto::SessionState;
 use crate::reason::Reason;
 use crate::security::secret::SecretText;
 
-/// How many codes a login may try, as the predecessor had it.
-const CODE_TRIES: u32 = 3;
+/// How many codes a login may try, as the predecessor had it, and whatever else asks for one.
+pub(super) const CODE_TRIES: u32 = 3;
 
 /// How long a login waits for the stream of the room before it goes on without.
 const OPEN_LIMIT: Duration = Duration::from_secs(2);
 
-/// How a dialogue came to its end.
-pub(super) enum Done<T> {
-    /// With an answer.
-    With(T),
-    /// Without: the person left it. To be said so.
-    Left,
-    /// Without: it failed, which has been said.
-    Failed,
-    /// Without: the input has ended.
-    End,
-}
-
-/// Goes on with the answer, or leaves the function with how the dialogue ended.
-macro_rules! or_leave {
-    ($done:expr) => {
-        match $done {
-            Done::With(answer) => answer,
-            Done::Left => return Ok(Done::Left),
-            Done::Failed => return Ok(Done::Failed),
-            Done::End => return Ok(Done::End),
-        }
-    };
+/// What a login gave that asked for a code.
+enum Given {
+    /// A code: the session is complete.
+    Code(Completed),
+    /// A recovery code: another session, which needs enrolment.
+    Recovery(Opened),
 }
 
 impl Console {
     /// `/register`: an account, its second factor, and a session.
     pub(super) fn register(&mut self) -> io::Result<Next> {
         if let Some(session) = self.presence.session() {
-            return self.complain(&text::LOG_OUT_FIRST.with(self.lang, &[&session.login]));
+            self.complain(&text::LOG_OUT_FIRST.with(self.lang, &[&session.login]))?;
+            return self.finish(Done::Failed, text::NOT_DONE);
         }
         let done = self.register_and_enrol()?;
-        self.finish(done)
+        self.finish(done, text::NOT_LOGGED_IN)
     }
 
     /// `/login`: a session; with one there is, a new one for the same login, and the old one goes on until then.
@@ -64,18 +51,17 @@ impl Console {
                 // Best effort: the new session is what counts, and the old one ends by itself.
                 let _ = self.link.logout(&old.token);
             }
-            (_, Some(_)) => self.screen.notice(text::STILL_OLD.say(self.lang))?,
+            (_, Some(_)) if self.presence.session().is_some() => self.screen.notice(text::STILL_OLD.say(self.lang))?,
             _ => {}
         }
-        self.finish(done)
+        self.finish(done, text::NOT_LOGGED_IN)
     }
 
     /// `/logout`: ends the session, here and on the server.
     pub(super) fn log_out(&mut self) -> io::Result<Next> {
-        let Some(session) = self.presence.leave() else {
+        let Some(session) = self.forget_session() else {
             return self.complain(text::LOG_IN_FIRST.say(self.lang));
         };
-        self.reader = None;
         match self.link.logout(&session.token) {
             Ok(()) => self.screen.notice(&text::LOGGED_OUT.with(self.lang, &[&session.login]))?,
             Err(CallError::Refused(refusal)) if refusal.ends_session => {
@@ -86,8 +72,9 @@ impl Console {
         Ok(Next::Line)
     }
 
-    /// The end of a dialogue: without a person, a login that came to nothing is the end of everything.
-    fn finish(&mut self, done: Done<()>) -> io::Result<Next> {
+    /// The end of a dialogue. Without a person, one that came to nothing is the end of everything: what follows in the pipe
+    /// may be its answers, passwords among them.
+    pub(super) fn finish(&mut self, done: Done<()>, nothing: Text) -> io::Result<Next> {
         match done {
             Done::With(()) => return Ok(Next::Line),
             Done::Left => self.screen.notice(text::CANCELLED.say(self.lang))?,
@@ -98,25 +85,44 @@ impl Console {
             return Ok(Next::Line);
         }
         self.failed = true;
-        self.screen.error(text::NOT_LOGGED_IN.say(self.lang))?;
+        self.screen.error(nothing.say(self.lang))?;
         Ok(Next::Quit)
     }
 
     fn register_and_enrol(&mut self) -> io::Result<Done<()>> {
-        let login = or_leave!(self.ask_login()?);
-        let password = or_leave!(self.ask_new_password()?);
-        if let Err(error) = self.link.register(&login, &password) {
-            self.complain(&self.failure(&error))?;
-            return Ok(Done::Failed);
-        }
+        let login = or_leave!(self.ask_login(text::ASK_LOGIN)?);
+        let password = or_leave!(self.ask_new_password(text::ASK_PASSWORD, text::ASK_PASSWORD_AGAIN)?);
+        or_leave!(self.create_account(&login, &password)?);
         self.screen.notice(&text::REGISTERED.with(self.lang, &[&one_line(&login)]))?;
-        match self.link.login(&login, &password) {
-            Ok(opened) => self.complete(login, opened, false),
+        match self.link.login(&login, &password, None) {
+            Ok(opened) => self.complete(login, &password, opened, Purpose::Registered),
             Err(error) => {
                 self.complain(&self.failure(&error))?;
                 self.complain(text::REGISTERED_ONLY.say(self.lang))?;
                 Ok(Done::Failed)
             }
+        }
+    }
+
+    /// Asks for an invitation when the server does; login and password stay.
+    fn create_account(&mut self, login: &str, password: &SecretText) -> io::Result<Done<()>> {
+        let mut invite = None;
+        loop {
+            let error = match self.link.register(login, password, invite.as_ref()) {
+                Ok(()) => return Ok(Done::With(())),
+                Err(error) => error,
+            };
+            match reason(&error) {
+                Some(Reason::InviteRequired) if invite.is_none() => {
+                    self.screen.notice(Reason::InviteRequired.sentence(self.lang))?;
+                }
+                Some(Reason::InviteInvalid) => self.say_failure(&error)?,
+                _ => {
+                    self.complain(&self.failure(&error))?;
+                    return Ok(Done::Failed);
+                }
+            }
+            invite = Some(or_leave!(self.ask_code(text::ASK_INVITE)?));
         }
     }
 
@@ -126,38 +132,73 @@ impl Console {
                 self.screen.notice(&text::RENEWING.with(self.lang, &[&login]))?;
                 login
             }
-            None => or_leave!(self.ask_login()?),
+            None => or_leave!(self.ask_login(text::ASK_LOGIN)?),
         };
         let password = or_leave!(self.ask_password(text::ASK_PASSWORD)?);
-        match self.link.login(&login, &password) {
-            Ok(opened) => self.complete(login, opened, true),
+        match self.link.login(&login, &password, None) {
+            Ok(opened) => self.complete(login, &password, opened, Purpose::First),
+            Err(error) if reason(&error) == Some(Reason::EnrolmentCodeRequired) => {
+                self.screen.notice(Reason::EnrolmentCodeRequired.sentence(self.lang))?;
+                let opened = or_leave!(self.open_by_enrolment_code(&login, &password)?);
+                self.complete(login, &password, opened, Purpose::Reset)
+            }
             Err(error) => {
+                self.check_clock()?;
                 self.complain(&self.failure(&error))?;
                 Ok(Done::Failed)
             }
         }
     }
 
-    /// Gives the session what it still needs. One that does not get it is ended on the server as well.
-    fn complete(&mut self, login: String, opened: Opened, say_why: bool) -> io::Result<Done<()>> {
-        let Opened { token, state, expires_at } = opened;
-        let done = match state {
-            SessionState::COMPLETE => Done::With(Completed { token: token.clone(), expires_at }),
-            SessionState::NEEDS_ENROLMENT => {
-                if say_why {
-                    self.screen.notice(text::NO_FACTOR_YET.say(self.lang))?;
-                }
-                self.enrol(&login, &token)?
+    /// Logs in with the administrator's one-time code.
+    fn open_by_enrolment_code(&mut self, login: &str, password: &SecretText) -> io::Result<Done<Opened>> {
+        let mut tries = CODE_TRIES;
+        loop {
+            let code = or_leave!(self.ask_code(text::ASK_ENROLMENT_CODE)?);
+            match self.link.login(login, password, Some(&code)) {
+                Ok(opened) => return Ok(Done::With(opened)),
+                Err(error) => or_leave!(self.another_code(&error, &mut tries)?),
             }
-            SessionState::NEEDS_CODE | SessionState::SESSION_STATE_UNSPECIFIED => self.give_code(&login, &token)?,
+        }
+    }
+
+    /// Gives the session what it still needs. One that does not get it is ended on the server as well.
+    fn complete(&mut self, login: String, password: &SecretText, opened: Opened, why: Purpose) -> io::Result<Done<()>> {
+        self.check_clock()?;
+        let Opened { token, state, expires_at, account } = opened;
+        let done = match state {
+            SessionState::COMPLETE => Done::With(Completed { token: token.clone(), expires_at, account }),
+            SessionState::NEEDS_ENROLMENT => {
+                match why {
+                    Purpose::First => self.screen.notice(text::NO_FACTOR_YET.say(self.lang))?,
+                    Purpose::Recovery { .. } => self.screen.notice(text::RECOVERY_USED.say(self.lang))?,
+                    Purpose::Registered | Purpose::Reset | Purpose::Replace => {}
+                }
+                self.enrol(&login, &token, why)?
+            }
+            SessionState::NEEDS_CODE | SessionState::SESSION_STATE_UNSPECIFIED => {
+                match self.give_code(&login, password, &token)? {
+                    Done::With(Given::Code(completed)) => Done::With(completed),
+                    Done::With(Given::Recovery(opened)) => {
+                        // Best effort: it ends by itself within minutes.
+                        let _ = self.link.logout(&token);
+                        let left = opened.account.recovery_codes_left;
+                        return self.complete(login, password, opened, Purpose::Recovery { left });
+                    }
+                    Done::Left => Done::Left,
+                    Done::Failed => Done::Failed,
+                    Done::End => Done::End,
+                }
+            }
         };
         Ok(match done {
-            Done::With(Completed { token, expires_at }) => {
-                self.enter(Session { login, token, expires_at })?;
+            Done::With(Completed { token, expires_at, account }) => {
+                let session = Session { login, token, expires_at };
+                self.enter(session.clone())?;
+                self.welcome(&session, &account)?;
                 Done::With(())
             }
             other => {
-                // Best effort: it ends by itself within minutes.
                 let _ = self.link.logout(&token);
                 match other {
                     Done::Left => Done::Left,
@@ -168,18 +209,38 @@ impl Console {
         })
     }
 
-    fn give_code(&mut self, login: &str, token: &SecretText) -> io::Result<Done<Completed>> {
-        for _ in 0..CODE_TRIES {
-            let code = or_leave!(self.ask_code()?);
-            match self.link.check_otp(login, token, &code) {
-                Ok(completed) => return Ok(Done::With(completed)),
-                Err(error) => {
-                    self.say_failure(&error)?;
-                    if !may_try_another_code(&error) {
-                        return Ok(Done::Failed);
-                    }
+    /// Asks for a code, or a recovery code in its place.
+    fn give_code(&mut self, login: &str, password: &SecretText, token: &SecretText) -> io::Result<Done<Given>> {
+        if self.input.is_interactive() {
+            self.screen.raw(text::RECOVERY_HINT.say(self.lang))?;
+        }
+        let mut tries = CODE_TRIES;
+        loop {
+            let refused = match Typed::read(or_leave!(self.ask_code(text::ASK_CODE)?)) {
+                Typed::Code(code) => self.link.check_otp(login, token, &code).map(Given::Code),
+                Typed::Recovery(code) => self.link.login(login, password, Some(&code)).map(Given::Recovery),
+                Typed::Neither => {
+                    self.screen.error(text::NEITHER_CODE.say(self.lang))?;
+                    continue;
                 }
+            };
+            match refused {
+                Ok(given) => return Ok(Done::With(given)),
+                Err(error) => or_leave!(self.another_code(&error, &mut tries)?),
             }
+        }
+    }
+
+    /// Says why a code did not do; goes on while another one may.
+    fn another_code(&mut self, error: &CallError, tries: &mut u32) -> io::Result<Done<()>> {
+        self.say_failure(error)?;
+        match Again::after(error) {
+            Again::Code => return Ok(Done::With(())),
+            Again::Guess | Again::Both => *tries = tries.saturating_sub(1),
+            Again::No => return Ok(Done::Failed),
+        }
+        if *tries > 0 {
+            return Ok(Done::With(()));
         }
         if self.input.is_interactive() {
             self.screen.error(text::NOT_LOGGED_IN.say(self.lang))?;
@@ -187,8 +248,21 @@ impl Console {
         Ok(Done::Failed)
     }
 
-    /// Logged in: from now on the room is read with this session. An earlier reader ends when the new one has begun.
-    fn enter(&mut self, session: Session) -> io::Result<()> {
+    /// From now on the room is read with this session. An earlier reader ends when the new one has begun.
+    pub(super) fn enter(&mut self, session: Session) -> io::Result<()> {
+        // Their numbers were those of another session's list.
+        self.listed.clear();
+        let token = session.token.clone();
+        let mark = self.presence.enter(session);
+        let reader = Reader::start(self.link.clone(), token, mark, self.events.clone())?;
+        // What is said next, by ourselves for instance, is to be seen.
+        reader.wait_until_open(OPEN_LIMIT);
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    /// Logged in: what there is to know.
+    fn welcome(&mut self, session: &Session, account: &AccountNews) -> io::Result<()> {
         let words = match session.expires_at {
             Some(end) => {
                 let end = shown::date_and_time(self.clock.local(end));
@@ -196,81 +270,39 @@ impl Console {
             }
             None => text::LOGGED_IN_OPEN.with(self.lang, &[&session.login]),
         };
-        let token = session.token.clone();
-        let mark = self.presence.enter(session);
-        let reader = Reader::start(self.link.clone(), token, mark, self.events.clone())?;
-        // What is said next, by ourselves for instance, is to be seen.
-        reader.wait_until_open(OPEN_LIMIT);
-        self.reader = Some(reader);
-        self.screen.notice(&words)
+        self.screen.notice(&words)?;
+        if account.wrong_codes > 0 {
+            self.screen.error(&text::WRONG_CODES.with(self.lang, &[&account.wrong_codes.to_string()]))?;
+        }
+        if account.recovery_codes.is_empty() {
+            self.warn_of_few(account.recovery_codes_left)?;
+        }
+        self.check_clock()
     }
 
     /// Says why a call failed when that may yet be put right by another try.
     pub(super) fn say_failure(&mut self, error: &CallError) -> io::Result<()> {
-        self.screen.error(&self.failure(error))
-    }
-
-    fn ask_login(&mut self) -> io::Result<Done<String>> {
-        let asked = self.input.line(text::ASK_LOGIN.say(self.lang), "")?.map(|login| login.trim().to_owned());
-        // No login begins with a slash: somebody means a command.
-        self.answer(asked, |login| login.is_empty() || login.starts_with('/'))
-    }
-
-    fn ask_password(&mut self, prompt: Text) -> io::Result<Done<SecretText>> {
-        let asked = self.input.secret(prompt.say(self.lang))?;
-        self.answer(asked, SecretText::is_empty)
-    }
-
-    fn ask_new_password(&mut self) -> io::Result<Done<SecretText>> {
-        loop {
-            let password = or_leave!(self.ask_password(text::ASK_PASSWORD)?);
-            if !self.input.is_interactive() {
-                return Ok(Done::With(password));
-            }
-            let again = or_leave!(self.ask_password(text::ASK_PASSWORD_AGAIN)?);
-            if again == password {
-                return Ok(Done::With(password));
-            }
-            self.screen.error(text::PASSWORDS_DIFFER.say(self.lang))?;
+        self.screen.error(&self.failure(error))?;
+        if reason(error) == Some(Reason::InvalidCode) {
+            // It may be the reason.
+            self.told_apart = false;
         }
+        self.check_clock()
     }
 
-    /// A code, without the blanks that authenticators show in it.
-    pub(super) fn ask_code(&mut self) -> io::Result<Done<String>> {
-        let asked = self.input.line(text::ASK_CODE.say(self.lang), "")?;
-        let asked = asked.map(|code| code.chars().filter(|letter| !letter.is_whitespace()).collect::<String>());
-        self.answer(asked, |code| code.is_empty() || code.starts_with('/'))
-    }
-
-    fn answer<T>(&mut self, asked: Asked<T>, leaves: impl FnOnce(&T) -> bool) -> io::Result<Done<T>> {
-        Ok(match asked {
-            Asked::Given(answer) if leaves(&answer) => Done::Left,
-            Asked::Given(answer) => Done::With(answer),
-            Asked::Cancelled => Done::Left,
-            Asked::End => Done::End,
-            Asked::TooLong => {
-                let bytes = crate::client::console::MAX_LINE_BYTES.to_string();
-                self.complain(&text::LINE_TOO_LONG.with(self.lang, &[&bytes]))?;
-                Done::Failed
-            }
-            Asked::NotText => {
-                self.complain(text::NOT_TEXT.say(self.lang))?;
-                Done::Failed
-            }
-        })
+    /// Says, once, that the server's clock and ours are too far apart.
+    fn check_clock(&mut self) -> io::Result<()> {
+        let apart = self.clock.apart();
+        if let Some(apart) = apart
+            && !self.told_apart
+        {
+            self.screen.error(&text::clocks_apart(apart, self.lang))?;
+        }
+        self.told_apart = apart.is_some();
+        Ok(())
     }
 }
 
-/// Whether the session is still there for another code.
-pub(super) fn may_try_another_code(error: &CallError) -> bool {
-    match error {
-        CallError::Unreachable | CallError::Tls(_) | CallError::NoAnswer => true,
-        CallError::Refused(refusal) => match refusal.reason {
-            Some(Reason::InvalidCode | Reason::CodeAlreadyUsed | Reason::InvalidCredentials | Reason::Overloaded) => {
-                true
-            }
-            Some(_) => false,
-            None => !refusal.ends_session,
-        },
-    }
+fn reason(error: &CallError) -> Option<Reason> {
+    if let CallError::Refused(refusal) = error { refusal.reason } else { None }
 }

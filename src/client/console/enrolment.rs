@@ -2,10 +2,11 @@
 
 use std::io;
 
+use crate::client::answer::Completed;
 use crate::client::console::Console;
-use crate::client::console::dialogue::{Done, may_try_another_code};
-use crate::client::link::Completed;
-use crate::client::text;
+use crate::client::console::asking::{Again, Done, or_leave};
+use crate::client::text::{self, Text};
+use crate::lang::Lang;
 use crate::qr::file::PictureFile;
 use crate::qr::{self, Cells};
 use crate::security::secret::SecretText;
@@ -13,51 +14,116 @@ use crate::security::secret::SecretText;
 /// The row of the prompt below the picture.
 const PROMPT_ROWS: usize = 1;
 
+/// Why a second factor is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The account was just made.
+    Registered,
+    /// It has none yet.
+    First,
+    /// It lost its own, and the administrator gave a code, which is used up now.
+    Reset,
+    /// A recovery code was used; so many are left.
+    Recovery {
+        /// As the server said.
+        left: u32,
+    },
+    /// There is one that is to be replaced.
+    Replace,
+}
+
+impl Purpose {
+    /// How to leave.
+    fn leave(self) -> Text {
+        match self {
+            Purpose::Registered | Purpose::First => text::ENROL_LEAVE,
+            Purpose::Reset | Purpose::Recovery { .. } | Purpose::Replace => text::ENROL_LEAVE_ONLY,
+        }
+    }
+
+    fn done(self) -> Text {
+        match self {
+            Purpose::Registered | Purpose::First | Purpose::Reset => text::ENROLLED,
+            Purpose::Recovery { .. } | Purpose::Replace => text::REPLACED,
+        }
+    }
+
+    /// What it means that nothing came of it.
+    fn left(self, lang: Lang) -> String {
+        match self {
+            Purpose::Registered | Purpose::First => text::ENROL_LEFT.say(lang).to_owned(),
+            Purpose::Reset => text::RESET_LEFT.say(lang).to_owned(),
+            Purpose::Recovery { left } => text::RECOVERY_LEFT.with(lang, &[&left.to_string()]),
+            Purpose::Replace => text::REPLACE_LEFT.say(lang).to_owned(),
+        }
+    }
+}
+
 impl Console {
-    /// Shows a new secret and asks for its first code until that is right, or the person leaves.
-    pub(super) fn enrol(&mut self, login: &str, token: &SecretText) -> io::Result<Done<Completed>> {
-        let uri = match self.link.init_otp(login, token) {
-            Ok(uri) => uri,
+    /// Gets a new secret for a session that needs one, and has it confirmed.
+    pub(super) fn enrol(&mut self, login: &str, token: &SecretText, why: Purpose) -> io::Result<Done<Completed>> {
+        match self.link.init_otp(login, token, None) {
+            Ok(uri) => self.confirm_enrolment(login, token, &uri, why),
             Err(error) => {
                 self.complain(&self.failure(&error))?;
-                return Ok(Done::Failed);
+                Ok(Done::Failed)
             }
+        }
+    }
+
+    /// Shows a new secret and asks for its first code until that is right, or the person leaves. What comes of it is said,
+    /// and the recovery codes are shown.
+    pub(super) fn confirm_enrolment(
+        &mut self,
+        login: &str,
+        token: &SecretText,
+        uri: &SecretText,
+        why: Purpose,
+    ) -> io::Result<Done<Completed>> {
+        let picture = self.show(login, uri, why)?;
+        let done = self.first_code(login, token, why)?;
+        let words = match done {
+            Done::With(_) => why.done().say(self.lang).to_owned(),
+            _ => why.left(self.lang),
         };
-        let picture = self.show(login, &uri)?;
-        let done = loop {
-            match self.ask_code()? {
-                Done::With(code) => match self.link.check_otp(login, token, &code) {
-                    Ok(completed) => break Done::With(completed),
-                    Err(error) => {
-                        self.say_failure(&error)?;
-                        if !may_try_another_code(&error) {
-                            break Done::Failed;
-                        }
-                    }
-                },
-                Done::Left => break Done::Left,
-                Done::Failed => break Done::Failed,
-                Done::End => break Done::End,
-            }
-        };
-        let words = if matches!(done, Done::With(_)) { text::ENROLLED } else { text::ENROL_LEFT };
-        self.screen.notice(words.say(self.lang))?;
+        self.screen.notice(&words)?;
         if let Some(picture) = picture {
             self.put_away(picture)?;
+        }
+        if let Done::With(completed) = &done {
+            self.show_recovery_codes(&completed.account.recovery_codes)?;
         }
         // What was left has just been said.
         Ok(if matches!(done, Done::Left) { Done::Failed } else { done })
     }
 
+    fn first_code(&mut self, login: &str, token: &SecretText, why: Purpose) -> io::Result<Done<Completed>> {
+        loop {
+            let code = or_leave!(self.ask_code(text::ASK_CODE)?);
+            let confirm = || self.link.check_otp(login, token, &code);
+            // A new factor ends the other sessions: the one that is just being renewed among them.
+            let confirmed = if why == Purpose::Replace { confirm() } else { self.presence.expect_end(confirm) };
+            match confirmed {
+                Ok(completed) => return Ok(Done::With(completed)),
+                Err(error) => {
+                    self.say_failure(&error)?;
+                    if Again::after(&error) == Again::No {
+                        return Ok(Done::Failed);
+                    }
+                }
+            }
+        }
+    }
+
     /// Shows the secret in every form: first what may scroll away, the QR code last, right above the prompt.
-    fn show(&mut self, login: &str, uri: &SecretText) -> io::Result<Option<PictureFile>> {
+    fn show(&mut self, login: &str, uri: &SecretText, why: Purpose) -> io::Result<Option<PictureFile>> {
         self.screen.notice(text::SCAN.say(self.lang))?;
         let picture = self.write_picture(login, uri)?;
         if let Some(letters) = qr::secret_in_letters(uri.expose()) {
             self.screen.raw(&text::KEY.with(self.lang, &[&letters]))?;
         }
         if self.input.is_interactive() {
-            self.screen.raw(text::ENROL_LEAVE.say(self.lang))?;
+            self.screen.raw(why.leave().say(self.lang))?;
         }
         if let Some(window) = self.screen.window() {
             let room = Cells { rows: window.rows.saturating_sub(PROMPT_ROWS), ..window };

@@ -3,17 +3,26 @@
 //! Two threads share the screen. The main thread owns the line editor: it reads a line, does what it says, with calls
 //! that block, and reads the next. The thread `room` shows what others say, above the line that is being typed; [`gate`]
 //! keeps the two apart. A third one, `stream`, reads the common room (see [`crate::client::stream`]) and reconnects.
+//!
+//! The dialogues: `dialogue` opens and ends a session, `enrolment` sets up a second factor, `recovery` shows and takes
+//! recovery codes, `sessions` lists and ends them, `account` changes password and factor, and deletes. All of them ask through
+//! `asking`.
 
+mod account;
 pub mod args;
+mod asking;
 pub mod command;
-pub mod dialogue;
-pub mod enrolment;
+mod dialogue;
+mod enrolment;
 pub mod gate;
 pub mod input;
 pub mod lines;
+mod recovery;
 pub mod room;
 pub mod screen;
+mod sessions;
 pub mod shown;
+mod table;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -21,6 +30,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Sender, bounded};
 
+use crate::client::answer::Listed;
 use crate::client::console::args::Args;
 use crate::client::console::command::{Command, Line, MAX_LINE_BYTES, parse};
 use crate::client::console::gate::Gate;
@@ -29,9 +39,9 @@ use crate::client::console::room::{Presence, Room};
 use crate::client::console::screen::Screen;
 use crate::client::console::shown::Paint;
 use crate::client::endpoint::{Endpoint, EndpointError};
-use crate::client::error::CallError;
+use crate::client::error::{CallError, Refusal};
 use crate::client::link::{Link, silence_core};
-use crate::client::session::ServerClock;
+use crate::client::session::{ServerClock, Session};
 use crate::client::stream::{Event, Reader};
 use crate::client::text;
 use crate::client::tls::Tls;
@@ -112,6 +122,10 @@ struct Console {
     reader: Option<Reader>,
     events: Sender<(u64, Event)>,
     room: Thread,
+    /// The sessions as they were last listed: what the numbers of `/logout` mean.
+    listed: Vec<Listed>,
+    /// Whether it was said that the server's clock and ours are too far apart.
+    told_apart: bool,
     /// A line that could not be sent, to be edited and sent again.
     draft: String,
     /// Whether anything went wrong that nobody put right.
@@ -141,12 +155,14 @@ impl Console {
             input,
             screen,
             gate,
-            link: Arc::new(Link::new(endpoint, tls)),
+            link: Arc::new(Link::new(endpoint, tls, clock.clone())),
             presence,
             clock,
             reader: None,
             events,
             room: Thread::spawn("room", move || room.run())?,
+            listed: Vec::new(),
+            told_apart: false,
             draft: String::new(),
             failed: false,
         })
@@ -200,8 +216,9 @@ impl Console {
             Line::Blank => Ok(Next::Line),
             Line::Text(said) => self.say(line, &said),
             Line::Command(command) => self.command(command),
-            Line::Unknown => self.complain(text::UNKNOWN_COMMAND.say(self.lang)),
-            Line::TooMuch(command) => self.complain(&text::NO_ARGUMENTS.with(self.lang, &[command.name()])),
+            Line::Unknown => self.misunderstood(text::UNKNOWN_COMMAND.say(self.lang)),
+            Line::TooMuch(command) => self.misunderstood(&text::NO_ARGUMENTS.with(self.lang, &[command])),
+            Line::WhichSession => self.misunderstood(text::WHICH_SESSION.say(self.lang)),
         }
     }
 
@@ -209,9 +226,14 @@ impl Console {
         match command {
             Command::Register => self.register(),
             Command::Login => self.log_in(),
-            Command::Logout => self.log_out(),
+            Command::Logout(which) => self.end_sessions(which),
+            Command::Sessions => self.list_sessions(),
+            Command::Passwd => self.change_password(),
+            Command::Otp => self.replace_factor(),
+            Command::Recovery => self.new_recovery_codes(),
+            Command::DeleteAccount => self.delete_account(),
             Command::Whoami => self.whoami(),
-            Command::Help => self.screen.raw(text::HELP.say(self.lang)).map(|()| Next::Line),
+            Command::Help => self.help(),
             Command::Quit => Ok(Next::Quit),
         }
     }
@@ -244,8 +266,7 @@ impl Console {
         let why = match error {
             CallError::NoAnswer => return self.complain(text::SENT_PERHAPS.say(self.lang)),
             CallError::Refused(refusal) if refusal.ends_session => {
-                self.presence.leave();
-                self.reader = None;
+                self.forget_session();
                 text::SESSION_OVER.with(self.lang, &[&text::refusal(refusal, self.lang)])
             }
             error => self.failure(error),
@@ -268,6 +289,34 @@ impl Console {
             },
         };
         self.screen.notice(&words).map(|()| Next::Line)
+    }
+
+    fn help(&mut self) -> io::Result<Next> {
+        let window = self.screen.window().map(|window| window.columns);
+        let lines: Vec<String> = text::HELP.say(self.lang).lines().map(|line| shown::help_line(line, window)).collect();
+        self.screen.raw(&lines.join("\n")).map(|()| Next::Line)
+    }
+
+    /// There is no session any more, here.
+    fn forget_session(&mut self) -> Option<Session> {
+        let session = self.presence.leave();
+        self.reader = None;
+        self.listed.clear();
+        session
+    }
+
+    /// The server says that the session is of no more use.
+    fn session_over(&mut self, why: &Refusal) -> io::Result<Next> {
+        self.forget_session();
+        let why = text::refusal(why, self.lang);
+        self.complain(&text::SESSION_OVER.with(self.lang, &[&why]))
+    }
+
+    /// No command, or not like this. Without a person it ends here: what follows in the pipe may be the answers that the
+    /// command should have taken, passwords among them, and is not to be said to everybody.
+    fn misunderstood(&mut self, what: &str) -> io::Result<Next> {
+        self.complain(what)?;
+        Ok(if self.input.is_interactive() { Next::Line } else { Next::Quit })
     }
 
     /// Says what went wrong. Without a person to put it right, it shows in the exit code.

@@ -30,6 +30,8 @@ struct State {
     warned: bool,
     /// Whether the room is being read just now, as far as is known.
     reading: bool,
+    /// Whether the session is just being ended by ourselves.
+    end_expected: bool,
 }
 
 impl Presence {
@@ -45,6 +47,7 @@ impl Presence {
         state.session = Some(session);
         state.warned = false;
         state.reading = false;
+        state.end_expected = false;
         state.mark
     }
 
@@ -65,10 +68,19 @@ impl Presence {
         self.lock().session.take()
     }
 
+    /// Makes a call that ends the session if it succeeds. That end is no news then, even if the stream brings it before the
+    /// answer comes.
+    pub fn expect_end<T, E>(&self, call: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.lock().end_expected = true;
+        let done = call();
+        self.lock().end_expected = done.is_ok();
+        done
+    }
+
     /// The session with `mark` has ended; whether that is news.
     fn ended(&self, mark: u64) -> bool {
         let mut state = self.lock();
-        state.mark == mark && state.session.take().is_some()
+        state.mark == mark && state.session.take().is_some() && !state.end_expected
     }
 
     /// Whether it is time to say, once, that the session is nearly over; answers its end.
@@ -226,6 +238,20 @@ mod tests {
         assert!(presence.session().is_some());
         assert!(show(presence.clone(), clock(), vec![(second, over())]).1.contains("Type /login"));
         assert!(presence.session().is_none());
+    }
+
+    #[test]
+    fn an_end_that_is_asked_for_is_no_news() {
+        let presence = Arc::new(Presence::default());
+        let clock = || Clock::manual(Time::from_secs(0));
+        let over = |mark| vec![(mark, Event::Over(Refusal::in_response("SESSION_ENDED", "")))];
+        let mark = presence.enter(session(1_000_000));
+        let said = presence.expect_end(|| Ok::<_, ()>(show(presence.clone(), clock(), over(mark)).1));
+        assert_eq!(said, Ok(String::new()));
+        assert!(presence.session().is_none());
+        let mark = presence.enter(session(1_000_000));
+        assert_eq!(presence.expect_end(|| Err::<(), _>(())), Err(()));
+        assert!(show(presence, clock(), over(mark)).1.contains("Type /login"));
     }
 
     #[test]

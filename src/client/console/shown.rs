@@ -11,6 +11,8 @@ const INDENT: usize = 11;
 /// The same in windows that are narrower than [`NARROW`].
 const NARROW_INDENT: usize = 4;
 const NARROW: usize = 40;
+/// Below this, the two columns of the help are too narrow to be read.
+const NARROW_HELP: usize = 60;
 
 /// Colours for a terminal, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,20 @@ pub fn notice(sign: &str, text: &str, window: Option<usize>) -> String {
     block
 }
 
+/// What a command does, as one line of the help: the words behind the first gap of two blanks are broken below their first
+/// one, or, in a narrow window, below the command. `window` as for [`message`].
+pub fn help_line(line: &str, window: Option<usize>) -> String {
+    let Some(window) = window else { return line.to_owned() };
+    let behind = line.find("  ").map_or(0, |gap| line.len() - line.get(gap..).unwrap_or_default().trim_start().len());
+    let (head, words) = line.split_at(behind);
+    let narrow = window < NARROW_HELP && !head.is_empty();
+    let head = if narrow { format!("{}  ", head.trim_end()) } else { head.to_owned() };
+    let start = columns(&head);
+    let mut block = head;
+    wrap_into(&mut block, words, start, if narrow { NARROW_INDENT } else { start }, window);
+    block
+}
+
 /// How many rows of a window of `window` columns the editor has filled with `prompt` and `line`, the one below included
 /// where the last is full; `None` if that cannot be told for sure, because something in it has no width of its own.
 pub fn typed_rows(prompt: &str, line: &str, window: usize) -> Option<usize> {
@@ -115,7 +131,7 @@ fn local(time: Time, format: &str) -> Option<String> {
 
 /// Breaks `line` at blanks so that no row of the window but the first begins at its edge. A long word of the characters
 /// that addresses and commands are made of stays whole, so that it can be copied; others are broken anywhere.
-fn wrap_into(block: &mut String, line: &str, start: usize, indent: usize, window: usize) {
+pub(super) fn wrap_into(block: &mut String, line: &str, start: usize, indent: usize, window: usize) {
     let mut column = start;
     let break_here = |block: &mut String, column: &mut usize| {
         block.push('\n');
@@ -148,7 +164,7 @@ fn may_stay_whole(word: &str) -> bool {
     word.trim_end().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?#@$&'()+,;=%".contains(&byte))
 }
 
-fn columns(text: &str) -> usize {
+pub(super) fn columns(text: &str) -> usize {
     text.chars().map(|letter| letter.width().unwrap_or(0)).sum()
 }
 
@@ -200,6 +216,18 @@ mod tests {
     fn what_the_program_says_is_broken_between_words() {
         assert_eq!(notice("* ", "one two three", Some(9)), "* one two\n  three");
         assert_eq!(notice("! ", "one two three", None), "! one two three");
+    }
+
+    #[test]
+    fn the_help_is_broken_below_its_words() {
+        let line = "/quit        leave this chat";
+        assert_eq!(help_line(line, None), line);
+        assert_eq!(help_line(line, Some(80)), line);
+        let wide = format!("{line} {}", "word ".repeat(10));
+        let shown = help_line(wide.trim_end(), Some(60));
+        assert!(shown.lines().skip(1).all(|row| row.starts_with("             word")), "{shown}");
+        assert_eq!(help_line(line, Some(17)), "/quit  leave this\n    chat");
+        assert_eq!(help_line("all of it is said", Some(9)), "all of it\nis said");
     }
 
     #[test]
