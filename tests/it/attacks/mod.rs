@@ -21,8 +21,8 @@
 //! | whatever a stranger may send | `wild` (`script/fuzz` for minutes), `watch` over every log line and thread of all tests |
 //! | sixty megabytes packed into sixty kilobytes | `wild::what_comes_packed_is_not_unpacked` |
 //! | a login or text that is a line of the log | `watch`, and fail2ban's reading: `tests/foreign/test_fail2ban.py` |
-//! | two tokens, session names, another's login, a lock, a clock set back, spellings | `confusion` |
-//! | a change of password, a departure, a registration, in a race with others | `races`, `account::a_code_makes_one_change_of_many_at_once`, `account::one_recovery_code_opens_one_of_many_sessions_at_once` |
+//! | two tokens, session names, another's login, a lock, a clock set back, spellings | `confusion`, `admin::a_locked_account_is_out_at_once_…` |
+//! | a change of password, a departure, a registration, in a race with others | `races`, `account::a_code_makes_one_change_of_many_at_once`, `account::one_recovery_code_opens_one_of_many_sessions_at_once`, `admin::one_invitation_lets_one_of_many_in_at_once` |
 
 mod confusion;
 mod forged;

@@ -2,15 +2,10 @@
 
 use std::time::Duration;
 
-use grpc_otp_chat::app::Registration;
-use grpc_otp_chat::proto::RegisterRequest;
-use grpc_otp_chat::rpc::methods;
-use grpc_otp_chat::security::codes::Purpose;
 use grpc_otp_chat::security::secret::SecretBytes;
 use rusqlite::Connection;
 
 use super::confusion::recovering;
-use super::stolen::one_time_code;
 use crate::account::{change_password, delete_account};
 use crate::house::{House, PASSWORD, Peer, at_once, eventually, secret_of};
 
@@ -139,20 +134,4 @@ fn one_of_many_gets_a_login_however_each_spells_it() {
     let racers = ["ivan", "IVAN", "Ivan", "ｉｖａｎ", "іvan"].map(|login| (house.peer(), login));
     let taken = at_once(racers.map(|(peer, login)| move || peer.register(login, PASSWORD).success));
     assert_eq!(taken.iter().filter(|success| **success).count(), 1, "{taken:?}");
-}
-
-#[test]
-fn one_invitation_lets_one_of_many_in() {
-    let house = House::with(|settings| settings.app.registration = Registration::Invite);
-    let invitation = &one_time_code(&house, Purpose::Invitation);
-    let racers = (0..8).map(|n| (house.peer(), format!("user{n}")));
-    let invited = at_once(racers.map(|(peer, login)| {
-        move || {
-            let request =
-                RegisterRequest { login, password: PASSWORD.into(), invite: invitation.clone(), ..Default::default() };
-            peer.call(&methods::REGISTER, &request).expect("refusals come in the response").reason
-        }
-    }));
-    assert_eq!(invited.iter().filter(|reason| reason.is_empty()).count(), 1, "{invited:?}");
-    assert_eq!(invited.iter().filter(|reason| *reason == "INVITE_INVALID").count(), 7, "{invited:?}");
 }

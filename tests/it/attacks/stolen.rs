@@ -114,7 +114,7 @@ impl Secrets {
 }
 
 /// A code from the administrator, put where his tool puts it.
-pub(super) fn one_time_code(house: &House, purpose: Purpose) -> String {
+fn one_time_code(house: &House, purpose: Purpose) -> String {
     let inner = Secrets::default().keys(house.directory());
     let key = &inner.iter().find(|(key, _)| *key == InnerKey::Codes).expect("the key for codes").1;
     let hasher = CodeHasher::new(key);
