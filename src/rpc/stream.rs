@@ -231,20 +231,13 @@ impl<Q> Stream<Q> {
         match page.frame {
             Some(frame) => {
                 self.subscription.skip_to(frame.last);
-                self.send_alone(&frame, after, cx)
+                self.send(&frame, after, cx)
             }
             // Nothing there up to the last message that was: it has been deleted.
             None => {
                 self.subscription.skip_to(page.last_id);
                 Ok(())
             }
-        }
-    }
-
-    fn send_alone(&mut self, frame: &BatchFrame, after: i64, cx: &mut Context<'_>) -> Result<(), Over> {
-        match self.form {
-            Form::Messages => frame.body.each_after(after).try_for_each(|slice| self.write(slice, cx)),
-            Form::Events => self.write(frame.body.events_after(after), cx),
         }
     }
 

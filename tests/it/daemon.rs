@@ -86,6 +86,11 @@ impl Daemon {
         running.ended.recv_timeout(LIMIT).expect("it ends when killed");
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.running.as_ref().expect("a running server").pid
+    }
+
     /// Its port.
     pub(crate) fn port(&self) -> u16 {
         self.port
@@ -127,7 +132,9 @@ fn log_path(directory: &Path) -> PathBuf {
 
 fn spawn(directory: &Path, port: u16, flags: &[String]) -> (Running, u16) {
     let log = File::options().append(true).create(true).open(log_path(directory)).expect("a log");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
+    // A file that may not grow any further is then an error for whoever writes, as a full disk is, and not the end.
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_otpchatd")])
         .args(["--listen", &format!("127.0.0.1:{port}"), "--data-dir"])
         .arg(directory)
         .args(flags)

@@ -405,7 +405,7 @@ fn ser_raw(bytes: &Vec<u8>, buffer: &mut GrpcSlice) -> grpcio::Result<()> {
 
 fn status(error: Error) -> RpcStatus {
     match error {
-        Error::RpcFailure(status) => status,
+        Error::RpcFailure(status) | Error::RpcFinished(Some(status)) => status,
         other => panic!("the call did not fail with a status: {other}"),
     }
 }
