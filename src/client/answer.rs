@@ -2,7 +2,7 @@
 
 use crate::client::session::time_of;
 use crate::clock::Time;
-use crate::proto::{self, SessionState};
+use crate::proto::{self, Message, SessionState};
 use crate::security::secret::SecretText;
 
 /// What Login answered: a session and what it has to do next.
@@ -45,6 +45,35 @@ pub struct AccountNews {
 pub struct Stored {
     /// When, by the server's clock.
     pub server_time: Option<Time>,
+}
+
+/// A message of the common room, as it came: not to be shown without escaping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its id: grows in order; 0 where the server gives none.
+    pub id: u64,
+    /// Who said it.
+    pub author: String,
+    /// What.
+    pub text: String,
+    /// When, by the server's clock.
+    pub time: Option<Time>,
+}
+
+impl From<Message> for Said {
+    fn from(message: Message) -> Said {
+        let time = message.send_time.as_ref().map(time_of);
+        Said { id: message.id, author: message.author, text: message.text, time }
+    }
+}
+
+/// A page of the history.
+#[derive(Debug)]
+pub struct Page {
+    /// Oldest first.
+    pub messages: Vec<Said>,
+    /// Whether there are older ones.
+    pub has_more: bool,
 }
 
 /// One of the account's sessions. What the server wrote is not to be shown without escaping.

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The pause before the second attempt.
 const FIRST: Duration = Duration::from_millis(250);
 /// No pause is longer, whatever the number of attempts: somebody waits in front of the screen.
-const LONGEST: Duration = Duration::from_secs(10);
+pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
 /// Pauses that double from a quarter of a second to ten seconds, each varied by up to a fifth, so that the clients of a
 /// restarted server do not come back all at once.

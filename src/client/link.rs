@@ -11,7 +11,7 @@ use grpcio::{
 };
 use zeroize::Zeroize;
 
-use crate::client::answer::{AccountNews, Completed, Listed, Opened, Proof, Stored};
+use crate::client::answer::{AccountNews, Completed, Listed, Opened, Page, Proof, Said, Stored};
 use crate::client::endpoint::{Endpoint, ServerName};
 use crate::client::error::{CallError, Refusal};
 use crate::client::session::{ServerClock, time_of};
@@ -19,9 +19,9 @@ use crate::client::tls::{self, Tls};
 use crate::client::wait::{Bell, Waited, wait};
 use crate::clock::Time;
 use crate::proto::{
-    ChangePasswordRequest, DeleteAccountRequest, Empty, EndSessionsRequest, ListSessionsRequest, LoginRequest,
-    LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp, Timestamp,
-    WhichSessions,
+    ChangePasswordRequest, DeleteAccountRequest, EndSessionsRequest, EventBatch, HistoryFrom, HistoryRequest,
+    ListSessionsRequest, LoginRequest, LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest,
+    RequestCheckOtp, RequestInitOtp, Start, SubscribeRequest, Timestamp, WhichSessions,
 };
 use crate::reason::Reason;
 use crate::rpc::methods;
@@ -42,8 +42,11 @@ const KEEPALIVE_LIMIT: Duration = Duration::from_secs(10);
 /// Pauses of the C core between attempts to connect: short, because a person waits.
 const CORE_FIRST_PAUSE: Duration = Duration::from_millis(250);
 const CORE_LONGEST_PAUSE: Duration = Duration::from_secs(3);
-/// No answer of this protocol is longer.
-const MAX_ANSWER_BYTES: i32 = 1024 * 1024;
+/// No answer of this protocol is longer, whatever the server's settings: a batch of events has 1 MiB and a message at most,
+/// and a page of the history [`PAGE`] messages.
+const MAX_ANSWER_BYTES: i32 = 8 * 1024 * 1024;
+/// How many messages are asked for at once.
+pub const PAGE: u32 = 100;
 
 /// A connection to one server. It connects by itself when it is first used, and again when it was lost.
 pub struct Link {
@@ -314,27 +317,48 @@ impl Link {
         self.call(&methods::LOGOUT, &LogoutRequest::new(), Some(token), CALL_LIMIT).map(drop)
     }
 
-    /// Sends `text` to the common room; it is stored when this returns.
+    /// Sends `text` to the common room; it is stored when this returns, once, however often it is sent with the same
+    /// `client_id`. Ringing `bell` breaks it off.
     ///
     /// # Errors
     /// See [`CallError`]: after [`CallError::NoAnswer`] nobody here can tell whether it was stored.
-    pub fn send(&self, token: &SecretText, text: &str) -> Result<Stored, CallError> {
-        let message = Message { text: text.to_owned(), ..Default::default() };
-        self.ready(SEND_CONNECT_LIMIT, &Bell::default())?;
-        let answer = self.call(&methods::SEND_MESSAGE, &message, Some(token), CALL_LIMIT)?;
+    pub fn send(&self, token: &SecretText, text: &str, client_id: &str, bell: &Bell) -> Result<Stored, CallError> {
+        let message = Message { text: text.to_owned(), client_id: client_id.to_owned(), ..Default::default() };
+        let options = with_token(CallOption::default().timeout(CALL_LIMIT), Some(token))?;
+        self.ready(SEND_CONNECT_LIMIT, bell)?;
+        let call = self.client.unary_call_async(&methods::SEND_MESSAGE, &message, options)?;
+        let Waited::Ready(answer) = wait(call, bell, None) else { return Err(CallError::NoAnswer) };
+        let answer = answer?;
         if !answer.success {
             return Err(refused(Reason::StorageFailed.word(), "", 0));
         }
         Ok(Stored { server_time: answer.server_time.as_ref().map(time_of) })
     }
 
+    /// The newest messages of the common room below the id `before`, or of all where that is 0: at most `limit` of them,
+    /// which [`PAGE`] bounds.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn history(&self, token: &SecretText, before: u64, limit: u32) -> Result<Page, CallError> {
+        let from = Some(HistoryFrom::Before(before));
+        let request = HistoryRequest { from, limit: limit.min(PAGE), ..Default::default() };
+        let answer = self.call(&methods::HISTORY, &request, Some(token), CALL_LIMIT)?;
+        Ok(Page { messages: answer.messages.into_iter().map(Said::from).collect(), has_more: answer.has_more })
+    }
+
     /// Opens the stream of the common room. It has no deadline.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub(super) fn open_stream(&self, token: &SecretText) -> Result<ClientSStreamReceiver<Message>, CallError> {
+    pub(super) fn subscribe(
+        &self,
+        token: &SecretText,
+        start: Start,
+    ) -> Result<ClientSStreamReceiver<EventBatch>, CallError> {
         let options = with_token(CallOption::default(), Some(token))?;
-        Ok(self.client.server_streaming(&methods::MESSAGE_STREAM, &Empty::new(), options)?)
+        let request = SubscribeRequest { start: Some(start), ..Default::default() };
+        Ok(self.client.server_streaming(&methods::SUBSCRIBE, &request, options)?)
     }
 
     /// An answer to a call that was sent at `sent` told the server's time, or not.

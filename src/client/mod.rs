@@ -9,8 +9,8 @@
 //!   channel; [`wait`] lets a plain thread wait for a future, [`backoff`] paces the attempts;
 //! - [`session`] is what the server gave us and how its clock stands to ours; [`crate::security::secret`] keeps secrets from
 //!   prying eyes;
-//! - [`console`] asks, shows and sends; [`text`] is all it ever says, in both languages, and [`span`] says
-//!   how long.
+//! - [`console`] asks, shows and sends; [`text`] is all it ever says, in both languages, [`span`] says how long and
+//!   [`noun`] how many.
 //!
 //! Nothing here runs on a thread of gRPC's, so that blocking calls are safe everywhere.
 
@@ -20,6 +20,7 @@ pub mod console;
 pub mod endpoint;
 pub mod error;
 pub mod link;
+pub mod noun;
 pub mod session;
 pub mod span;
 pub mod stream;

@@ -2,37 +2,40 @@
 
 use std::time::Duration;
 
+use crate::client::noun::Noun;
 use crate::lang::Lang;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// A unit and its forms: English one and many; Russian one, few (2 to 4) and many, in the accusative, as after «через»
-/// and «на».
+/// A unit and its name; in Russian in the accusative, as after «через» and «на».
 struct Unit {
     seconds: u64,
-    en: [&'static str; 2],
-    ru: [&'static str; 3],
+    name: Noun,
 }
 
 const UNITS: [Unit; 4] = [
-    Unit { seconds: DAY, en: ["day", "days"], ru: ["день", "дня", "дней"] },
-    Unit { seconds: HOUR, en: ["hour", "hours"], ru: ["час", "часа", "часов"] },
-    Unit { seconds: MINUTE, en: ["minute", "minutes"], ru: ["минуту", "минуты", "минут"] },
-    Unit { seconds: 1, en: ["second", "seconds"], ru: ["секунду", "секунды", "секунд"] },
+    Unit { seconds: DAY, name: Noun { en: ["day", "days"], ru: ["день", "дня", "дней"] } },
+    Unit { seconds: HOUR, name: Noun { en: ["hour", "hours"], ru: ["час", "часа", "часов"] } },
+    Unit {
+        seconds: MINUTE, name: Noun { en: ["minute", "minutes"], ru: ["минуту", "минуты", "минут"] }
+    },
+    Unit {
+        seconds: 1, name: Noun { en: ["second", "seconds"], ru: ["секунду", "секунды", "секунд"] }
+    },
 ];
 
 /// `span` in words of the right size, rounded up: who waits that long has waited long enough.
 pub fn in_words(span: Duration, lang: Lang) -> String {
     let (seconds, unit) = measure(span);
-    unit.count(seconds.div_ceil(unit.seconds), lang)
+    unit.name.count(seconds.div_ceil(unit.seconds), lang)
 }
 
 /// About how long `span` is: as [`in_words`], but rounded to the nearest.
 pub fn about(span: Duration, lang: Lang) -> String {
     let (seconds, unit) = measure(span);
-    unit.count(seconds.saturating_add(unit.seconds / 2) / unit.seconds, lang)
+    unit.name.count(seconds.saturating_add(unit.seconds / 2) / unit.seconds, lang)
 }
 
 /// Whole seconds, at least one, and the unit to say them in: one that there are two of at least, or just one.
@@ -41,26 +44,6 @@ fn measure(span: Duration) -> (u64, &'static Unit) {
     let fits = |unit: &&Unit| seconds >= 2 * unit.seconds || seconds == unit.seconds;
     let [.., second] = &UNITS;
     (seconds, UNITS.iter().find(fits).unwrap_or(second))
-}
-
-impl Unit {
-    fn count(&self, count: u64, lang: Lang) -> String {
-        let name = match lang {
-            Lang::En => self.en[usize::from(count != 1)],
-            Lang::Ru => self.ru[russian_form(count)],
-        };
-        format!("{count} {name}")
-    }
-}
-
-/// Which form a Russian noun takes after `count`: 0 as after one, 1 as after two to four, 2 as after five and more.
-fn russian_form(count: u64) -> usize {
-    match (count % 10, count % 100) {
-        (_, 11..=14) => 2,
-        (1, _) => 0,
-        (2..=4, _) => 1,
-        _ => 2,
-    }
 }
 
 #[cfg(test)]

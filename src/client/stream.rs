@@ -1,65 +1,128 @@
-//! The thread that reads the common room, reconnects by itself, and says what happens as events in a channel.
+//! The thread that reads the common room, reconnects by itself where it had come to, and says what happens as events in a
+//! channel.
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use futures_util::StreamExt;
 
+use crate::client::answer::Said;
 use crate::client::backoff::Backoff;
 use crate::client::error::{CallError, Refusal};
 use crate::client::link::Link;
-use crate::client::session::time_of;
 use crate::client::wait::{Bell, Waited, pause, wait};
-use crate::clock::Time;
-use crate::proto::Message;
+use crate::clock::Stopwatch;
+use crate::proto::{self, Happened, Start};
+use crate::reason::Reason;
 use crate::security::secret::SecretText;
 use crate::threads::Thread;
 
 /// How long one attempt to connect may take before the pause to the next.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// The server answers an accepted stream only with its first message, but a refused one at once: a stream that has not
-/// failed for this long is taken to be open.
-const SETTLED: Duration = Duration::from_millis(300);
 /// How often a reader that cannot hand on its events looks whether it is still wanted.
 const STILL_WANTED: Duration = Duration::from_millis(100);
+/// Whatever the server's heartbeat, a stream may be silent for this long.
+const SILENCE: Duration = Duration::from_secs(30);
+/// A stream that has been silent for so many heartbeats is given up.
+const HEARTBEATS_MISSED: u32 = 3;
 
 /// What happens in the common room and to the stream of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The stream is open: for the first time, or `again` after [`Event::Lost`].
-    Open {
-        /// Whether it had been lost.
-        again: bool,
-    },
     /// Somebody said something.
     Said(Said),
+    /// All that was there when the stream was opened has been handed on; what follows is said now. For the first time, or
+    /// again after [`Event::Lost`].
+    CaughtUp {
+        /// No message that was handed on, or passed over, has a higher id; all that follow have.
+        cursor: u64,
+    },
+    /// Some of what should come next is not kept any more.
+    Gap,
+    /// The server does not know how far we had read: it has another database, or an older one. It begins anew, as for
+    /// somebody who has read nothing yet.
+    Anew,
     /// The stream was lost; the reader tries to get it back. Said once, not at each attempt.
     Lost(CallError),
     /// The session is of no more use, and the reader has ended.
     Over(Refusal),
 }
 
-/// A message of the common room, as it came: not to be shown without escaping.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// Its id: grows in order; 0 where the server gives none.
-    pub id: u64,
-    /// Who said it.
-    pub author: String,
-    /// What.
-    pub text: String,
-    /// When, by the server's clock.
-    pub time: Option<Time>,
+/// How far the room has been read, by whatever reader: all of them go on from here. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Cursor(Arc<Mutex<Option<u64>>>);
+
+impl Cursor {
+    /// Where to begin: behind what was read, or, if nothing was, with the `last` messages.
+    fn start(&self, last: u32) -> Start {
+        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(cursor) => Start::After(cursor),
+            None if last == 0 => Start::Now(true),
+            None => Start::Last(last),
+        }
+    }
+
+    /// All up to `cursor` has been handed on. Two readers may overlap: it never goes back.
+    fn advance(&self, cursor: u64) {
+        let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *read = Some(read.map_or(cursor, |before| before.max(cursor)));
+    }
+
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
-impl From<Message> for Said {
-    fn from(message: Message) -> Said {
-        let time = message.send_time.as_ref().map(time_of);
-        Said { id: message.id, author: message.author, text: message.text, time }
+/// Whether the room is being read just now, for those who would rather do something then.
+#[derive(Debug)]
+pub struct Live {
+    /// The reader that was started last, by its mark, and whether it has caught up.
+    state: Mutex<(u64, bool)>,
+    wake: Sender<()>,
+}
+
+impl Live {
+    /// Nobody reads yet. Each time that a reader has caught up, a token is put into `wake`, if there is room.
+    pub fn new(wake: Sender<()>) -> Live {
+        Live { state: Mutex::default(), wake }
     }
+
+    /// Whether all that is said comes by the stream just now, as far as is known.
+    pub fn is(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    fn set(&self, mark: u64, live: bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if mark < state.0 {
+            return;
+        }
+        *state = (mark, live);
+        if live {
+            // Full: there is one in it already.
+            let _ = self.wake.try_send(());
+        }
+    }
+}
+
+/// What a reader is to read.
+#[derive(Debug)]
+pub struct Plan {
+    /// The connection.
+    pub link: Arc<Link>,
+    /// The session to read with.
+    pub token: SecretText,
+    /// Sent with each event, so that the events of an earlier reader can be told from those of a later one. Grows.
+    pub mark: u64,
+    /// How far the room has been read.
+    pub cursor: Cursor,
+    /// With how many of the last messages to begin if nothing has been read yet.
+    pub last: u32,
+    /// Who wants to know when it has caught up.
+    pub live: Arc<Live>,
 }
 
 /// A running reader. Dropping it ends the stream and joins the thread.
@@ -70,32 +133,23 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts to read with the session of `token`. Each event is sent with `mark`, so that the events of an earlier reader
-    /// can be told from those of a later one. When the channel is full, the reader waits, and in the end so does the
-    /// server.
+    /// Starts to read. When the channel is full, the reader waits, and in the end so does the server.
     ///
     /// # Errors
     /// The system refuses another thread.
-    pub fn start(link: Arc<Link>, token: SecretText, mark: u64, events: Sender<(u64, Event)>) -> io::Result<Reader> {
+    pub fn start<T: From<(u64, Event)> + Send + 'static>(plan: Plan, events: Sender<T>) -> io::Result<Reader> {
         let bell = Bell::default();
         let (open, opened) = bounded(1);
-        let reading = Reading {
-            link,
-            token,
-            mark,
-            events,
-            bell: bell.clone(),
-            open: Some(open),
-            lost: false,
-            backoff: Backoff::new(),
-        };
+        let patience = Patience::default();
+        let (bell_inside, backoff) = (bell.clone(), Backoff::new());
+        let reading = Reading { plan, events, bell: bell_inside, open: Some(open), lost: false, backoff, patience };
         let thread = Thread::spawn("stream", move || reading.run())?;
         Ok(Reader { bell, opened, thread: Some(thread) })
     }
 
-    /// Waits until the stream has opened for the first time, at most `limit`. What is said before that is not read.
-    pub fn wait_until_open(&self, limit: Duration) {
-        // Open, failed or late: the events tell which.
+    /// Waits until the reader has caught up for the first time, at most `limit`.
+    pub fn wait_until_caught_up(&self, limit: Duration) {
+        // Caught up, failed or late: the events tell which.
         let _ = self.opened.recv_timeout(limit);
     }
 }
@@ -113,31 +167,36 @@ impl fmt::Debug for Reader {
     }
 }
 
-struct Reading {
-    link: Arc<Link>,
-    token: SecretText,
-    mark: u64,
-    events: Sender<(u64, Event)>,
+struct Reading<T> {
+    plan: Plan,
+    events: Sender<T>,
     bell: Bell,
-    /// Dropped when the stream has opened, or failed to, for the first time.
+    /// Dropped when the reader has caught up, or failed to, for the first time.
     open: Option<Sender<()>>,
     /// Whether [`Event::Lost`] was said and not yet taken back.
     lost: bool,
     backoff: Backoff,
+    patience: Patience,
 }
 
 /// Nobody wants the stream any more.
 struct Unwanted;
 
-impl Reading {
+impl<T: From<(u64, Event)>> Reading<T> {
     fn run(mut self) {
+        self.plan.live.set(self.plan.mark, false);
         // The only way out of the loop is that nobody wants it any more, or that there is no session to read with.
         while let Ok(ended) = self.read_once() {
             self.open = None;
+            self.plan.live.set(self.plan.mark, false);
             let said = match ended {
                 CallError::Refused(refusal) if refusal.ends_session => {
                     let _ = self.say(Event::Over(refusal));
                     return;
+                }
+                CallError::Refused(refusal) if refusal.reason == Some(Reason::CursorInFuture) => {
+                    self.plan.cursor.forget();
+                    self.say(Event::Anew)
                 }
                 _ if self.lost => Ok(()),
                 error => {
@@ -157,23 +216,29 @@ impl Reading {
 
     /// Connects, opens the stream and reads it to its end; answers why it ended.
     fn read_once(&mut self) -> Result<CallError, Unwanted> {
-        if let Err(error) = self.link.ready(CONNECT_LIMIT, &self.bell) {
+        if let Err(error) = self.plan.link.ready(CONNECT_LIMIT, &self.bell) {
             return if self.bell.is_rung() { Err(Unwanted) } else { Ok(error) };
         }
-        let mut stream = match self.link.open_stream(&self.token) {
+        let start = self.plan.cursor.start(self.plan.last);
+        let mut stream = match self.plan.link.subscribe(&self.plan.token, start) {
             Ok(stream) => stream,
             Err(error) => return Ok(error),
         };
-        let mut limit = Some(SETTLED);
         loop {
-            match wait(stream.next(), &self.bell, limit) {
-                Waited::TimedOut => self.settled(&mut limit)?,
-                Waited::Ready(Some(Ok(message))) => {
-                    self.settled(&mut limit)?;
-                    self.say(Event::Said(message.into()))?;
+            let silence = Stopwatch::start();
+            match wait(stream.next(), &self.bell, self.patience.limit()) {
+                Waited::Ready(Some(Ok(batch))) => {
+                    self.backoff.reset();
+                    for event in batch.events {
+                        self.happened(event, silence)?;
+                    }
                 }
                 Waited::Ready(Some(Err(error))) => return Ok(error.into()),
                 Waited::Ready(None) => return Ok(CallError::NoAnswer),
+                Waited::TimedOut => {
+                    stream.cancel();
+                    return Ok(CallError::NoAnswer);
+                }
                 Waited::Stopped => {
                     stream.cancel();
                     return Err(Unwanted);
@@ -182,19 +247,28 @@ impl Reading {
         }
     }
 
-    /// The stream is open; says so the first time.
-    fn settled(&mut self, limit: &mut Option<Duration>) -> Result<(), Unwanted> {
-        if limit.take().is_none() {
-            return Ok(());
+    /// Hands on what came after a `silence`. Only then it counts as read.
+    fn happened(&mut self, event: proto::Event, silence: Stopwatch) -> Result<(), Unwanted> {
+        let cursor = event.cursor;
+        match event.event {
+            Some(Happened::Message(message)) => self.say(Event::Said(message.into()))?,
+            Some(Happened::CaughtUp(_)) => {
+                self.say(Event::CaughtUp { cursor })?;
+                self.lost = false;
+                self.open = None;
+                self.plan.live.set(self.plan.mark, true);
+            }
+            Some(Happened::Gap(_)) => self.say(Event::Gap)?,
+            Some(Happened::Heartbeat(_)) => self.patience.heard_heartbeat(silence.elapsed()),
+            // Something newer than we are.
+            None => {}
         }
-        self.backoff.reset();
-        self.open = None;
-        let again = std::mem::take(&mut self.lost);
-        self.say(Event::Open { again })
+        self.plan.cursor.advance(cursor);
+        Ok(())
     }
 
     fn say(&self, event: Event) -> Result<(), Unwanted> {
-        let mut unsent = (self.mark, event);
+        let mut unsent = T::from((self.plan.mark, event));
         loop {
             if self.bell.is_rung() {
                 return Err(Unwanted);
@@ -205,5 +279,71 @@ impl Reading {
                 Err(SendTimeoutError::Disconnected(_)) => return Err(Unwanted),
             }
         }
+    }
+}
+
+/// How long a stream may be silent, by the heartbeats that were heard. Before the first one there is no limit: the server may
+/// send them as seldom as it likes, and until then the connection is tested by the keepalive of the transport alone.
+#[derive(Debug, Default)]
+struct Patience {
+    longest: Option<Duration>,
+}
+
+impl Patience {
+    /// A heartbeat came after so much silence.
+    fn heard_heartbeat(&mut self, silence: Duration) {
+        self.longest = self.longest.max(Some(silence));
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        self.longest.map(|longest| longest.saturating_mul(HEARTBEATS_MISSED).max(SILENCE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_read_nothing_begins_with_the_last_messages_and_everybody_else_where_they_stood() {
+        let cursor = Cursor::default();
+        assert_eq!(cursor.start(20), Start::Last(20));
+        assert_eq!(cursor.start(0), Start::Now(true));
+        // An empty room has been read as well.
+        cursor.advance(0);
+        assert_eq!(cursor.start(20), Start::After(0));
+        let same = cursor.clone();
+        same.advance(7);
+        cursor.advance(5);
+        assert_eq!(cursor.start(20), Start::After(7));
+        same.forget();
+        assert_eq!(cursor.start(20), Start::Last(20));
+    }
+
+    #[test]
+    fn only_the_latest_reader_says_whether_the_room_is_read_and_wakes_who_waits_for_it() {
+        let (wake, woken) = bounded(1);
+        let live = Live::new(wake);
+        live.set(1, true);
+        assert!(live.is() && woken.try_recv().is_ok());
+        live.set(2, false);
+        live.set(1, true);
+        assert!(!live.is() && woken.try_recv().is_err());
+        live.set(2, true);
+        live.set(2, true);
+        live.set(1, false);
+        assert!(live.is() && woken.try_recv().is_ok());
+    }
+
+    #[test]
+    fn a_stream_is_given_up_after_three_heartbeats_that_did_not_come() {
+        let mut patience = Patience::default();
+        assert_eq!(patience.limit(), None);
+        patience.heard_heartbeat(Duration::from_secs(1));
+        assert_eq!(patience.limit(), Some(SILENCE));
+        for seconds in [20, 12] {
+            patience.heard_heartbeat(Duration::from_secs(seconds));
+        }
+        assert_eq!(patience.limit(), Some(Duration::from_secs(60)));
     }
 }

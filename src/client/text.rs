@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::client::console::place::Mark;
 use crate::client::error::{CallError, Refusal};
+use crate::client::noun::Noun;
 use crate::client::session::Apart;
 use crate::client::span;
 use crate::client::tls::{Fault, SetupError};
@@ -81,6 +83,7 @@ texts! {
             /logout           end this session\n\
             /logout N         end session N of the list that /sessions showed\n\
             /logout others    end all other sessions; /logout all: this one as well\n\
+            /history N        the N messages before the oldest on the screen; /history alone: 20\n\
             /sessions         the sessions of this account\n\
             /passwd           change the password\n\
             /otp              replace the second factor, for a new phone say\n\
@@ -94,6 +97,7 @@ texts! {
             /logout           завершить этот сеанс\n\
             /logout N         завершить сеанс N из списка /sessions\n\
             /logout others    завершить все другие сеансы; /logout all — и этот тоже\n\
+            /history N        N сообщений перед самым ранним на экране; просто /history — 20\n\
             /sessions         сеансы этой учётной записи\n\
             /passwd           сменить пароль\n\
             /otp              заменить второй фактор, например для нового телефона\n\
@@ -287,19 +291,63 @@ texts! {
 
     /// The stream was lost. Cause.
     LOST = "The connection is lost ({}). Reconnecting…", "Связь потеряна ({}). Переподключаюсь…";
-    /// The stream is back.
-    BACK = "Connected again, the session goes on. What was said in between is not shown.",
-        "Связь восстановлена, сеанс продолжается. Сказанное за это время не показано.";
+    /// The stream is back, and brought nothing.
+    BACK_NOTHING = "Connected again, nothing was missed.", "Связь восстановлена, ничего не пропущено.";
+    /// The stream is back. How many messages.
+    BACK = "Connected again: {} came while the connection was lost.", "Связь восстановлена; пока её не было, пришло {}.";
+    /// Said while nobody was logged in. How many messages.
+    MEANWHILE = "While nobody was logged in here, {} came.", "Пока здесь никто не входил в чат, пришло {}.";
+    /// Below the last messages.
+    LIVE = "Those were the last messages, /history shows older ones; now the room is live.",
+        "Это были последние сообщения (более ранние: /history), дальше — живой разговор.";
+    /// Something is not kept any more.
+    GAP = "Some messages are missing here: older messages are no longer kept.",
+        "Здесь не хватает сообщений: более старые уже не хранятся.";
+    /// The server has forgotten what it said.
+    ANEW = "The server does not know the messages above: it has another database, or an older copy. It begins anew.",
+        "Серверу неизвестны сообщения выше: у него другая база данных или старая копия. Начинаем заново.";
+    /// Above older messages.
+    OLDER = "Older messages:", "Более ранние сообщения:";
+    /// Below them.
+    STILL_OLDER = "There are older ones still: /history.", "Есть и более ранние: /history.";
+    /// There are none.
+    NOTHING_OLDER = "There is nothing older.", "Более ранних сообщений нет.";
+    /// No number.
+    HOW_MANY = "/history takes nothing, or a number from 1 to 500; nothing was done.",
+        "После /history может стоять число от 1 до 500; ничего не сделано.";
     /// Not the stream, but the session has gone. Cause.
     SESSION_OVER = "{} Type /login.", "{} Наберите /login.";
     /// The session is nearly over. Time.
     SESSION_ENDING = "The session ends {}: /login renews it with password and code, and you keep your place.",
         "Сеанс закончится {}: /login продлит его по паролю и коду, из чата вы не выйдете.";
-    /// Certainly not sent. Cause.
+    /// Refused. Cause.
     SENT_NOT = "Not sent, the line is kept: {}", "Не отправлено, строка сохранена: {}";
-    /// Perhaps sent.
-    SENT_PERHAPS = "No answer came: the message may have arrived or not. The line is kept; look before you send it again.",
-        "Ответа нет: сообщение могло дойти, а могло и нет. Строка сохранена; проверьте, прежде чем отправлять снова.";
+    /// Refused after it had waited. Text, cause.
+    SENT_NOT_LATE = "Not sent: {} ({}) The line comes back with the next prompt.",
+        "Не отправлено: {} ({}) Строка вернётся при следующем вводе.";
+    /// One line waits. Cause.
+    WAITS = "Not sent yet ({}): it is kept, and sent as soon as it can be.",
+        "Пока не отправлено ({}): строка сохранена и уйдёт, как только получится.";
+    /// One line waits, and not by itself. Cause.
+    WAITS_FOR_YOU = "Not sent yet, the line is kept: {}", "Пока не отправлено, строка сохранена: {}";
+    /// Several wait. How many lines.
+    WAIT = "Not sent yet: {}.", "Пока не отправлено: {}.";
+    /// Nothing is known of it.
+    NO_ANSWER_YET = "no answer yet", "ответа пока нет";
+    /// All that waited is sent. How many lines.
+    SENT_LATE = "What waited has been sent: {}.", "То, что ждало, отправлено: {}.";
+    /// No more can wait. How many lines.
+    TOO_MANY_UNSENT = "Not sent, and not kept: {} wait already.", "Не отправлено и не сохранено: уже ждёт {}.";
+    /// Somebody else has logged in. Login, text.
+    DROPPED = "{} is not logged in any more, so this was not sent: {}", "{} больше не в чате, поэтому не отправлено: {}";
+    /// Leaving with unsent lines. How many lines.
+    UNSENT_AT_QUIT = "Not sent yet: {}. /quit once more leaves without sending.",
+        "Пока не отправлено: {}. Ещё раз /quit — выйти, не отправляя.";
+    /// Logging out with unsent lines. How many lines, login.
+    UNSENT_AT_LOGOUT = "Not sent yet: {}. They wait until {} logs in again.", "Пока не отправлено: {}. Будет ждать, пока {} не войдёт снова.";
+    /// Without a person. How long, cause, text.
+    GIVEN_UP = "Not sent within {} ({}), and nothing after it was read: {}",
+        "Не отправлено за {} ({}), и дальше ничего не прочитано: {}";
 
     /// Too many tries. How long.
     THROTTLED_FOR = "Too many tries: try again in {}.", "Слишком много попыток: попробуйте снова через {}.";
@@ -392,6 +440,21 @@ texts! {
     /// Others can read the key. Path.
     KEY_EXPOSED = "{} can be read by others: run chmod 600 on it, and replace the key if somebody may have read it.",
         "{} могут прочитать другие: выполните для него chmod 600 и замените ключ, если его могли прочитать.";
+}
+
+/// Lines, after their number.
+pub const LINES: Noun = Noun { en: ["line", "lines"], ru: ["строка", "строки", "строк"] };
+const MESSAGES: Noun =
+    Noun { en: ["message", "messages"], ru: ["сообщение", "сообщения", "сообщений"] };
+
+/// What is said when the stream has caught up.
+pub fn mark(mark: Mark, lang: Lang) -> String {
+    match mark {
+        Mark::Live => LIVE.say(lang).to_owned(),
+        Mark::Back(0) => BACK_NOTHING.say(lang).to_owned(),
+        Mark::Back(count) => BACK.with(lang, &[&MESSAGES.count(count, lang)]),
+        Mark::Meanwhile(count) => MEANWHILE.with(lang, &[&MESSAGES.count(count, lang)]),
+    }
 }
 
 /// Why TLS cannot be spoken with `server`.

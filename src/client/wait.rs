@@ -8,6 +8,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use crate::clock::Stopwatch;
+
 /// How a wait came to its end.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Waited<T> {
@@ -48,26 +50,22 @@ impl Bell {
     }
 }
 
-struct Unpark {
-    thread: Thread,
-    woken: AtomicBool,
-}
+struct Unpark(Thread);
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.woken.store(true, Ordering::SeqCst);
-        self.thread.unpark();
+        self.0.unpark();
     }
 }
 
-/// Blocks until `future` is ready, `bell` is rung, or, where there is a `limit`, about that time has gone by. One thread
-/// at a time may wait with a bell.
+/// Blocks until `future` is ready, `bell` is rung, or, where there is a `limit`, that time has gone by. One thread at a
+/// time may wait with a bell.
 pub fn wait<F: Future>(future: F, bell: &Bell, limit: Option<Duration>) -> Waited<F::Output> {
-    let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
-    let waker = Waker::from(unpark.clone());
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     bell.wakes_this_thread();
+    let waited = Stopwatch::start();
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return Waited::Ready(output);
@@ -75,18 +73,16 @@ pub fn wait<F: Future>(future: F, bell: &Bell, limit: Option<Duration>) -> Waite
         if bell.is_rung() {
             return Waited::Stopped;
         }
-        match limit {
+        // Parking may end without a reason, by what woke an earlier wait for instance: the time is measured.
+        match limit.map(|limit| waited.left_of(limit)) {
             None => thread::park(),
-            Some(limit) => thread::park_timeout(limit),
-        }
-        // Parking may end without a reason. With a limit that counts as its end: a little early does no harm here.
-        if limit.is_some() && !unpark.woken.swap(false, Ordering::SeqCst) && !bell.is_rung() {
-            return Waited::TimedOut;
+            Some(Some(left)) => thread::park_timeout(left),
+            Some(None) => return Waited::TimedOut,
         }
     }
 }
 
-/// Blocks for about `pause`, or until `bell` is rung.
+/// Blocks for `pause`, or until `bell` is rung.
 pub fn pause(pause: Duration, bell: &Bell) {
     let _ = wait(std::future::pending::<()>(), bell, Some(pause));
 }
@@ -110,6 +106,15 @@ mod tests {
         let other = thread::Builder::new().spawn(move || sender.send(7)).unwrap();
         assert_eq!(wait(receiver, &Bell::default(), Some(LONG)), Waited::Ready(Ok(7)));
         other.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_woke_an_earlier_wait_does_not_shorten_the_next_one() {
+        let waited = Stopwatch::start();
+        let limit = Duration::from_millis(20);
+        thread::current().unpark();
+        assert_eq!(wait(std::future::pending::<()>(), &Bell::default(), Some(limit)), Waited::TimedOut);
+        assert!(waited.elapsed() >= limit);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod certificates;
 mod console;
 mod crash;
 mod daemon;
+mod history;
 mod house;
 mod own_account;
 mod screen;

@@ -88,6 +88,7 @@ impl Console {
         let presence = self.presence.clone();
         or_leave!(self.prove(|link, proof| presence.expect_end(|| link.delete_account(&session.token, proof)))?);
         self.forget_session();
+        self.outbox.forget();
         self.screen.notice(&text::DELETED.with(self.lang, &[&session.login]))?;
         Ok(Done::With(()))
     }

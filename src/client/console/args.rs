@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::builder::FalseyValueParser;
 
+use crate::client::console::command::MAX_HISTORY;
 use crate::client::endpoint::ServerName;
 use crate::client::tls::Wish;
 use crate::lang::Lang;
@@ -21,10 +22,12 @@ Examples:
   printf '/login\\nalice\\nPASSWORD\\nCODE\\nhello\\n' | otpchat
                                           without a terminal: one line per answer
 
-Inside: /register, /login, /quit; /help lists all commands; anything else is said to everybody.
+Inside: /register, /login, /history, /quit; /help lists all commands; anything else is said to everybody. What cannot be sent
+just now waits, and is sent once as soon as it can be.
 
-Without a terminal every line, passwords included, is read from stdin; messages go to stdout, everything else to stderr.
-Exit code: 0 all went well; 1 a login failed, or something else went wrong; 2 wrong flags.";
+Without a terminal every line, passwords included, is read from stdin; messages go to stdout, and a line with the date where
+that changes; everything else goes to stderr. A line that cannot be sent is tried for half a minute.
+Exit code: 0 all went well; 1 a login failed, a line was not sent, or something else went wrong; 2 wrong flags.";
 
 /// Chat in the terminal, with a second factor that nobody can skip
 #[derive(Clone, Debug, Parser)]
@@ -60,6 +63,11 @@ pub struct Args {
     /// The language of the console; from the locale if it is not given
     #[arg(long, env = "OTPCHAT_LANG", value_enum)]
     pub lang: Option<Lang>,
+
+    /// How many of the last messages are shown after a login, 0 to 500; unless it is given 20 on a terminal, and none
+    /// without one
+    #[arg(long, env = "OTPCHAT_HISTORY", value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_HISTORY)))]
+    pub history: Option<u32>,
 
     /// Where the picture of a new second factor is written
     #[arg(long, env = "OTPCHAT_QR_DIR", value_name = "DIRECTORY", default_value = "qr")]
@@ -108,6 +116,9 @@ mod tests {
         assert!(!args.keep_qr && !args.plaintext_password_exposed_to_network);
         assert!(Args::try_parse_from(["otpchat", "--server", "::1"]).is_err());
         assert!(Args::try_parse_from(["otpchat", "--lang", "de"]).is_err());
+        assert_eq!(args.history, None);
+        assert_eq!(Args::try_parse_from(["otpchat", "--history", "0"]).unwrap().history, Some(0));
+        assert!(Args::try_parse_from(["otpchat", "--history", "501"]).is_err());
     }
 
     #[test]

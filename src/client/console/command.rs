@@ -4,6 +4,11 @@
 /// long for this server, the server says.
 pub const MAX_LINE_BYTES: usize = 32 * 1024;
 
+/// How many messages `/history` shows unless it is told.
+pub const HISTORY: u32 = 20;
+/// How many it shows at most.
+pub const MAX_HISTORY: u32 = 500;
+
 /// What a line means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
@@ -19,6 +24,8 @@ pub enum Line {
     TooMuch(&'static str),
     /// `/logout` with something after it that names no session.
     WhichSession,
+    /// `/history` with something after it that is no number, or too high a one.
+    HowMany,
 }
 
 /// A command.
@@ -30,6 +37,8 @@ pub enum Command {
     Login,
     /// `/logout`, alone or with which sessions it means
     Logout(Which),
+    /// `/history`, with how many messages
+    History(u32),
     /// `/sessions`
     Sessions,
     /// `/passwd`
@@ -63,10 +72,11 @@ pub enum Which {
 
 impl Command {
     /// Every command there is.
-    pub const ALL: [Command; 11] = [
+    pub const ALL: [Command; 12] = [
         Command::Register,
         Command::Login,
         Command::Logout(Which::This),
+        Command::History(HISTORY),
         Command::Sessions,
         Command::Passwd,
         Command::Otp,
@@ -83,6 +93,7 @@ impl Command {
             Command::Register => "/register",
             Command::Login => "/login",
             Command::Logout(_) => "/logout",
+            Command::History(_) => "/history",
             Command::Sessions => "/sessions",
             Command::Passwd => "/passwd",
             Command::Otp => "/otp",
@@ -116,8 +127,16 @@ fn command(line: &str) -> Line {
             which(word).map_or(Line::WhichSession, |which| Line::Command(Command::Logout(which)))
         }
         (Command::Logout(_), ..) => Line::WhichSession,
+        (Command::History(_), Some(word), None) => {
+            how_many(word).map_or(Line::HowMany, |count| Line::Command(Command::History(count)))
+        }
+        (Command::History(_), ..) => Line::HowMany,
         _ => Line::TooMuch(command.name()),
     }
+}
+
+fn how_many(word: &str) -> Option<u32> {
+    word.parse().ok().filter(|count| (1..=MAX_HISTORY).contains(count))
 }
 
 fn which(word: &str) -> Option<Which> {
@@ -151,6 +170,12 @@ mod tests {
             ("/logout alice", Line::WhichSession),
             ("/logout -1", Line::WhichSession),
             ("/logout 1 2", Line::WhichSession),
+            ("/history", Line::Command(Command::History(20))),
+            ("/history 500", Line::Command(Command::History(500))),
+            ("/history 501", Line::HowMany),
+            ("/history 0", Line::HowMany),
+            ("/history all", Line::HowMany),
+            ("/history 1 2", Line::HowMany),
             ("/delete-account alice", Line::TooMuch("/delete-account")),
             ("/Login", Line::Unknown),
             ("/loginn", Line::Unknown),

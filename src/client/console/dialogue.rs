@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crate::client::answer::{AccountNews, Completed, Opened};
 use crate::client::console::asking::{Again, Done, or_leave};
+use crate::client::console::command::HISTORY;
 use crate::client::console::enrolment::Purpose;
 use crate::client::console::recovery::Typed;
 use crate::client::console::{Console, Next, shown};
 use crate::client::error::CallError;
 use crate::client::session::Session;
-use crate::client::stream::Reader;
+use crate::client::stream::{Plan, Reader};
 use crate::client::text::{self, Text};
 use crate::escape::one_line;
 use crate::proto::SessionState;
@@ -62,6 +63,11 @@ impl Console {
         let Some(session) = self.forget_session() else {
             return self.complain(text::LOG_IN_FIRST.say(self.lang));
         };
+        let unsent = self.outbox.unsent();
+        if unsent > 0 {
+            let lines = self.lines_said(unsent);
+            self.screen.notice(&text::UNSENT_AT_LOGOUT.with(self.lang, &[&lines, &session.login]))?;
+        }
         match self.link.logout(&session.token) {
             Ok(()) => self.screen.notice(&text::LOGGED_OUT.with(self.lang, &[&session.login]))?,
             Err(CallError::Refused(refusal)) if refusal.ends_session => {
@@ -254,9 +260,17 @@ impl Console {
         self.listed.clear();
         let token = session.token.clone();
         let mark = self.presence.enter(session);
-        let reader = Reader::start(self.link.clone(), token, mark, self.events.clone())?;
-        // What is said next, by ourselves for instance, is to be seen.
-        reader.wait_until_open(OPEN_LIMIT);
+        let plan = Plan {
+            link: self.link.clone(),
+            token,
+            mark,
+            cursor: self.cursor.clone(),
+            last: self.args.history.unwrap_or(if self.screen.is_terminal() { HISTORY } else { 0 }),
+            live: self.live.clone(),
+        };
+        let reader = Reader::start(plan, self.news.clone())?;
+        // What was said before is to be seen first, and what is said next, by ourselves for instance, in its place.
+        reader.wait_until_caught_up(OPEN_LIMIT);
         self.reader = Some(reader);
         Ok(())
     }

@@ -2,11 +2,13 @@
 //!
 //! Two threads share the screen. The main thread owns the line editor: it reads a line, does what it says, with calls
 //! that block, and reads the next. The thread `room` shows what others say, above the line that is being typed; [`gate`]
-//! keeps the two apart. A third one, `stream`, reads the common room (see [`crate::client::stream`]) and reconnects.
+//! keeps the two apart, and [`place`] knows what stands there. A third one, `stream`, reads the common room (see
+//! [`crate::client::stream`]) and reconnects; a fourth, `outbox`, sends what is said, and again what was not answered
+//! ([`outbox`]).
 //!
 //! The dialogues: `dialogue` opens and ends a session, `enrolment` sets up a second factor, `recovery` shows and takes
 //! recovery codes, `sessions` lists and ends them, `account` changes password and factor, and deletes. All of them ask through
-//! `asking`.
+//! `asking`. `history` shows older messages.
 
 mod account;
 pub mod args;
@@ -15,8 +17,11 @@ pub mod command;
 mod dialogue;
 mod enrolment;
 pub mod gate;
+mod history;
 pub mod input;
 pub mod lines;
+pub mod outbox;
+pub mod place;
 mod recovery;
 pub mod room;
 pub mod screen;
@@ -26,7 +31,7 @@ mod table;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Sender, bounded};
 
@@ -35,24 +40,28 @@ use crate::client::console::args::Args;
 use crate::client::console::command::{Command, Line, MAX_LINE_BYTES, parse};
 use crate::client::console::gate::Gate;
 use crate::client::console::input::{Asked, Input};
-use crate::client::console::room::{Presence, Room};
+use crate::client::console::outbox::{MAX_UNSENT, Means, Outbox, Outcome, WITHOUT_A_PERSON};
+use crate::client::console::place::Place;
+use crate::client::console::room::{News, Presence, Room};
 use crate::client::console::screen::Screen;
 use crate::client::console::shown::Paint;
 use crate::client::endpoint::{Endpoint, EndpointError};
 use crate::client::error::{CallError, Refusal};
 use crate::client::link::{Link, silence_core};
 use crate::client::session::{ServerClock, Session};
-use crate::client::stream::{Event, Reader};
+use crate::client::span;
+use crate::client::stream::{Cursor, Live, Reader};
 use crate::client::text;
 use crate::client::tls::Tls;
 use crate::clock::Clock;
+use crate::escape::one_line;
 use crate::lang::Lang;
 use crate::threads::Thread;
 
 /// The prompt of the chat itself.
 const PROMPT: &str = "> ";
 /// How many events wait to be shown; after that the server waits.
-const EVENTS: usize = 1024;
+const NEWS: usize = 1024;
 /// The flag that lets a password cross the network, as people have to write it.
 const EXPOSE_FLAG: &str = "--plaintext-password-exposed-to-network";
 
@@ -120,14 +129,20 @@ struct Console {
     presence: Arc<Presence>,
     clock: Arc<ServerClock>,
     reader: Option<Reader>,
-    events: Sender<(u64, Event)>,
+    outbox: Outbox,
+    live: Arc<Live>,
+    cursor: Cursor,
+    place: Arc<Mutex<Place>>,
+    news: Sender<News>,
     room: Thread,
     /// The sessions as they were last listed: what the numbers of `/logout` mean.
     listed: Vec<Listed>,
     /// Whether it was said that the server's clock and ours are too far apart.
     told_apart: bool,
-    /// A line that could not be sent, to be edited and sent again.
+    /// A line that was refused, to be edited and sent again.
     draft: String,
+    /// Whether it was just said that leaving leaves lines unsent.
+    told_unsent: bool,
     /// Whether anything went wrong that nobody put right.
     failed: bool,
 }
@@ -145,25 +160,49 @@ impl Console {
         let screen = Arc::new(screen);
         let presence = Arc::new(Presence::default());
         let clock = Arc::new(ServerClock::new(Clock::system()));
-        let (events, receiver) = bounded(EVENTS);
-        let room =
-            Room { screen: screen.clone(), presence: presence.clone(), clock: clock.clone(), lang, events: receiver };
+        let exposed = tls.is_none() && !endpoint.is_loopback();
+        let link = Arc::new(Link::new(endpoint, tls, clock.clone()));
+        let place = Arc::new(Mutex::new(Place::new(shown::date(Some(clock.ours())))));
+        let (news, receiver) = bounded(NEWS);
+        let (wake, woken) = bounded(1);
+        let live = Arc::new(Live::new(wake.clone()));
+        let means = Means {
+            link: link.clone(),
+            presence: presence.clone(),
+            clock: clock.clone(),
+            live: live.clone(),
+            news: news.clone(),
+            woken,
+        };
+        let room = Room {
+            screen: screen.clone(),
+            presence: presence.clone(),
+            place: place.clone(),
+            clock: clock.clone(),
+            lang,
+            news: receiver,
+        };
         Ok(Console {
             lang,
             args: args.clone(),
-            exposed: tls.is_none() && !endpoint.is_loopback(),
+            exposed,
             input,
             screen,
             gate,
-            link: Arc::new(Link::new(endpoint, tls, clock.clone())),
+            link,
             presence,
             clock,
             reader: None,
-            events,
+            outbox: Outbox::start(means, wake)?,
+            live,
+            cursor: Cursor::default(),
+            place,
+            news,
             room: Thread::spawn("room", move || room.run())?,
             listed: Vec::new(),
             told_apart: false,
             draft: String::new(),
+            told_unsent: false,
             failed: false,
         })
     }
@@ -171,12 +210,13 @@ impl Console {
     /// Reads and does line after line; answers whether all went well.
     fn run(mut self) -> io::Result<bool> {
         let ended = self.lines();
-        let Console { input, gate, link, reader, events, room, failed, .. } = self;
-        // First nobody reads any more, then nobody edits any more, then what has come is shown, then the rest goes.
+        let Console { input, gate, link, reader, outbox, news, room, failed, .. } = self;
+        // First nobody reads or sends any more, then nobody edits any more, then what has come is shown, then the rest goes.
         drop(reader);
+        drop(outbox);
         gate.remove();
         drop(input);
-        drop(events);
+        drop(news);
         drop(room);
         drop(link);
         ended.map(|()| !failed)
@@ -190,8 +230,7 @@ impl Console {
             self.screen.notice(&text::WELCOME.with(self.lang, &[&self.server()]))?;
         }
         loop {
-            // A draft waits until there is a session to send it with, so that /login can be typed meanwhile.
-            let draft = if self.presence.session().is_some() { std::mem::take(&mut self.draft) } else { String::new() };
+            let draft = self.next_draft();
             let next = match self.input.line(PROMPT, &draft)? {
                 Asked::Given(line) => self.line(&line)?,
                 Asked::Cancelled => Next::Line,
@@ -201,10 +240,33 @@ impl Console {
                 }
                 Asked::NotText => self.complain(text::NOT_TEXT.say(self.lang))?,
             };
-            if next == Next::Quit {
+            if next == Next::Quit && self.may_quit()? {
                 return Ok(());
             }
+            self.told_unsent = next == Next::Quit;
         }
+    }
+
+    /// What the next line begins with. A draft waits until there is a session to send it with, so that /login can be typed
+    /// meanwhile.
+    fn next_draft(&mut self) -> String {
+        if self.presence.session().is_none() {
+            return String::new();
+        }
+        if self.draft.is_empty() {
+            return self.outbox.returned().unwrap_or_default();
+        }
+        std::mem::take(&mut self.draft)
+    }
+
+    /// A person is told, once, of lines that would stay unsent.
+    fn may_quit(&mut self) -> io::Result<bool> {
+        let unsent = self.outbox.unsent();
+        if unsent == 0 || self.told_unsent || !self.input.is_interactive() {
+            return Ok(true);
+        }
+        self.screen.error(&text::UNSENT_AT_QUIT.with(self.lang, &[&self.lines_said(unsent)]))?;
+        Ok(false)
     }
 
     fn line(&mut self, line: &str) -> io::Result<Next> {
@@ -219,6 +281,7 @@ impl Console {
             Line::Unknown => self.misunderstood(text::UNKNOWN_COMMAND.say(self.lang)),
             Line::TooMuch(command) => self.misunderstood(&text::NO_ARGUMENTS.with(self.lang, &[command])),
             Line::WhichSession => self.misunderstood(text::WHICH_SESSION.say(self.lang)),
+            Line::HowMany => self.misunderstood(text::HOW_MANY.say(self.lang)),
         }
     }
 
@@ -227,6 +290,7 @@ impl Console {
             Command::Register => self.register(),
             Command::Login => self.log_in(),
             Command::Logout(which) => self.end_sessions(which),
+            Command::History(count) => self.show_history(count),
             Command::Sessions => self.list_sessions(),
             Command::Passwd => self.change_password(),
             Command::Otp => self.replace_factor(),
@@ -238,33 +302,66 @@ impl Console {
         }
     }
 
-    /// Sends `said`; `line` is what was typed, and is given back if it could not be sent.
+    /// Sends `said`; `line` is what was typed, and is given back if it is refused.
     fn say(&mut self, line: &str, said: &str) -> io::Result<Next> {
         let Some(session) = self.presence.session() else {
             self.draft = line.to_owned();
             return self.complain(text::LOG_IN_FIRST.say(self.lang));
         };
-        match self.link.send(&session.token, said) {
-            Ok(stored) => {
-                if let Some(time) = stored.server_time {
-                    self.clock.heard(time);
-                }
+        match self.outbox.send(&session.login, said, line, !self.input.is_interactive())? {
+            Outcome::Sent => {
                 // It is shown when it comes back by the stream, in its place among the others; not twice.
-                if self.presence.is_reading() {
+                if self.live.is() {
                     self.screen.take_back(PROMPT, line)?;
                 }
                 Ok(Next::Line)
             }
-            Err(error) => {
+            Outcome::Waits { why, lines } if self.input.is_interactive() => self.waits(why.as_ref(), lines),
+            Outcome::Waits { why, .. } => self.given_up(why.as_ref(), said),
+            Outcome::Refused(error) => {
                 self.draft = line.to_owned();
                 self.not_sent(&error)
+            }
+            Outcome::Full => {
+                self.draft = line.to_owned();
+                self.complain(&text::TOO_MANY_UNSENT.with(self.lang, &[&self.lines_said(MAX_UNSENT)]))
             }
         }
     }
 
+    /// The line waits to be sent, with `lines` in all.
+    fn waits(&self, why: Option<&CallError>, lines: usize) -> io::Result<Next> {
+        if let Some(error @ CallError::Tls(_)) = why {
+            // Somebody has to do something about it.
+            let why = self.failure(error);
+            return self.screen.error(&text::WAITS_FOR_YOU.with(self.lang, &[&why])).map(|()| Next::Line);
+        }
+        let words = if lines > 1 {
+            text::WAIT.with(self.lang, &[&self.lines_said(lines)])
+        } else {
+            text::WAITS.with(self.lang, &[&self.why_unsent(why)])
+        };
+        self.screen.notice(&words).map(|()| Next::Line)
+    }
+
+    /// Without a person a line that could not be sent is the end: what follows may refer to it.
+    fn given_up(&mut self, why: Option<&CallError>, said: &str) -> io::Result<Next> {
+        let limit = span::in_words(WITHOUT_A_PERSON, self.lang);
+        let why = self.why_unsent(why);
+        self.complain(&text::GIVEN_UP.with(self.lang, &[&limit, &why, &one_line(said)]))?;
+        Ok(Next::Quit)
+    }
+
+    fn why_unsent(&self, why: Option<&CallError>) -> String {
+        why.map_or_else(|| text::NO_ANSWER_YET.say(self.lang).to_owned(), |error| text::loss(error, self.lang))
+    }
+
+    fn lines_said(&self, lines: usize) -> String {
+        text::LINES.count(lines as u64, self.lang)
+    }
+
     fn not_sent(&mut self, error: &CallError) -> io::Result<Next> {
         let why = match error {
-            CallError::NoAnswer => return self.complain(text::SENT_PERHAPS.say(self.lang)),
             CallError::Refused(refusal) if refusal.ends_session => {
                 self.forget_session();
                 text::SESSION_OVER.with(self.lang, &[&text::refusal(refusal, self.lang)])

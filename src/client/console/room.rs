@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use crate::client::answer::Said;
+use crate::client::console::outbox::Posted;
+use crate::client::console::place::Place;
 use crate::client::console::screen::Screen;
 use crate::client::console::shown;
 use crate::client::session::{ServerClock, Session};
-use crate::client::stream::{Event, Said};
+use crate::client::stream::Event;
 use crate::client::text;
+use crate::escape::one_line;
 use crate::lang::Lang;
+use crate::security::login::is_spelling_of;
 
 /// How long before its end a session is said to be nearly over.
 const WARN_BEFORE: Duration = Duration::from_secs(15 * 60);
@@ -27,9 +32,9 @@ struct State {
     /// Counts the sessions, so that the end of an earlier one is not taken for the end of this one.
     mark: u64,
     session: Option<Session>,
+    /// Whether it took the place of another session, and the room was being read all along.
+    renewed: bool,
     warned: bool,
-    /// Whether the room is being read just now, as far as is known.
-    reading: bool,
     /// Whether the session is just being ended by ourselves.
     end_expected: bool,
 }
@@ -44,23 +49,21 @@ impl Presence {
     pub fn enter(&self, session: Session) -> u64 {
         let mut state = self.lock();
         state.mark += 1;
-        state.session = Some(session);
+        state.renewed = state.session.replace(session).is_some();
         state.warned = false;
-        state.reading = false;
         state.end_expected = false;
         state.mark
     }
 
-    /// Whether what is said in the room is being read just now.
-    pub fn is_reading(&self) -> bool {
-        self.lock().reading
+    /// Whether the session with `mark` is the latest, and if so whether it took the place of another.
+    fn latest(&self, mark: u64) -> Option<bool> {
+        let state = self.lock();
+        (state.mark == mark).then_some(state.renewed)
     }
 
-    fn set_reading(&self, mark: u64, reading: bool) {
-        let mut state = self.lock();
-        if state.mark == mark {
-            state.reading = reading;
-        }
+    /// Whether a message of `author` is the person's own.
+    fn is(&self, author: &str) -> bool {
+        self.lock().session.as_ref().is_some_and(|session| is_spelling_of(author, &session.login))
     }
 
     /// The session there is has ended.
@@ -99,28 +102,48 @@ impl Presence {
     }
 }
 
+/// What there is to show.
+#[derive(Debug)]
+pub enum News {
+    /// A reader brings it; with its mark.
+    Stream(u64, Event),
+    /// The outbox has it.
+    Post(Posted),
+}
+
+impl From<(u64, Event)> for News {
+    fn from((mark, event): (u64, Event)) -> News {
+        News::Stream(mark, event)
+    }
+}
+
 /// What the thread works with.
 pub struct Room {
     /// Where to show it.
     pub screen: Arc<Screen>,
     /// Who is logged in.
     pub presence: Arc<Presence>,
+    /// What stands on the screen.
+    pub place: Arc<Mutex<Place>>,
     /// What the server's clock says.
     pub clock: Arc<ServerClock>,
     /// In which language.
     pub lang: Lang,
-    /// What the readers hand on, marked with their session.
-    pub events: Receiver<(u64, Event)>,
+    /// What there is to show.
+    pub news: Receiver<News>,
 }
 
 impl Room {
     /// Shows what comes, until nobody is left who could send anything, or the screen has gone.
     pub fn run(self) {
-        let mut last_id = 0;
+        let mut mark = 0;
         loop {
-            let shown = match self.events.recv_timeout(LOOK_EVERY) {
-                Ok((_, Event::Said(said))) => self.said(&said, &mut last_id),
-                Ok((mark, event)) => self.stream_event(mark, event),
+            let shown = match self.news.recv_timeout(LOOK_EVERY) {
+                Ok(News::Stream(of, event)) => {
+                    self.has_entered(&mut mark, of);
+                    self.stream_event(of, event)
+                }
+                Ok(News::Post(posted)) => self.posted(posted),
                 Err(RecvTimeoutError::Timeout) => Ok(()),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
@@ -130,34 +153,69 @@ impl Room {
         }
     }
 
-    fn said(&self, said: &Said, last_id: &mut u64) -> io::Result<()> {
-        // While a session is renewed two readers overlap: what one has brought the other need not bring again.
-        if said.id != 0 && said.id <= *last_id {
-            return Ok(());
+    /// The first event of a session's reader says that somebody has logged in.
+    fn has_entered(&self, mark: &mut u64, of: u64) {
+        if of > *mark {
+            *mark = of;
+            if self.presence.latest(of) == Some(false) {
+                self.place().entered();
+            }
         }
-        *last_id = said.id.max(*last_id);
+    }
+
+    fn said(&self, said: &Said) -> io::Result<()> {
+        let ours = self.presence.is(&said.author);
+        let turns = {
+            let mut place = self.place();
+            if !place.said(said.id, ours) {
+                return Ok(());
+            }
+            place.turns(shown::date(said.time).as_deref())
+        };
         if let Some(time) = said.time {
             self.clock.heard(time);
         }
-        let time = shown::time_of_day(said.time);
-        let window = self.screen.window().map(|cells| cells.columns);
-        self.screen.message(&shown::message(&time, &said.author, &said.text, window, self.screen.paint()))
+        self.screen.message(&block(said, turns, &self.screen))
     }
 
     fn stream_event(&self, mark: u64, event: Event) -> io::Result<()> {
-        self.presence.set_reading(mark, matches!(event, Event::Open { .. }));
         match event {
-            Event::Said(_) | Event::Open { again: false } => Ok(()),
-            Event::Open { again: true } => self.screen.notice_among_messages(text::BACK.say(self.lang)),
-            Event::Lost(error) => {
-                self.screen.notice_among_messages(&text::LOST.with(self.lang, &[&text::loss(&error, self.lang)]))
-            }
+            Event::Said(said) => self.said(&said),
             Event::Over(refusal) if self.presence.ended(mark) => {
                 let why = text::refusal(&refusal, self.lang);
                 self.screen.notice_among_messages(&text::SESSION_OVER.with(self.lang, &[&why]))
             }
-            Event::Over(_) => Ok(()),
+            Event::Gap => self.screen.notice_among_messages(text::GAP.say(self.lang)),
+            Event::Anew => {
+                self.place().begin_anew();
+                self.screen.notice_among_messages(text::ANEW.say(self.lang))
+            }
+            Event::CaughtUp { cursor } => {
+                let mark = self.place().caught_up(cursor);
+                mark.map_or(Ok(()), |mark| self.screen.notice_among_messages(&text::mark(mark, self.lang)))
+            }
+            Event::Lost(error) if self.presence.latest(mark).is_some() => {
+                self.place().lost();
+                self.screen.notice_among_messages(&text::LOST.with(self.lang, &[&text::loss(&error, self.lang)]))
+            }
+            Event::Over(_) | Event::Lost(_) => Ok(()),
         }
+    }
+
+    fn posted(&self, posted: Posted) -> io::Result<()> {
+        let words = match posted {
+            Posted::Sent(lines) => text::SENT_LATE.with(self.lang, &[&text::LINES.count(lines as u64, self.lang)]),
+            Posted::Refused(text, error) => {
+                let why = text::failure(&error, "", self.lang);
+                text::SENT_NOT_LATE.with(self.lang, &[&one_line(&text), &why])
+            }
+            Posted::Dropped { login, text } => text::DROPPED.with(self.lang, &[&one_line(&login), &one_line(&text)]),
+        };
+        self.screen.notice_among_messages(&words)
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn warn(&self) -> io::Result<()> {
@@ -165,6 +223,15 @@ impl Room {
         let end = shown::date_and_time(self.clock.local(end));
         self.screen.notice_among_messages(&text::SESSION_ENDING.with(self.lang, &[&end]))
     }
+}
+
+/// A message as it is shown, and above it its date where that `turns`.
+pub(super) fn block(said: &Said, turns: bool, screen: &Screen) -> String {
+    let time = shown::time_of_day(said.time);
+    let window = screen.window().map(|cells| cells.columns);
+    let message = shown::message(&time, &said.author, &said.text, window, screen.paint());
+    let date = shown::date(said.time).filter(|_| turns);
+    date.map(|date| format!("{}\n{message}", screen.paint().dim(&shown::date_line(&date)))).unwrap_or(message)
 }
 
 #[cfg(test)]
@@ -206,11 +273,12 @@ mod tests {
         let screen = Screen::plain(Box::new(messages.clone()), Box::new(notices.clone()), Paint::None);
         let (sender, receiver) = crossbeam_channel::unbounded();
         for event in events {
-            sender.send(event).unwrap();
+            sender.send(event.into()).unwrap();
         }
         drop(sender);
         let clock = Arc::new(ServerClock::new(clock));
-        Room { screen: Arc::new(screen), presence, clock, lang: Lang::En, events: receiver }.run();
+        let place = Arc::new(Mutex::new(Place::new(shown::date(Some(Time::from_secs(0))))));
+        Room { screen: Arc::new(screen), presence, place, clock, lang: Lang::En, news: receiver }.run();
         (messages.text(), notices.text())
     }
 
@@ -268,10 +336,61 @@ mod tests {
     }
 
     #[test]
-    fn losing_the_connection_and_getting_it_back_are_said() {
-        let events = vec![(1, Event::Lost(CallError::Unreachable)), (1, Event::Open { again: true })];
-        let (_, notices) = show(Arc::default(), Clock::system(), events);
-        assert_eq!(notices.lines().count(), 2);
-        assert!(notices.contains("Reconnecting") && notices.contains("Connected again"));
+    fn losing_the_connection_and_getting_it_back_are_said_with_what_came_meanwhile() {
+        let presence = Arc::new(Presence::default());
+        let mark = presence.enter(session(1_000_000));
+        let caught_up = |cursor| (mark, Event::CaughtUp { cursor });
+        let lost = || (mark, Event::Lost(CallError::Unreachable));
+        let events =
+            vec![(mark, said(1, "a")), caught_up(1), lost(), (mark, said(2, "b")), caught_up(2), lost(), caught_up(2)];
+        let (messages, notices) = show(presence, Clock::manual(Time::from_secs(0)), events);
+        assert_eq!(messages.lines().count(), 2);
+        let notices: Vec<&str> = notices.lines().collect();
+        assert_eq!(notices.len(), 5, "{notices:?}");
+        assert!(notices[0].contains("/history shows older ones"));
+        assert!(notices[1].contains("Reconnecting"));
+        assert!(notices[2].contains("Connected again: 1 message came while the connection was lost"));
+        assert!(notices[4].contains("Connected again, nothing was missed"));
+    }
+
+    #[test]
+    fn what_an_earlier_reader_lost_is_no_news() {
+        let presence = Arc::new(Presence::default());
+        let first = presence.enter(session(1_000_000));
+        presence.enter(session(1_000_000));
+        let (_, notices) =
+            show(presence, Clock::manual(Time::from_secs(0)), vec![(first, Event::Lost(CallError::NoAnswer))]);
+        assert_eq!(notices, "");
+    }
+
+    #[test]
+    fn lines_of_another_day_are_below_its_date() {
+        let at = |id: u64, days: i64| {
+            let (author, text) = ("bob".to_owned(), id.to_string());
+            (1, Event::Said(Said { id, author, text, time: Some(Time::from_secs(43_200 + days * 86_400)) }))
+        };
+        let events = vec![at(1, 0), at(2, 1), at(3, 1), at(4, 2)];
+        let (messages, _) = show(Arc::default(), Clock::system(), events);
+        let is_date = |line: &str| line.starts_with("--- 1970-01-");
+        let dates: Vec<bool> = messages.lines().map(is_date).collect();
+        assert_eq!(dates, [false, true, false, false, true, false], "{messages}");
+    }
+
+    #[test]
+    fn what_became_of_lines_that_waited_is_said() {
+        let (messages, notices) = (Paper::default(), Paper::default());
+        let screen = Screen::plain(Box::new(messages.clone()), Box::new(notices.clone()), Paint::None);
+        let (sender, news) = crossbeam_channel::unbounded();
+        let refusal = CallError::Refused(Refusal::in_response("TEXT_INVALID", ""));
+        let (login, text) = ("alice".to_owned(), "hi\x1b".to_owned());
+        for posted in [Posted::Sent(2), Posted::Refused(text.clone(), refusal), Posted::Dropped { login, text }] {
+            sender.send(News::Post(posted)).unwrap();
+        }
+        drop(sender);
+        let (clock, place) = (Arc::new(ServerClock::new(Clock::system())), Arc::new(Mutex::new(Place::new(None))));
+        Room { screen: Arc::new(screen), presence: Arc::default(), place, clock, lang: Lang::En, news }.run();
+        let notices = notices.text();
+        let notices: Vec<&str> = notices.lines().collect();
+        assert!(notices[0].contains("2 lines") && notices[1].contains("hi\\u{1b}") && notices[2].contains("alice"));
     }
 }

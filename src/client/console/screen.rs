@@ -85,6 +85,14 @@ impl Screen {
         }
     }
 
+    /// Shows messages, while no line is being typed; as [`Screen::notice`].
+    ///
+    /// # Errors
+    /// The screen has gone.
+    pub fn page(&self, block: &str) -> io::Result<()> {
+        write_to(&self.messages, block)
+    }
+
     /// Shows what the program has to say. Only for the thread that owns the line editor, while that is not editing.
     ///
     /// # Errors

@@ -92,7 +92,7 @@ impl Console {
     }
 
     /// A call of the session's failed: says why, and that the session is over if it is.
-    fn call_failed(&mut self, error: &CallError) -> io::Result<Next> {
+    pub(super) fn call_failed(&mut self, error: &CallError) -> io::Result<Next> {
         match error {
             CallError::Refused(refusal) if refusal.ends_session => self.session_over(refusal),
             error => self.complain(&self.failure(error)),

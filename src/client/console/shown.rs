@@ -119,6 +119,16 @@ pub fn time_of_day(time: Option<Time>) -> String {
     time.and_then(|time| local(time, "%H:%M:%S")).unwrap_or_else(|| "--:--:--".to_owned())
 }
 
+/// The date in the zone of this machine, `2026-11-24`; `None` for a time that no calendar has.
+pub fn date(time: Option<Time>) -> Option<String> {
+    local(time?, "%Y-%m-%d")
+}
+
+/// The line above the first message of a day. Nobody can say it: no text begins at the edge.
+pub fn date_line(date: &str) -> String {
+    format!("--- {date} ---")
+}
+
 /// Date and time in the zone of this machine, `2026-11-24 18:30`.
 pub fn date_and_time(time: Time) -> String {
     local(time, "%Y-%m-%d %H:%M").unwrap_or_else(|| "?".to_owned())
@@ -250,6 +260,7 @@ mod tests {
     fn a_time_that_no_calendar_has_is_dashes() {
         assert_eq!(time_of_day(None), "--:--:--");
         assert_eq!(time_of_day(Some(Time::from_secs(i64::MAX))), "--:--:--");
+        assert_eq!((date(None), date(Some(Time::from_secs(i64::MAX)))), (None, None));
     }
 
     proptest! {
