@@ -83,7 +83,7 @@ texts! {
             /logout           end this session\n\
             /logout N         end session N of the list that /sessions showed\n\
             /logout others    end all other sessions; /logout all: this one as well\n\
-            /history N        the N messages before the oldest on the screen; /history alone: 20\n\
+            /history N        the N messages before the oldest on the screen (20 without N)\n\
             /sessions         the sessions of this account\n\
             /passwd           change the password\n\
             /otp              replace the second factor, for a new phone say\n\
@@ -97,7 +97,7 @@ texts! {
             /logout           завершить этот сеанс\n\
             /logout N         завершить сеанс N из списка /sessions\n\
             /logout others    завершить все другие сеансы; /logout all — и этот тоже\n\
-            /history N        N сообщений перед самым ранним на экране; просто /history — 20\n\
+            /history N        N сообщений перед самым ранним на экране (без N — 20)\n\
             /sessions         сеансы этой учётной записи\n\
             /passwd           сменить пароль\n\
             /otp              заменить второй фактор, например для нового телефона\n\
@@ -296,10 +296,10 @@ texts! {
     /// The stream is back. How many messages.
     BACK = "Connected again: {} came while the connection was lost.", "Связь восстановлена; пока её не было, пришло {}.";
     /// Said while nobody was logged in. How many messages.
-    MEANWHILE = "While nobody was logged in here, {} came.", "Пока здесь никто не входил в чат, пришло {}.";
+    MEANWHILE = "While nobody was logged in here, {} came.", "Пока здесь никто не был в чате, пришло {}.";
     /// Below the last messages.
-    LIVE = "Those were the last messages, /history shows older ones; now the room is live.",
-        "Это были последние сообщения (более ранние: /history), дальше — живой разговор.";
+    LIVE = "Those were the last messages (older ones: /history); now the room is live.",
+        "Это были последние сообщения (раньше — /history), дальше живой разговор.";
     /// Something is not kept any more.
     GAP = "Some messages are missing here: older messages are no longer kept.",
         "Здесь не хватает сообщений: более старые уже не хранятся.";
@@ -326,8 +326,8 @@ texts! {
     SENT_NOT_LATE = "Not sent: {} ({}) The line comes back with the next prompt.",
         "Не отправлено: {} ({}) Строка вернётся при следующем вводе.";
     /// One line waits. Cause.
-    WAITS = "Not sent yet ({}): it is kept, and sent as soon as it can be.",
-        "Пока не отправлено ({}): строка сохранена и уйдёт, как только получится.";
+    WAITS = "Not sent yet ({}): it waits, and goes by itself.",
+        "Пока не отправлено ({}): строка ждёт и уйдёт сама.";
     /// One line waits, and not by itself. Cause.
     WAITS_FOR_YOU = "Not sent yet, the line is kept: {}", "Пока не отправлено, строка сохранена: {}";
     /// Several wait. How many lines.

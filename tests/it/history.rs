@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::Builder;
 
 use crossbeam_channel::bounded;
+use rusqlite::Connection;
 
 use crate::LIMIT;
 use crate::console::{CHAT, PASSWORD, log_in, newcomer, pipe, place, register, register_by_pipe, say};
@@ -135,6 +136,64 @@ fn what_was_missed_comes_when_the_connection_is_back_and_is_counted() {
     assert_eq!(texts(&alice), texts(&bob));
     assert!(row_of(&alice, "The connection is lost") < row_of(&alice, "] bob: one"));
     assert!(row_of(&alice, "] bob: three") < row_of(&alice, "Connected again: 3"));
+}
+
+#[test]
+fn what_is_not_kept_any_more_is_said_to_be_missing_and_the_date_where_it_changes() {
+    let (mut server, home) = (Daemon::start(), place());
+    let relay = Relay::start(server.port());
+    let alice = Terminal::start(home.path(), &relay.address(), []);
+    register(&alice, home.path(), "alice");
+    let (bob, _) = newcomer(&server, home.path(), "bob");
+    say(&bob, "bob", "before");
+    alice.wait_for("] bob: before");
+    relay.cut();
+    alice.wait_for("The connection is lost");
+    for text in ["gone", "days ago", "today"] {
+        say(&bob, "bob", text);
+    }
+    server.stop();
+    let database = Connection::open(server.directory().join("users.db")).expect("the database");
+    let days: i64 = 3 * 86_400_000_000;
+    // As the server purges.
+    let purge = "UPDATE purged SET through = (SELECT id FROM messages WHERE text = 'gone');
+                 DELETE FROM messages WHERE id <= (SELECT through FROM purged);";
+    database.execute_batch(purge).expect("purged");
+    database.execute("UPDATE messages SET sent_at = sent_at - ?1 WHERE text = 'days ago'", [days]).expect("made older");
+    drop(database);
+    server.start_again();
+    relay.mend();
+    alice.wait_for("Connected again: 2 messages came while the connection was lost.");
+    assert!(row_of(&alice, "Some messages are missing here") < row_of(&alice, "] bob: days ago"));
+    let shown = alice.all_text();
+    let rows: Vec<&str> = shown.lines().collect();
+    for text in ["days ago", "today"] {
+        assert!(rows[row_of(&alice, &format!("] bob: {text}")) - 1].starts_with("--- 2"), "{shown}");
+    }
+}
+
+#[test]
+fn on_a_database_that_was_taken_back_it_begins_anew() {
+    let (mut server, home) = (Daemon::start(), place());
+    let (alice, _) = newcomer(&server, home.path(), "alice");
+    say(&alice, "alice", "kept");
+    server.stop();
+    alice.wait_for("The connection is lost");
+    let (database, copy) = (server.directory().join("users.db"), home.path().join("copy.db"));
+    std::fs::copy(&database, &copy).expect("a copy");
+    server.start_again();
+    alice.wait_for("Connected again, nothing was missed.");
+    for number in 1..=5 {
+        say(&alice, "alice", &format!("lost {number}"));
+    }
+    server.stop();
+    alice.wait_for_times("The connection is lost", 2);
+    std::fs::copy(&copy, &database).expect("the copy back");
+    server.start_again();
+    alice.wait_for("The server does not know the messages above");
+    alice.wait_for_times("] alice: kept", 2);
+    alice.wait_for("Those were the last messages");
+    say(&alice, "alice", "goes on");
 }
 
 #[test]

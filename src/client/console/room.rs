@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(messages.lines().count(), 2);
         let notices: Vec<&str> = notices.lines().collect();
         assert_eq!(notices.len(), 5, "{notices:?}");
-        assert!(notices[0].contains("/history shows older ones"));
+        assert!(notices[0].contains("now the room is live"));
         assert!(notices[1].contains("Reconnecting"));
         assert!(notices[2].contains("Connected again: 1 message came while the connection was lost"));
         assert!(notices[4].contains("Connected again, nothing was missed"));
