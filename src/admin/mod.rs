@@ -101,10 +101,14 @@ pub fn run(settings: &Settings, command: Command, progress: &mut dyn Progress) -
         Command::Invite(command) => invite(settings, command),
         Command::Audit(args) => audit::run(settings, &args),
         Command::Rekey(args) => rekey::run(settings, args, progress),
-        Command::RotateTokenKey => {
-            tell::tell(settings, Act::RotateTokenKey(RotateTokenKey::new()))?;
-            let hours = settings.old_jwt_key.as_secs() / 3600;
-            say(&format!("New tokens come under a new key; those under the old one are good for {hours} hours."))
+        Command::RotateTokenKey { now } => {
+            let request = RotateTokenKey { now, ..Default::default() };
+            match tell::tell(settings, Act::RotateTokenKey(request))?.old_key_hours {
+                0 => say("New tokens come under a new key; those under the old one are void."),
+                hours => say(&format!(
+                    "New tokens come under a new key; those under the old one are good for {hours} hours."
+                )),
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::proto::admin::{AdminRequest, AdminResponse, Command};
 use crate::rpc::admin::socket_in;
 use crate::rpc::methods;
+use crate::security::keys::KeyError;
 use crate::server::{Inside, NoProgress};
 use crate::store::{DirectoryLock, FILE_NAME, OpenError, upgrade};
 
@@ -47,16 +48,20 @@ pub(super) fn alone_with(settings: &Settings) -> Result<DirectoryLock, ToolError
     let owner = fs::metadata(settings.data_dir.join(FILE_NAME))?.uid();
     // The kernel shows a process's own directory as its effective user's.
     let ourselves = fs::metadata("/proc/self")?.uid();
-    let lock = match DirectoryLock::take(&settings.data_dir) {
-        Err(OpenError::Io { source, .. })
-            if source.kind() == std::io::ErrorKind::PermissionDenied && owner != ourselves =>
-        {
-            return Err(ToolError::OtherOwner { path, owner });
-        }
-        taken => taken?,
+    let mine = owner == ourselves;
+    // Not taken by anybody else: taking it makes the file, which must be the server's.
+    let lock = match mine.then(|| DirectoryLock::take(&settings.data_dir)) {
+        Some(taken) => taken?,
+        None => match DirectoryLock::is_taken(&settings.data_dir)? {
+            true => return Err(OpenError::InUse { path: settings.data_dir.clone() }.into()),
+            false => return Err(ToolError::OtherOwner { path, owner }),
+        },
     };
-    if owner != ourselves {
-        return Err(ToolError::OtherOwner { path, owner });
+    // The server's keys may be handed in from elsewhere: none is made here.
+    for key in [&settings.sealing_key, &settings.jwt_key] {
+        if !key.exists() {
+            return Err(KeyError::Missing { path: key.clone() }.into());
+        }
     }
     if upgrade::is_needed(&settings.data_dir).map_err(crate::server::StartError::from)? {
         return Err(ToolError::NotUpgraded(path));
@@ -76,6 +81,8 @@ fn ask(data_dir: &Path, request: &AdminRequest) -> Result<AdminResponse, ToolErr
     let channel = ChannelBuilder::new(environment)
         .enable_http_proxy(false)
         .default_authority("otpchatd")
+        // As many accounts as there may be.
+        .max_receive_message_len(-1)
         .connect(&format!("unix:{}", socket_in(data_dir).display()));
     let unanswered = |why: String| ToolError::Unanswered { path: data_dir.display().to_string(), why };
     match Client::new(channel).unary_call(&methods::ADMIN_RUN, request, CallOption::default().timeout(ANSWER_LIMIT)) {

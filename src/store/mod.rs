@@ -142,6 +142,26 @@ impl DirectoryLock {
     }
 }
 
+impl DirectoryLock {
+    /// Whether somebody holds it. Makes no file.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn is_taken(data_dir: &Path) -> Result<bool, OpenError> {
+        let path = data_dir.join(format!("{FILE_NAME}.lock"));
+        let io = |source| OpenError::Io { path: path.clone(), source };
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(io)?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+}
+
 /// The open database.
 pub struct Store {
     readers: r2d2::Pool<SqliteConnectionManager>,

@@ -285,6 +285,8 @@ fn tokens_under_the_old_key_are_good_until_the_grace_is_over() {
     let (old, fresh) = (house.again(&member.peer), house.again(&fresh));
     assert!(old.send("also after a restart").is_ok());
     assert!(fresh.send("under the new key").is_ok());
+    assert!(tool_fails(&house, &["rotate-token-key"]).contains("--now"), "people still come with the one before");
+    assert!(old.send("and may go on").is_ok());
     house.clock.advance(LIMIT * 10);
     assert!(fresh.send("still").is_ok());
     assert_eq!(reason(&old.send("hi").expect_err("out")), "TOKEN_INVALID");
@@ -381,6 +383,39 @@ fn every_act_is_in_the_audit_and_what_was_done_to_the_audit_is_found() {
     database.execute("DELETE FROM audit WHERE id >= 3", []).expect("cut off");
     let (_, _, err) = tool_with_input(house.directory(), &["audit", "--verify"], "");
     assert!(err.contains("rows 3 to 4 are missing"), "{err}");
+}
+
+#[test]
+fn a_token_key_that_somebody_has_read_is_void_at_once_if_that_is_asked_for() {
+    let mut house = House::now(|_| ());
+    let member = house.member("user1");
+    assert!(tool(&house, &["rotate-token-key", "--now"]).contains("void"));
+    assert_eq!(reason(&member.peer.send("hi").expect_err("out")), "TOKEN_INVALID");
+    house.stop();
+    house.start_again();
+    assert_eq!(reason(&house.again(&member.peer).send("hi").expect_err("out")), "TOKEN_INVALID");
+}
+
+#[test]
+fn a_head_of_the_audit_that_was_taken_away_is_in_the_audit_for_good() {
+    let mut house = House::now(|_| ());
+    house.member("user1");
+    house.stop();
+    let database = rusqlite::Connection::open(house.directory().join("users.db")).expect("the database");
+    database.execute("DELETE FROM audit WHERE id > 1", []).expect("cut off");
+    std::fs::remove_file(house.directory().join("audit.head")).expect("taken away");
+    house.start_again();
+    assert_eq!(json(&house, &["audit", "--actor", "server"])[0]["action"], "audit.head-missing");
+}
+
+#[test]
+fn the_tool_makes_no_key_and_no_lock_that_the_server_did_not() {
+    let mut house = House::now(|_| ());
+    house.stop();
+    let key = house.directory().join("jwt.key");
+    std::fs::rename(&key, house.directory().join("elsewhere.key")).expect("moved");
+    assert!(tool_fails(&house, &["rotate-token-key"]).contains("--jwt-key"));
+    assert!(!key.exists());
 }
 
 #[test]
