@@ -1,6 +1,7 @@
 //! The way to whoever does it: the running server, or the database itself.
 
-use std::fs;
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,16 +42,15 @@ pub(super) fn tell(settings: &Settings, command: Command) -> Result<AdminRespons
 /// There is no database, a server uses it, or it belongs to somebody else.
 pub(super) fn alone_with(settings: &Settings) -> Result<DirectoryLock, ToolError> {
     let path = settings.data_dir.display().to_string();
-    if !settings.data_dir.join(FILE_NAME).exists() {
-        return Err(ToolError::NoDatabase(path));
-    }
-    let owner = fs::metadata(settings.data_dir.join(FILE_NAME))?.uid();
+    let owner = database_in(&settings.data_dir)?.uid();
     // The kernel shows a process's own directory as its effective user's.
     let ourselves = fs::metadata("/proc/self")?.uid();
+    // Before the first start there is no lock, and one of ours would shut the server out.
+    if owner != ourselves && !DirectoryLock::is_in(&settings.data_dir) {
+        return Err(ToolError::OtherOwner { path, owner });
+    }
     let lock = match DirectoryLock::take(&settings.data_dir) {
-        Err(OpenError::Io { source, .. })
-            if source.kind() == std::io::ErrorKind::PermissionDenied && owner != ourselves =>
-        {
+        Err(OpenError::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied && owner != ourselves => {
             return Err(ToolError::OtherOwner { path, owner });
         }
         taken => taken?,
@@ -62,6 +62,19 @@ pub(super) fn alone_with(settings: &Settings) -> Result<DirectoryLock, ToolError
         return Err(ToolError::NotUpgraded(path));
     }
     Ok(lock)
+}
+
+/// The file of the database.
+///
+/// # Errors
+/// It is not there, or cannot be looked at.
+pub(super) fn database_in(data_dir: &Path) -> Result<Metadata, ToolError> {
+    let path = || data_dir.display().to_string();
+    fs::metadata(data_dir.join(FILE_NAME)).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => ToolError::NoDatabase(path()),
+        ErrorKind::PermissionDenied => ToolError::Closed(path()),
+        _ => error.into(),
+    })
 }
 
 fn do_it(settings: &Settings, lock: DirectoryLock, request: AdminRequest) -> Result<AdminResponse, ToolError> {
