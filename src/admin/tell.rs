@@ -1,6 +1,7 @@
 //! The way to whoever does it: the running server, or the database itself.
 
-use std::fs;
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,19 +43,16 @@ pub(super) fn tell(settings: &Settings, command: Command) -> Result<AdminRespons
 /// There is no database, a server uses it, or it belongs to somebody else.
 pub(super) fn alone_with(settings: &Settings) -> Result<DirectoryLock, ToolError> {
     let path = settings.data_dir.display().to_string();
-    if !settings.data_dir.join(FILE_NAME).exists() {
-        return Err(ToolError::NoDatabase(path));
-    }
-    let owner = fs::metadata(settings.data_dir.join(FILE_NAME))?.uid();
+    let owner = database_in(&settings.data_dir)?.uid();
     // The kernel shows a process's own directory as its effective user's.
     let ourselves = fs::metadata("/proc/self")?.uid();
+    // Taken by its owner alone: taking it makes the file, and one of ours would shut the server out.
     let mine = owner == ourselves;
-    // Not taken by anybody else: taking it makes the file, which must be the server's.
     let lock = match mine.then(|| DirectoryLock::take(&settings.data_dir)) {
         Some(taken) => taken?,
-        None => match DirectoryLock::is_taken(&settings.data_dir)? {
-            true => return Err(OpenError::InUse { path: settings.data_dir.clone() }.into()),
-            false => return Err(ToolError::OtherOwner { path, owner }),
+        None => match DirectoryLock::is_taken(&settings.data_dir) {
+            Ok(true) => return Err(OpenError::InUse { path: settings.data_dir.clone() }.into()),
+            _ => return Err(ToolError::OtherOwner { path, owner }),
         },
     };
     // The server's keys may be handed in from elsewhere: none is made here.
@@ -67,6 +65,19 @@ pub(super) fn alone_with(settings: &Settings) -> Result<DirectoryLock, ToolError
         return Err(ToolError::NotUpgraded(path));
     }
     Ok(lock)
+}
+
+/// The file of the database.
+///
+/// # Errors
+/// It is not there, or cannot be looked at.
+pub(super) fn database_in(data_dir: &Path) -> Result<Metadata, ToolError> {
+    let path = || data_dir.display().to_string();
+    fs::metadata(data_dir.join(FILE_NAME)).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => ToolError::NoDatabase(path()),
+        ErrorKind::PermissionDenied => ToolError::Closed(path()),
+        _ => error.into(),
+    })
 }
 
 fn do_it(settings: &Settings, lock: DirectoryLock, request: AdminRequest) -> Result<AdminResponse, ToolError> {

@@ -213,7 +213,7 @@ impl App {
                 let user = users::by_key(tx, &key)?.ok_or(Refusal::UserNotFound)?;
                 let changed = change(tx, &act, &user)?;
                 let detail =
-                    if changed.1.is_empty() { String::new() } else { format!("{} sessions ended", changed.1.len()) };
+                    if changed.1.is_empty() { String::new() } else { format!("sessions ended: {}", changed.1.len()) };
                 act.audit(tx, ACTOR, action, &user.login, detail)?;
                 Ok(changed)
             },

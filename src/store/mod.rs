@@ -131,7 +131,7 @@ impl DirectoryLock {
     /// # Errors
     /// [`OpenError::InUse`], or the directory cannot be written to.
     pub fn take(data_dir: &Path) -> Result<DirectoryLock, OpenError> {
-        let path = data_dir.join(format!("{FILE_NAME}.lock"));
+        let path = DirectoryLock::path_in(data_dir);
         let io = |source| OpenError::Io { path: path.clone(), source };
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
         match file.try_lock() {
@@ -139,6 +139,10 @@ impl DirectoryLock {
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
+    }
+
+    fn path_in(data_dir: &Path) -> PathBuf {
+        data_dir.join(format!("{FILE_NAME}.lock"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The administrator's tool, beside a running server and without one: the tool is a process of its own.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -180,10 +180,10 @@ fn accounts_and_sessions_are_listed_and_ended() {
     assert_eq!(of("recovery_codes"), [10, 0]);
     let sessions = json(&house, &["user", "sessions", "user1"]);
     let id = sessions[1]["session"].as_str().expect("an id");
-    assert!(tool(&house, &["user", "sessions", "user1", "--end", id]).contains("1 sessions"));
+    assert!(tool(&house, &["user", "sessions", "user1", "--end", id]).contains("1 session ended"));
     assert_eq!(reason(&other.send("hi").expect_err("out")), "SESSION_ENDED");
     assert!(member.peer.send("still here").is_ok());
-    assert!(tool(&house, &["user", "sessions", "user1", "--end-all"]).contains("1 sessions"));
+    assert!(tool(&house, &["user", "sessions", "user1", "--end-all"]).contains("1 session ended"));
     assert_eq!(reason(&member.peer.send("hi").expect_err("out")), "SESSION_ENDED");
     assert!(tool(&house, &["user", "show", "user1"]).contains("user1"));
     assert!(tool_fails(&house, &["user", "show", "nobody"]).contains("no such account"));
@@ -433,4 +433,19 @@ fn nobody_but_the_owner_reaches_the_socket_and_without_a_database_there_is_nothi
         assert!(err.contains("no database"), "{err}");
     }
     assert_eq!(std::fs::read_dir(nothing.path()).expect("there").count(), 0, "it left nothing behind");
+}
+
+#[test]
+fn what_belongs_to_another_user_is_left_as_it_is_even_before_the_first_start() {
+    let mut house = House::open();
+    house.stop();
+    let (database, lock) = (house.directory().join("users.db"), house.directory().join("users.db.lock"));
+    std::fs::remove_file(&lock).expect("removed");
+    if chown(&database, Some(65_534), None).is_err() {
+        return; // Only root can give a file away.
+    }
+    for args in [&["user", "list"][..], &["rekey"], &["rotate-token-key"]] {
+        assert!(tool_fails(&house, args).contains("sudo -u '#65534'"), "{args:?}");
+    }
+    assert!(!lock.exists(), "a lock of ours would shut its server out");
 }
