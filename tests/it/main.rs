@@ -21,6 +21,7 @@ mod daemon;
 mod history;
 mod house;
 mod own_account;
+mod readme;
 mod screen;
 mod sources;
 mod start;
