@@ -32,6 +32,7 @@ pub mod security;
 pub mod store;
 
 pub mod admin;
+pub mod bench;
 pub mod client;
 pub mod qr;
 

@@ -14,6 +14,7 @@ mod account;
 mod admin;
 mod attacks;
 mod authenticator;
+mod bench;
 mod certificates;
 mod console;
 mod crash;

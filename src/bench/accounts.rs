@@ -1,0 +1,62 @@
+//! Users for the server under test, registered, enrolled and logged in through the real calls.
+
+use std::sync::Arc;
+
+use crate::client::endpoint::Endpoint;
+use crate::client::error::CallError;
+use crate::client::link::Link;
+use crate::client::session::ServerClock;
+use crate::clock::Clock;
+use crate::security::secret::SecretText;
+use crate::security::totp;
+
+use super::BenchError;
+
+/// Every account's password. The accounts are for servers that are thrown away.
+const PASSWORD: &str = "correct horse battery";
+
+/// Somebody who may chat.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    /// His name.
+    pub(super) login: String,
+    /// His session.
+    pub(super) token: SecretText,
+}
+
+impl Account {
+    /// His password.
+    pub(super) fn password() -> SecretText {
+        SecretText::new(PASSWORD.to_owned())
+    }
+}
+
+/// Makes `count` accounts with new names. A code is good once in half a minute, so each account logs in once: its enrolment
+/// is its login.
+///
+/// # Errors
+/// The server cannot be reached, or does not let them in.
+pub(super) fn make(endpoint: &Endpoint, count: u32) -> Result<Vec<Account>, BenchError> {
+    let clock = Clock::system();
+    let link = Link::new(endpoint, None, Arc::new(ServerClock::new(clock.clone())));
+    let run = getrandom::u32().map_err(|error| BenchError::Machine(error.to_string()))?;
+    (0..count).map(|n| enter(&link, &clock, format!("bench-{run:08x}-{n}"))).collect()
+}
+
+fn enter(link: &Link, clock: &Clock, login: String) -> Result<Account, BenchError> {
+    let failed = |what| {
+        let login = login.clone();
+        move |cause: CallError| BenchError::Account { login, what, cause }
+    };
+    link.register(&login, &Account::password(), None).map_err(failed("register"))?;
+    let opened = link.login(&login, &Account::password(), None).map_err(failed("log in"))?;
+    let uri = link.init_otp(&login, &opened.token, None).map_err(failed("enrol"))?;
+    let secret = uri.expose().split("secret=").nth(1).and_then(|rest| rest.split('&').next());
+    let secret = secret
+        .and_then(totp::secret_from_base32)
+        .ok_or_else(|| BenchError::Machine("the server's second factor cannot be read".to_owned()))?;
+    let code = totp::code_at(&secret, clock.now().as_secs().div_euclid(totp::STEP_SECS));
+    let code = SecretText::new(code.as_str().to_owned());
+    let completed = link.check_otp(&login, &opened.token, &code).map_err(failed("confirm a code"))?;
+    Ok(Account { login, token: completed.token })
+}
