@@ -29,6 +29,13 @@ pub struct Completed {
     pub account: AccountNews,
 }
 
+/// A session that was opened by password and code in one call.
+impl From<Opened> for Completed {
+    fn from(opened: Opened) -> Completed {
+        Completed { token: opened.token, expires_at: opened.expires_at, account: opened.account }
+    }
+}
+
 /// What a login tells about the account.
 #[derive(Debug, Default)]
 pub struct AccountNews {

@@ -155,17 +155,34 @@ impl Link {
         password: &SecretText,
         recovery_code: Option<&SecretText>,
     ) -> Result<Opened, CallError> {
-        let mut request = LoginRequest {
+        self.open(LoginRequest {
             login: login.to_owned(),
             password: password.expose().to_owned(),
             recovery_code: in_the_clear(recovery_code),
             ..Default::default()
-        };
+        })
+    }
+
+    /// Opens a session by password and code in one call: unlike one that waits for its code, nobody can push it out.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn login_at_once(&self, login: &str, password: &SecretText, code: &SecretText) -> Result<Opened, CallError> {
+        self.open(LoginRequest {
+            login: login.to_owned(),
+            password: password.expose().to_owned(),
+            otp: code.expose().to_owned(),
+            ..Default::default()
+        })
+    }
+
+    fn open(&self, mut request: LoginRequest) -> Result<Opened, CallError> {
         self.ready(CONNECT_LIMIT, &Bell::default())?;
         let sent = self.clock.ours();
         let answer = self.call(&methods::LOGIN, &request, None, PASSWORD_LIMIT);
         request.password.zeroize();
         request.recovery_code.zeroize();
+        request.otp.zeroize();
         let mut answer = answer?;
         self.heard(sent, answer.server_time.as_ref());
         if !answer.success {

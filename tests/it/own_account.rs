@@ -7,7 +7,7 @@ use crate::console::{
     register_by_pipe, say,
 };
 use crate::daemon::Daemon;
-use crate::house::House;
+use crate::house::{House, Peer, environment};
 use crate::screen::Terminal;
 
 const OTHER_PASSWORD: &str = "staple battery horse";
@@ -64,6 +64,20 @@ fn a_recovery_code_lets_in_without_the_phone_and_a_new_one_is_set_up() {
     eve.wait_for_times("Login, password or code is wrong", 2);
     eve.answer("OTP code: > ", &lost.code());
     eve.wait_for("Not logged in.");
+}
+
+#[test]
+fn who_knows_the_password_cannot_keep_its_owner_out_by_logging_in_again_and_again() {
+    let (server, home) = (Daemon::start(), place());
+    let (_, mut authenticator) = newcomer(&server, home.path(), "alice");
+    let alice = Terminal::start(home.path(), &server.address(), []);
+    begin_login(&alice, "alice", PASSWORD);
+    let eve = Peer::connect(&environment(), server.port());
+    for _ in 0..10 {
+        assert!(eve.log_in("alice", PASSWORD, "").success);
+    }
+    give_code_only(&alice, &mut authenticator, "You are logged in as alice");
+    assert!(server.log().contains("pushed out one that waited for its code"));
 }
 
 #[test]

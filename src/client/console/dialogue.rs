@@ -223,7 +223,13 @@ impl Console {
         let mut tries = CODE_TRIES;
         loop {
             let refused = match Typed::read(or_leave!(self.ask_code(text::ASK_CODE)?)) {
-                Typed::Code(code) => self.link.check_otp(login, token, &code).map(Given::Code),
+                Typed::Code(code) => match self.link.check_otp(login, token, &code) {
+                    // Others who know the password have pushed the session out while the code was typed.
+                    Err(error) if reason(&error) == Some(Reason::SessionEnded) => {
+                        self.link.login_at_once(login, password, &code).map(|opened| Given::Code(opened.into()))
+                    }
+                    checked => checked.map(Given::Code),
+                },
                 Typed::Recovery(code) => self.link.login(login, password, Some(&code)).map(Given::Recovery),
                 Typed::Neither => {
                     self.screen.error(text::NEITHER_CODE.say(self.lang))?;
