@@ -21,6 +21,9 @@ pub enum CallError {
     /// The connection went, or the time was over, before an answer came: it may have been done or not.
     #[error("no answer came")]
     NoAnswer,
+    /// The server does not know this call: it is older than we are.
+    #[error("the server does not know this call")]
+    TooOld,
     /// The server refused.
     #[error("{0}")]
     Refused(Refusal),
@@ -94,6 +97,7 @@ fn from_status(status: &grpcio::RpcStatus) -> CallError {
         // What the server itself says carries details; without them the connection speaks.
         RpcStatusCode::UNAVAILABLE | RpcStatusCode::CANCELLED if told.info.is_none() => CallError::NoAnswer,
         RpcStatusCode::DEADLINE_EXCEEDED => CallError::NoAnswer,
+        RpcStatusCode::UNIMPLEMENTED if told.info.is_none() => CallError::TooOld,
         code => CallError::Refused(Refusal::in_status(code, status.message(), told)),
     }
 }
@@ -168,6 +172,7 @@ mod tests {
     fn what_the_server_says_is_told_apart_from_a_connection_that_went() {
         assert_eq!(failed(RpcStatusCode::UNAVAILABLE, vec![]), CallError::NoAnswer);
         assert_eq!(failed(RpcStatusCode::DEADLINE_EXCEEDED, vec![]), CallError::NoAnswer);
+        assert_eq!(failed(RpcStatusCode::UNIMPLEMENTED, vec![]), CallError::TooOld);
         let draining = refused(RpcStatusCode::UNAVAILABLE, details_of("DRAINING"));
         assert_eq!((draining.reason, draining.ends_session), (Some(Reason::Draining), false));
     }

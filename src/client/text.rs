@@ -344,7 +344,7 @@ texts! {
     UNSENT_AT_QUIT = "Not sent yet: {}. /quit once more leaves without sending.",
         "Пока не отправлено: {}. Ещё раз /quit — выйти, не отправляя.";
     /// Logging out with unsent lines. How many lines, login.
-    UNSENT_AT_LOGOUT = "Not sent yet: {}. They wait until {} logs in again.", "Пока не отправлено: {}. Будет ждать, пока {} не войдёт снова.";
+    UNSENT_AT_LOGOUT = "Not sent yet: {}; kept until {} logs in again.", "Пока не отправлено: {}. Будет ждать, пока {} не войдёт снова.";
     /// Without a person. How long, cause, text.
     GIVEN_UP = "Not sent within {} ({}), and nothing after it was read: {}",
         "Не отправлено за {} ({}), и дальше ничего не прочитано: {}";
@@ -363,6 +363,11 @@ texts! {
     NO_ANSWER = "The server did not answer in time: try again.", "Сервер не ответил вовремя: попробуйте ещё раз.";
     /// The same in few words.
     NO_ANSWER_SHORT = "it broke off", "соединение прервалось";
+    /// The server does not know a call.
+    TOO_OLD = "The server does not know this, it is older than this console: ask its administrator to update it.",
+        "Сервер этого не умеет, он старее этой консоли: попросите администратора его обновить.";
+    /// The same in few words.
+    TOO_OLD_SHORT = "the server is too old for this console", "сервер слишком стар для этой консоли";
     /// The server said that it stops.
     STOPPING_SHORT = "the server is stopping", "сервер останавливается";
     /// A refusal this client has no words for. The server's sentence.
@@ -509,6 +514,7 @@ pub fn failure(error: &CallError, server: &str, lang: Lang) -> String {
         CallError::Unreachable => UNREACHABLE.with(lang, &[server]),
         CallError::Tls(fault) => tls_fault(fault, server, lang),
         CallError::NoAnswer => NO_ANSWER.say(lang).to_owned(),
+        CallError::TooOld => TOO_OLD.say(lang).to_owned(),
         CallError::Refused(refusal) => self::refusal(refusal, lang),
     }
 }
@@ -519,6 +525,7 @@ pub fn loss(error: &CallError, lang: Lang) -> String {
         CallError::Unreachable => UNREACHABLE_SHORT.say(lang).to_owned(),
         CallError::Tls(_) => NO_TLS_SHORT.say(lang).to_owned(),
         CallError::NoAnswer => NO_ANSWER_SHORT.say(lang).to_owned(),
+        CallError::TooOld => TOO_OLD_SHORT.say(lang).to_owned(),
         CallError::Refused(refusal) if refusal.reason == Some(Reason::Draining) => STOPPING_SHORT.say(lang).to_owned(),
         CallError::Refused(refusal) => self::refusal(refusal, lang).trim_end_matches('.').to_owned(),
     }

@@ -160,6 +160,7 @@ impl Verdict {
     fn of(error: &CallError) -> Verdict {
         match error {
             CallError::Unreachable | CallError::Tls(_) | CallError::NoAnswer => Verdict::Again,
+            CallError::TooOld => Verdict::Refused,
             CallError::Refused(refusal) if refusal.ends_session => Verdict::NoSession,
             CallError::Refused(refusal) => match refusal.reason {
                 Some(Reason::Draining | Reason::Overloaded) => Verdict::Again,

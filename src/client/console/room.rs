@@ -207,7 +207,7 @@ impl Room {
             Posted::Sent(lines) => text::SENT_LATE.with(self.lang, &[&text::LINES.count(lines as u64, self.lang)]),
             Posted::Refused(text, error) => {
                 let why = text::failure(&error, "", self.lang);
-                text::SENT_NOT_LATE.with(self.lang, &[&one_line(&text), &why])
+                text::SENT_NOT_LATE.with(self.lang, &[&shown::beginning(&text), &why])
             }
             Posted::Dropped { login, text } => text::DROPPED.with(self.lang, &[&one_line(&login), &one_line(&text)]),
         };

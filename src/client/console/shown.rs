@@ -14,6 +14,9 @@ const NARROW: usize = 40;
 /// Below this, the two columns of the help are too narrow to be read.
 const NARROW_HELP: usize = 60;
 
+/// How many characters of a text are enough to know it again.
+const BEGINNING: usize = 40;
+
 /// Colours for a terminal, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
@@ -94,6 +97,13 @@ pub fn help_line(line: &str, window: Option<usize>) -> String {
     let mut block = head;
     wrap_into(&mut block, words, start, if narrow { NARROW_INDENT } else { start }, window);
     block
+}
+
+/// The beginning of a text, as one line: enough to know which it is.
+pub fn beginning(text: &str) -> String {
+    let beginning: String = text.chars().take(BEGINNING).collect();
+    let whole = beginning.len() == text.len();
+    format!("{}{}", one_line(&beginning), if whole { "" } else { "…" })
 }
 
 /// How many rows of a window of `window` columns the editor has filled with `prompt` and `line`, the one below included
@@ -226,6 +236,13 @@ mod tests {
     fn what_the_program_says_is_broken_between_words() {
         assert_eq!(notice("* ", "one two three", Some(9)), "* one two\n  three");
         assert_eq!(notice("! ", "one two three", None), "! one two three");
+    }
+
+    #[test]
+    fn the_beginning_of_a_text_is_one_line_and_says_where_it_was_cut() {
+        assert_eq!(beginning("two\nlines"), "two\\u{a}lines");
+        assert_eq!(beginning(&"ж".repeat(BEGINNING)), "ж".repeat(BEGINNING));
+        assert_eq!(beginning(&"ж".repeat(BEGINNING + 1)), format!("{}…", "ж".repeat(BEGINNING)));
     }
 
     #[test]
