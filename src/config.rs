@@ -220,7 +220,7 @@ pub struct LimitFlags {
     /// Hours that an account may stay without a second factor before it is deleted.
     #[arg(long, env = "OTPCHAT_UNENROLLED_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub unenrolled_hours: u64,
-    /// Wrong codes that an account may have in all; one comes back a day. Only a new second factor makes it whole.
+    /// Wrong codes that an account may have in all; see --wrong-code-hours. Only a new second factor makes it whole.
     #[arg(long, env = "OTPCHAT_WRONG_CODES", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub wrong_codes: u32,
     /// Hours until one of the wrong codes comes back.
@@ -247,6 +247,9 @@ pub struct LimitFlags {
     /// Seconds until one of these registrations comes back.
     #[arg(long, env = "OTPCHAT_REGISTRATION_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub registration_seconds: u64,
+    /// Codes and enrolments that a session may try at once; one comes back a second.
+    #[arg(long, env = "OTPCHAT_STEPS_PER_SESSION", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub steps_per_session: u32,
     /// Addresses, and pairs of account and address, whose tries are counted apart; beyond that all others share.
     #[arg(long, env = "OTPCHAT_THROTTLE_BUCKETS", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(16..=10_000_000))]
     pub throttle_buckets: u32,
@@ -491,6 +494,7 @@ impl Flags {
                         burst: limits.registrations_per_address,
                         refill: Duration::from_secs(limits.registration_seconds),
                     },
+                    steps: Rate { burst: limits.steps_per_session, refill: Duration::from_secs(1) },
                     buckets: limits.throttle_buckets as usize,
                 },
                 guesses: GuessLimits {

@@ -4,7 +4,7 @@
 //! waits: a mailbox that is full is left alone from then on ("behind"), and its reader catches up from the store and joins
 //! again. So nothing is dropped, memory is bounded, and nobody waits for a slow stream.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
@@ -164,6 +164,7 @@ impl<B: Clone> Hub<B> {
 
     /// Ends the streams of sessions, at once.
     pub fn end_sessions(&self, ended: &[SessionId]) {
+        let ended: HashSet<SessionId> = ended.iter().copied().collect();
         for subscriber in self.lock().subscribers.values().filter(|s| ended.contains(&s.session)) {
             subscriber.flags.session_ended.store(true, Ordering::Release);
             subscriber.flags.wake();

@@ -95,6 +95,10 @@ reasons! {
     KeyHandedIn = "KEY_HANDED_IN",
         "The key is handed in from outside: replace it where it comes from, and start the server again.",
         "Ключ передан серверу извне: замените его там, откуда он берётся, и перезапустите сервер.";
+    /// The server's key was replaced a short while ago.
+    KeyRotatedLately = "KEY_ROTATED_LATELY",
+        "The key was replaced a short while ago: wait, or void the tokens under the last one at once with --now.",
+        "Ключ недавно заменён: подождите или сразу отмените токены под прежним ключом с помощью --now.";
     /// A field that the call needs is missing or makes no sense.
     RequestInvalid = "REQUEST_INVALID",
         "The request is incomplete: update the client.",

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
@@ -31,6 +31,7 @@ use crate::security::passwords::{HashError, Passwords};
 use crate::security::secret::SecretBytes;
 use crate::security::tokens::Tokens;
 use crate::security::vault::{InnerKey, Place, Vault, VaultError};
+use crate::store::audit::{self, Event, HeadFile};
 use crate::store::upgrade::{self, UpgradeError};
 use crate::store::{DirectoryLock, OpenError, Store, StoreError, StoredMessage, messages, sealed, sessions, users};
 use crate::threads::{Pool, Thread};
@@ -82,6 +83,9 @@ pub enum StartError {
     /// Reading what is there.
     #[error("the database could not be read: {0}")]
     Store(#[from] StoreError),
+    /// The audit could not be written.
+    #[error("the audit could not be written: {0}")]
+    Audit(String),
     /// Hashing.
     #[error("{0}")]
     Hash(#[from] HashError),
@@ -176,8 +180,10 @@ impl Inside {
             path: settings.jwt_key.clone(),
             guard: settings.guard_of(&settings.jwt_key),
             grace: settings.old_jwt_key,
+            rotating: Mutex::default(),
         };
         let app = Arc::new(App { clock, limits, store, sessions, passwords, keys, throttles, tokens, token_key });
+        check_audit_head(&app, &settings.data_dir)?;
         Ok(Inside { app, hub })
     }
 }
@@ -320,13 +326,30 @@ fn log_chat_line(message: &StoredMessage) {
     log::info!(target: CHAT_TARGET, "[{local}] {}: {}", one_line(&message.author), one_line(&message.text));
 }
 
+/// Rows without a head beside them: some may have been cut off. From now on that is in the audit itself, since the next row
+/// renews the head.
+fn check_audit_head(app: &App, data_dir: &Path) -> Result<(), StartError> {
+    if HeadFile::in_directory(data_dir).read().is_some() || !app.store.read(audit::any)? {
+        return Ok(());
+    }
+    log::error!("the head of the audit, audit.head, is missing or cannot be read: rows may have been cut off");
+    let event = Event {
+        actor: "server".into(),
+        action: "audit.head-missing".into(),
+        subject: String::new(),
+        address: String::new(),
+        detail: "rows before this one may have been cut off".into(),
+    };
+    app.note(event).map_err(|error| StartError::Audit(error.to_string()))
+}
+
 /// The key of tokens, and, for a while, the one before.
 fn load_tokens(settings: &Settings, now: Time) -> Result<Tokens, StartError> {
     let (path, guard) = (&settings.jwt_key, settings.guard_of(&settings.jwt_key));
     let tokens = Tokens::new(&keys::load_or_create(path, guard, true)?);
     let old = keys::path_of_old(path);
-    let Some(since) = keys::changed_at_secs(&old) else { return Ok(tokens) };
-    let until = Time::from_secs(since) + settings.old_jwt_key;
+    let Some(since) = keys::changed_at(&old) else { return Ok(tokens) };
+    let until = since + settings.old_jwt_key;
     if now < until {
         return Ok(tokens.with_key_before(&keys::load(&old, guard)?, until));
     }

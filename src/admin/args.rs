@@ -21,7 +21,11 @@ pub enum Command {
     /// Run it again then. The old key is kept under another name; it opens backups that were made before.
     Rekey(RekeyArgs),
     /// Sign tokens with a new key; those under the old one are good for a while yet
-    RotateTokenKey,
+    RotateTokenKey {
+        /// Void the tokens under the last key at once: everybody logs in again
+        #[arg(long)]
+        now: bool,
+    },
 }
 
 /// `otpchatd user`

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::ToolError;
 use super::args::AuditArgs;
 use super::table::{Cell, Form, Table};
+use super::tell::database_in;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::security::chain::Chain;
@@ -19,10 +20,8 @@ use crate::store::audit::{self, Entry, Finding, HeadFile};
 use crate::store::{FILE_NAME, StoreError, sealed};
 
 pub(super) fn run(settings: &Settings, args: &AuditArgs) -> Result<(), ToolError> {
+    database_in(&settings.data_dir)?;
     let path = settings.data_dir.join(FILE_NAME);
-    if !path.exists() {
-        return Err(ToolError::NoDatabase(settings.data_dir.display().to_string()));
-    }
     let read = |error: rusqlite::Error| ToolError::Store(StoreError::Sqlite(error));
     // Before the rows: it may be behind them, never ahead.
     let head = HeadFile::in_directory(&settings.data_dir).read();
@@ -63,7 +62,8 @@ pub(super) fn run(settings: &Settings, args: &AuditArgs) -> Result<(), ToolError
     if !found.is_empty() {
         return Err(ToolError::Tampered(found.len()));
     }
-    writeln!(err, "{rows} rows, and the chain is whole")?;
+    let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+    writeln!(err, "{rows}, and the chain is whole")?;
     Ok(())
 }
 

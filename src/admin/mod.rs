@@ -32,6 +32,9 @@ pub enum ToolError {
     /// The server, or the system, refused. What it said.
     #[error("{0}")]
     Refused(String),
+    /// The directory is closed to whoever asks.
+    #[error("{0} is closed to this user: run this as root, or as the user of the server")]
+    Closed(String),
     /// There is no database.
     #[error("there is no database in {0}: give the server's directory with --data-dir")]
     NoDatabase(String),
@@ -101,10 +104,14 @@ pub fn run(settings: &Settings, command: Command, progress: &mut dyn Progress) -
         Command::Invite(command) => invite(settings, command),
         Command::Audit(args) => audit::run(settings, &args),
         Command::Rekey(args) => rekey::run(settings, args, progress),
-        Command::RotateTokenKey => {
-            tell::tell(settings, Act::RotateTokenKey(RotateTokenKey::new()))?;
-            let hours = settings.old_jwt_key.as_secs() / 3600;
-            say(&format!("New tokens come under a new key; those under the old one are good for {hours} hours."))
+        Command::RotateTokenKey { now } => {
+            let request = RotateTokenKey { now, ..Default::default() };
+            match tell::tell(settings, Act::RotateTokenKey(request))?.old_key_hours {
+                0 => say("New tokens come under a new key; those under the old one are void."),
+                hours => say(&format!(
+                    "New tokens come under a new key; those under the old one are good for {hours} hours."
+                )),
+            }
         }
     }
 }
@@ -131,7 +138,7 @@ fn user(settings: &Settings, command: UserCommand) -> Result<(), ToolError> {
         }
         UserCommand::Lock { login } => {
             let answer = tell(Act::LockUser(of(login.clone())))?;
-            say(&format!("{login} is locked; {} sessions ended.", answer.ended_sessions))
+            say(&format!("{login} is locked; {}.", ended(&answer)))
         }
         UserCommand::Unlock { login } => {
             tell(Act::UnlockUser(of(login.clone())))?;
@@ -139,21 +146,21 @@ fn user(settings: &Settings, command: UserCommand) -> Result<(), ToolError> {
         }
         UserCommand::ResetOtp { login } => {
             let answer = tell(Act::ResetOtp(of(login.clone())))?;
-            let done = format!("{login} has no second factor any more; {} sessions ended.", answer.ended_sessions);
+            let done = format!("{login} has no second factor any more; {}.", ended(&answer));
             say_secrets(&done, &answer)
         }
         UserCommand::ResetPassword { login, password_stdin } => {
             let password = password(password_stdin)?;
             let request = ResetPassword { login: login.clone(), password, ..Default::default() };
             let answer = tell(Act::ResetPassword(request))?;
-            let done = format!("{login} has a new password; {} sessions ended.", answer.ended_sessions);
+            let done = format!("{login} has a new password; {}.", ended(&answer));
             say_secrets(&done, &answer)
         }
         UserCommand::Sessions { login, end, end_all, json } => {
             if end.is_some() || end_all {
                 let request = EndUserSessions { login, id: end.unwrap_or_default(), ..Default::default() };
                 let answer = tell(Act::EndSessions(request))?;
-                return say(&format!("{} sessions ended.", answer.ended_sessions));
+                return say(&format!("{}.", ended(&answer)));
             }
             sessions(&tell(Act::ListSessions(of(login)))?).print(Form::of(json))
         }
@@ -257,6 +264,13 @@ fn invitations(answer: &AdminResponse) -> Table {
         ]);
     }
     table
+}
+
+fn ended(answer: &AdminResponse) -> String {
+    match answer.ended_sessions {
+        1 => "1 session ended".to_owned(),
+        sessions => format!("{sessions} sessions ended"),
+    }
 }
 
 fn time(timestamp: &protobuf::MessageField<Timestamp>) -> Cell {

@@ -27,15 +27,14 @@ pub(super) fn run(settings: &Settings, args: RekeyArgs, progress: &mut dyn Progr
     let new_path = args.to.clone().unwrap_or_else(|| keys::path_of_new(path));
     let new_key = keys::load_or_create(&new_path, settings.guard_of(&new_path), args.to.is_none())?;
     let new = Vault::new(&new_key).map_err(StartError::from)?;
+    // Before anything is sealed anew.
+    let kept = if args.to.is_none() { Some(keys::keep_copy(path)?) } else { None };
     let sealed = sealed::reseal(&settings.data_dir, &lock, &old, &new, &mut |done, all| progress.sealed(done, all))?;
     let mut settings = settings.clone();
-    let kept = match args.to {
-        None => Some(keys::take_over_new(path)?),
-        Some(to) => {
-            settings.sealing_key = to;
-            None
-        }
-    };
+    match args.to {
+        None => keys::take_over_new(path)?,
+        Some(to) => settings.sealing_key = to,
+    }
     let inside = Inside::open(&settings, lock, Clock::system(), &mut NoProgress)?;
     let event = Event {
         actor: "admin".into(),

@@ -1,6 +1,7 @@
 //! The way to whoever does it: the running server, or the database itself.
 
-use std::fs;
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::config::Settings;
 use crate::proto::admin::{AdminRequest, AdminResponse, Command};
 use crate::rpc::admin::socket_in;
 use crate::rpc::methods;
+use crate::security::keys::KeyError;
 use crate::server::{Inside, NoProgress};
 use crate::store::{DirectoryLock, FILE_NAME, OpenError, upgrade};
 
@@ -41,27 +43,41 @@ pub(super) fn tell(settings: &Settings, command: Command) -> Result<AdminRespons
 /// There is no database, a server uses it, or it belongs to somebody else.
 pub(super) fn alone_with(settings: &Settings) -> Result<DirectoryLock, ToolError> {
     let path = settings.data_dir.display().to_string();
-    if !settings.data_dir.join(FILE_NAME).exists() {
-        return Err(ToolError::NoDatabase(path));
-    }
-    let owner = fs::metadata(settings.data_dir.join(FILE_NAME))?.uid();
+    let owner = database_in(&settings.data_dir)?.uid();
     // The kernel shows a process's own directory as its effective user's.
     let ourselves = fs::metadata("/proc/self")?.uid();
-    let lock = match DirectoryLock::take(&settings.data_dir) {
-        Err(OpenError::Io { source, .. })
-            if source.kind() == std::io::ErrorKind::PermissionDenied && owner != ourselves =>
-        {
-            return Err(ToolError::OtherOwner { path, owner });
-        }
-        taken => taken?,
+    // Taken by its owner alone: taking it makes the file, and one of ours would shut the server out.
+    let mine = owner == ourselves;
+    let lock = match mine.then(|| DirectoryLock::take(&settings.data_dir)) {
+        Some(taken) => taken?,
+        None => match DirectoryLock::is_taken(&settings.data_dir) {
+            Ok(true) => return Err(OpenError::InUse { path: settings.data_dir.clone() }.into()),
+            _ => return Err(ToolError::OtherOwner { path, owner }),
+        },
     };
-    if owner != ourselves {
-        return Err(ToolError::OtherOwner { path, owner });
+    // The server's keys may be handed in from elsewhere: none is made here.
+    for key in [&settings.sealing_key, &settings.jwt_key] {
+        if !key.exists() {
+            return Err(KeyError::Missing { path: key.clone() }.into());
+        }
     }
     if upgrade::is_needed(&settings.data_dir).map_err(crate::server::StartError::from)? {
         return Err(ToolError::NotUpgraded(path));
     }
     Ok(lock)
+}
+
+/// The file of the database.
+///
+/// # Errors
+/// It is not there, or cannot be looked at.
+pub(super) fn database_in(data_dir: &Path) -> Result<Metadata, ToolError> {
+    let path = || data_dir.display().to_string();
+    fs::metadata(data_dir.join(FILE_NAME)).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => ToolError::NoDatabase(path()),
+        ErrorKind::PermissionDenied => ToolError::Closed(path()),
+        _ => error.into(),
+    })
 }
 
 fn do_it(settings: &Settings, lock: DirectoryLock, request: AdminRequest) -> Result<AdminResponse, ToolError> {
@@ -76,6 +92,8 @@ fn ask(data_dir: &Path, request: &AdminRequest) -> Result<AdminResponse, ToolErr
     let channel = ChannelBuilder::new(environment)
         .enable_http_proxy(false)
         .default_authority("otpchatd")
+        // As many accounts as there may be.
+        .max_receive_message_len(-1)
         .connect(&format!("unix:{}", socket_in(data_dir).display()));
     let unanswered = |why: String| ToolError::Unanswered { path: data_dir.display().to_string(), why };
     match Client::new(channel).unary_call(&methods::ADMIN_RUN, request, CallOption::default().timeout(ANSWER_LIMIT)) {

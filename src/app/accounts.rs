@@ -8,6 +8,7 @@ use super::enrolment::pass;
 use super::refusal::{Error, Refusal};
 use super::sessions::Person;
 use super::{App, Connection, Credential, Opened, Registration};
+use crate::escape::one_line;
 use crate::security::codes::{OneTimeCode, Purpose};
 use crate::security::login::{Login, LoginKey};
 use crate::security::passwords::{NewPassword, PasswordHash, Verified};
@@ -167,7 +168,16 @@ impl App {
                 };
                 sessions::insert(tx, &session)?;
                 let keep = act.limits.waiting_sessions_per_user;
-                ended.extend(sessions::end(tx, End::Oldest { user_id: user.id, in_hand: id, complete: false, keep })?);
+                let pushed_out = sessions::end(tx, End::Oldest { user_id: user.id, in_hand: id, complete: false, keep })?;
+                if !pushed_out.is_empty() {
+                    log::warn!(
+                        "a login to {:?} from {} pushed out one that waited for its code: if that was not its owner, somebody \
+                         else knows the password",
+                        one_line(&user.login),
+                        act.opened_from().as_deref().unwrap_or("an unknown address")
+                    );
+                }
+                ended.extend(pushed_out);
                 let mut welcome = Welcome::default();
                 if let Some((factor_id, recovery_codes)) = passed {
                     welcome = act.complete(tx, &mut session, &user.login, factor_id, &mut ended)?;
@@ -207,10 +217,9 @@ impl App {
 /// The account must be as it was when the password was verified; if its hash is to be replaced, it is now.
 fn still_the_same(tx: &Tx<'_>, verified: &User, new_hash: Option<&PasswordHash>) -> Result<(), Stop> {
     match users::by_id(tx, verified.id)? {
-        Some(user)
-            if user.password_hash == verified.password_hash
-                && user.awaits_admin == verified.awaits_admin
-                && user.locked_at.is_none() => {}
+        // Another login has just replaced the hash: this one may come again.
+        Some(user) if user.password_hash != verified.password_hash => return Err(Refusal::Overloaded.into()),
+        Some(user) if user.awaits_admin == verified.awaits_admin && user.locked_at.is_none() => {}
         _ => return Err(Refusal::Credentials.into()),
     }
     if let Some(new_hash) = new_hash {

@@ -112,8 +112,8 @@ impl Act {
             Guessing::Pointless => None,
             Guessing::Counts => match guesses::take(tx, user_id, &self.limits.guesses, self.now)? {
                 Ok(guess) => Some(guess),
-                Err(Wait::Delay(wait)) => return Err(Refusal::Throttled(wait).into()),
-                Err(Wait::Spent(wait)) => return Err(Refusal::GuessesSpent(wait).into()),
+                Err(Wait::Delay(wait)) => return Err(Stop::Keep(Refusal::Throttled(wait))),
+                Err(Wait::Spent(wait)) => return Err(Stop::Keep(Refusal::GuessesSpent(wait))),
             },
         };
         let secret = self.keys.vault.open(factors::place(user_id), &factor.sealed)?;

@@ -1,6 +1,8 @@
 //! What the administrator does: the same acts whether a running server is told over its socket or the tool works on the
 //! database itself. Each one is in the audit.
 
+use std::fs;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use protobuf::MessageField;
@@ -50,42 +52,38 @@ impl App {
             Command::NewInvitation(of) => self.invite(of.note, of.hours),
             Command::ListInvitations(_) => self.list_invitations(),
             Command::RevokeInvitation(of) => self.revoke_invitation(of.id),
-            Command::RotateTokenKey(_) => self.rotate_token_key(),
+            Command::RotateTokenKey(of) => self.rotate_token_key(of.now),
         }
     }
 
     fn list_users(&self) -> Result<AdminResponse, Error> {
-        let (now, limits) = (self.clock.now(), self.limits.clone());
-        let mut response = AdminResponse::new();
-        response.users = self.store.read(|c| {
-            users::all(c)?
-                .into_iter()
-                .map(|user| {
-                    Ok(AdminUser {
-                        has_second_factor: factors::active(c, user.id)?.is_some(),
-                        guesses_left: guesses::left(c, user.id, &limits.guesses, now)?,
-                        recovery_codes_left: codes::recovery_left(c, user.id)?,
-                        sessions: u32::try_from(rows::live_of(c, user.id, now)?.len()).unwrap_or(u32::MAX),
-                        id: user.id,
-                        login: user.login,
-                        created_at: some(Some(user.created_at)),
-                        enrolled_at: some(user.enrolled_at),
-                        locked_at: some(user.locked_at),
-                        last_login_at: some(user.last_login_at),
-                        awaits_enrolment_code: user.awaits_admin,
-                        ..Default::default()
-                    })
-                })
-                .collect()
-        })?;
-        Ok(response)
+        let users = self.store.read(|c| users::all(c)?.into_iter().map(|user| self.seen(c, user)).collect())?;
+        Ok(AdminResponse { users, ..Default::default() })
     }
 
     fn show_user(&self, login: &str) -> Result<AdminResponse, Error> {
-        let id = self.user(login)?.id;
-        let mut response = self.list_users()?;
-        response.users.retain(|user| user.id == id);
-        Ok(response)
+        let user = self.user(login)?;
+        let user = self.store.read(|c| self.seen(c, user))?;
+        Ok(AdminResponse { users: vec![user], ..Default::default() })
+    }
+
+    /// An account as the administrator sees it.
+    fn seen(&self, c: &rusqlite::Connection, user: User) -> rusqlite::Result<AdminUser> {
+        let now = self.clock.now();
+        Ok(AdminUser {
+            has_second_factor: factors::active(c, user.id)?.is_some(),
+            guesses_left: guesses::left(c, user.id, &self.limits.guesses, now)?,
+            recovery_codes_left: codes::recovery_left(c, user.id)?,
+            sessions: u32::try_from(rows::live_of(c, user.id, now)?.len()).unwrap_or(u32::MAX),
+            id: user.id,
+            login: user.login,
+            created_at: some(Some(user.created_at)),
+            enrolled_at: some(user.enrolled_at),
+            locked_at: some(user.locked_at),
+            last_login_at: some(user.last_login_at),
+            awaits_enrolment_code: user.awaits_admin,
+            ..Default::default()
+        })
     }
 
     /// The account that a login belongs to.
@@ -193,9 +191,9 @@ impl App {
     }
 
     fn delete_user(&self, login: &str) -> Result<AdminResponse, Error> {
-        let ((), ended) = self.change_user(login, "user.delete", |tx, act, user| {
+        let ((), ended) = self.change_user(login, "user.delete", |tx, _, user| {
             let ended = rows::end(tx, End::All(user.id))?;
-            departures::note(tx, user.id, act.limits.keep_messages_of_deleted)?;
+            departures::note(tx, user.id)?;
             users::delete(tx, user.id)?;
             Ok(((), ended))
         })?;
@@ -215,7 +213,7 @@ impl App {
                 let user = users::by_key(tx, &key)?.ok_or(Refusal::UserNotFound)?;
                 let changed = change(tx, &act, &user)?;
                 let detail =
-                    if changed.1.is_empty() { String::new() } else { format!("{} sessions ended", changed.1.len()) };
+                    if changed.1.is_empty() { String::new() } else { format!("sessions ended: {}", changed.1.len()) };
                 act.audit(tx, ACTOR, action, &user.login, detail)?;
                 Ok(changed)
             },
@@ -269,18 +267,34 @@ impl App {
         )
     }
 
-    /// A new key for tokens. Those under the old one are good for a while yet.
-    fn rotate_token_key(&self) -> Result<AdminResponse, Error> {
-        let TokenKey { path, guard, grace } = &self.token_key;
+    /// A new key for tokens. Those under the old one are good for a while yet, or void at once.
+    fn rotate_token_key(&self, now: bool) -> Result<AdminResponse, Error> {
+        let TokenKey { path, guard, grace, rotating } = &self.token_key;
         if *guard == Guard::Place {
             return Err(Refusal::KeyHandedIn.into());
         }
+        let _alone = rotating.lock().unwrap_or_else(PoisonError::into_inner);
         let act = self.act(None);
+        // There is room for one old key: people whose tokens are under it would have to log in.
+        if let Some(since) = keys::changed_at(&keys::path_of_old(path))
+            && !now
+            && act.now < since + *grace
+        {
+            return Err(Refusal::RotatedLately((since + *grace).since(act.now)).into());
+        }
         let key = keys::rotate(path).map_err(|error| Error::Storage(error.to_string()))?;
-        self.tokens.rotate(&key, act.now + *grace);
+        let grace = if now {
+            // Not even after a restart.
+            fs::remove_file(keys::path_of_old(path)).map_err(|error| Error::Storage(error.to_string()))?;
+            Duration::ZERO
+        } else {
+            *grace
+        };
+        self.tokens.rotate(&key, act.now + grace);
         let detail = format!("the new key has the id {}", keys::key_id(&key));
         self.settle(move |tx| Ok(act.audit(tx, ACTOR, "token-key.rotate", "", detail)?), |()| ())?;
-        Ok(AdminResponse::new())
+        let hours = u32::try_from(grace.as_secs() / 3600).unwrap_or(u32::MAX);
+        Ok(AdminResponse { old_key_hours: hours, ..Default::default() })
     }
 }
 

@@ -52,6 +52,7 @@ impl App {
         if person.key != key {
             return Err(Refusal::Enrolment.into());
         }
+        self.throttles.step(id)?;
         let password_is_right = self.verify_if_given(&person, &attempt.password, attempt.address)?;
         let code = Code::parse(attempt.code.expose());
         let secret = totp::new_secret()?;
@@ -149,6 +150,7 @@ impl App {
                 if person.key != key {
                     return Err(Refusal::Code.into());
                 }
+                self.throttles.step(id)?;
                 Which::Named(id)
             }
         };

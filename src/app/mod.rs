@@ -13,7 +13,7 @@ pub mod throttles;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use self::act::{Act, Keys, Stop, Welcome};
@@ -106,7 +106,7 @@ pub struct App {
 }
 
 /// Where the key that signs tokens lies, and how it is replaced.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct TokenKey {
     /// The file.
     pub path: PathBuf,
@@ -114,6 +114,8 @@ pub struct TokenKey {
     pub guard: Guard,
     /// How long tokens under the key before are good.
     pub grace: Duration,
+    /// Held while it is replaced.
+    pub rotating: Mutex<()>,
 }
 
 /// A session that was opened or completed, with the token that names it.
@@ -219,7 +221,8 @@ impl App {
             )?;
         }
         if departed {
-            self.store.write(|tx| Ok::<_, Error>(departures::step(tx, DEPARTURE_STEP)?), |_| ())?;
+            let keep = self.limits.keep_messages_of_deleted;
+            self.store.write(move |tx| Ok::<_, Error>(departures::step(tx, DEPARTURE_STEP, keep)?), |_| ())?;
         }
         if old {
             self.store.write(move |tx| Ok::<_, Error>(stored::purge(tx, retention, now, PURGE_STEP)?), |_| ())?;

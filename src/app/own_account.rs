@@ -133,7 +133,7 @@ impl App {
             move |tx| {
                 let user = reauth.prove(tx, &act)?;
                 let ended = rows::end(tx, End::All(user.id))?;
-                departures::note(tx, user.id, act.limits.keep_messages_of_deleted)?;
+                departures::note(tx, user.id)?;
                 users::delete(tx, user.id)?;
                 act.audit(tx, &user.login, "account.deleted", &user.login, String::new())?;
                 Ok(ended)

@@ -66,6 +66,9 @@ pub enum Refusal {
     /// A key that is not ours to replace.
     #[error("the key is handed in from outside: replace it where it comes from, and start the server again")]
     KeyHandedIn,
+    /// The key was replaced a short while ago. For how long yet the one before is good.
+    #[error("the key was replaced a short while ago, and people still come with tokens under the one before: wait {}, or void those at once with --now", in_words(*.0))]
+    RotatedLately(Duration),
     /// The account waits for the administrator.
     #[error("this account has no second factor and waits for the administrator: ask for an enrolment code")]
     AwaitsAdmin,
@@ -139,6 +142,7 @@ impl Refusal {
             Refusal::UserNotFound => Reason::UserNotFound,
             Refusal::InvitationNotFound => Reason::InvitationNotFound,
             Refusal::KeyHandedIn => Reason::KeyHandedIn,
+            Refusal::RotatedLately(_) => Reason::KeyRotatedLately,
             Refusal::Request(_) => Reason::RequestInvalid,
             Refusal::AwaitsAdmin => Reason::EnrolmentCodeRequired,
             Refusal::EnrolmentNotStarted => Reason::EnrolmentNotStarted,

@@ -8,6 +8,7 @@ use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::security::login::LoginKey;
 use crate::security::throttle::{Origin, Rate, Throttle};
+use crate::store::sessions::SessionId;
 
 /// The rates.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct ThrottleLimits {
     pub hashes: Rate,
     /// Registrations from one address.
     pub registrations: Rate,
+    /// Codes and enrolments of one session: each is a write.
+    pub steps: Rate,
     /// How many buckets of each kind are kept.
     pub buckets: usize,
 }
@@ -29,6 +32,7 @@ pub struct Throttles {
     passwords: Throttle<(u64, Origin)>,
     hashes: Throttle<Origin>,
     registrations: Throttle<Origin>,
+    steps: Throttle<SessionId>,
     hasher: RandomState,
 }
 
@@ -47,6 +51,7 @@ impl Throttles {
             passwords: Throttle::new(limits.passwords, limits.buckets),
             hashes: Throttle::new(limits.hashes, limits.buckets),
             registrations: Throttle::new(limits.registrations, limits.buckets),
+            steps: Throttle::new(limits.steps, limits.buckets),
             hasher: RandomState::new(),
         }
     }
@@ -74,12 +79,21 @@ impl Throttles {
         self.registrations.take(Origin::of(address), self.clock.elapsed()).map_err(Refusal::Throttled)
     }
 
+    /// Before a session gives a code or starts an enrolment.
+    ///
+    /// # Errors
+    /// [`Refusal::Throttled`].
+    pub(super) fn step(&self, session: SessionId) -> Result<(), Refusal> {
+        self.steps.take(session, self.clock.elapsed()).map_err(Refusal::Throttled)
+    }
+
     /// Forgets full buckets.
     pub(super) fn sweep(&self) {
         let now = self.clock.elapsed();
         self.passwords.sweep(now);
         self.hashes.sweep(now);
         self.registrations.sweep(now);
+        self.steps.sweep(now);
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use grpcio::{Environment, Server, ServerBuilder, ServerCredentials, ServiceBuilder};
 
+use crate::proto::admin::{AdminRequest, Command};
+
 use super::{Lane, ListenError, Shared, call, channel, methods};
 
 /// The longest path that a socket may have, in bytes, with the zero behind it (unix(7)).
@@ -32,12 +34,7 @@ pub(super) fn listen(
     let service = ServiceBuilder::new()
         .add_client_streaming_handler(
             &methods::ADMIN_RUN,
-            call(
-                shared,
-                methods::ADMIN_RUN.name,
-                |_| Lane::Hash,
-                |shared, _, request| shared.app.administrate(request),
-            ),
+            call(shared, methods::ADMIN_RUN.name, hashes, |shared, _, request| shared.app.administrate(request)),
         )
         .build();
     let mut server = ServerBuilder::new(Arc::clone(environment))
@@ -50,6 +47,14 @@ pub(super) fn listen(
         .map_err(|error| failed(error.to_string()))?;
     server.start();
     Ok(server)
+}
+
+/// Only what sets a password waits for strangers' logins.
+fn hashes(request: &AdminRequest) -> Lane {
+    match request.command {
+        Some(Command::AddUser(_) | Command::ResetPassword(_)) => Lane::Hash,
+        _ => Lane::Work,
+    }
 }
 
 /// Makes the directory, for its owner only, and clears what an earlier server left.

@@ -81,8 +81,16 @@ fn is_plaintext(ctx: &RpcContext<'_>) -> bool {
 /// The address in the C core's name for the other end.
 fn address(peer: &str) -> Option<SocketAddr> {
     match peer.split_once(':')? {
-        ("ipv4" | "ipv6", address) => address.replace("%5B", "[").replace("%5D", "]").parse().ok(),
+        ("ipv4" | "ipv6", address) => without_scope(&address.replace("%5B", "[").replace("%5D", "]")).parse().ok(),
         _ => None,
+    }
+}
+
+/// Without the name of the interface that a link-local address goes by: `[fe80::1%25eth0]:80`.
+fn without_scope(address: &str) -> String {
+    match (address.find('%'), address.find(']')) {
+        (Some(from), Some(to)) if from < to => format!("{}{}", &address[..from], &address[to..]),
+        _ => address.to_owned(),
     }
 }
 
@@ -101,6 +109,8 @@ mod tests {
         check("ipv6:%5B::1%5D:4711", Some("[::1]:4711"));
         check("ipv6:[2001:db8::1]:4711", Some("[2001:db8::1]:4711"));
         check("ipv4:127.0.0.1.example.org:1", None);
+        check("ipv6:%5Bfe80::1%25eth0%5D:4711", Some("[fe80::1]:4711"));
+        check("ipv6:[fe80::1%eth0]:4711", Some("[fe80::1]:4711"));
         check("unix:/run/x", None);
         check("unknown", None);
         check("", None);

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::app::Connection;
 
@@ -14,7 +15,9 @@ use crate::app::Connection;
 const ESTABLISHED: &str = "01";
 
 /// How often to look for a socket that is not listed.
-const LOOKS: usize = 8;
+const LOOKS: usize = 20;
+/// How long to wait in between, once the first few have not found it.
+const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
 /// The connection whose other end is at `peer`. `None` if there is none, or more than one, or the system does not tell.
 ///
@@ -38,7 +41,13 @@ pub fn of(peer: SocketAddr) -> Option<Connection> {
         inodes
     };
     // For the same reason it may leave one out.
-    match (0..LOOKS).map(|_| look()).find(|inodes| !inodes.is_empty())?.as_slice() {
+    let look_again = |n: usize| {
+        if n > LOOKS / 4 {
+            std::thread::park_timeout(LOOK_PAUSE);
+        }
+        look()
+    };
+    match (0..LOOKS).map(look_again).find(|inodes| !inodes.is_empty())?.as_slice() {
         [inode] => Some(Connection(format!("{peer} socket {inode}"))),
         // Its port is used towards another of our addresses as well: it could be either.
         _ => None,

@@ -158,7 +158,10 @@ impl Watch {
         let Some(hook) = self.hook.as_ref().filter(|_| !offenders.is_empty()) else { return };
         let canonical = |peer: &SocketAddr| SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let offenders: HashSet<SocketAddr> = offenders.iter().map(canonical).collect();
-        let victims: Vec<_> = self.sockets().into_iter().filter(|socket| offenders.contains(&socket.peer)).collect();
+        // Many people may share a proxy's connection: their calls are dropped, and it stays.
+        let offends =
+            |socket: &Socket| offenders.contains(&socket.peer) && !self.bounds.proxies.trusts(socket.peer.ip());
+        let victims: Vec<_> = self.sockets().into_iter().filter(offends).collect();
         hook.hang_up(&victims).into_iter().for_each(|peer| report.add(peer, CALLS));
     }
 

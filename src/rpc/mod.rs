@@ -49,7 +49,7 @@ use crate::hub::Hub;
 use crate::proto::admin::AdminRequest;
 use crate::proto::{
     ChangePasswordRequest, DeleteAccountRequest, EndSessionsRequest, HistoryRequest, ListSessionsRequest, LoginRequest,
-    LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp,
+    LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp, WhichSessions,
 };
 use crate::threads::Pool;
 
@@ -284,6 +284,11 @@ enum Lane {
 /// time, and where grpcio waits for the message of a unary call before its handler, a thousand calls without one would keep
 /// everybody out.
 fn services(shared: &Arc<Shared>) -> [Service; 3] {
+    // One session is ended without a password.
+    let end_lane = |request: &EndSessionsRequest| match request.which.enum_value_or_default() {
+        WhichSessions::ONE => Lane::Work,
+        _ => Lane::Hash,
+    };
     let auth = ServiceBuilder::new()
         .add_client_streaming_handler(
             &methods::REGISTER,
@@ -300,7 +305,7 @@ fn services(shared: &Arc<Shared>) -> [Service; 3] {
         )
         .add_client_streaming_handler(
             &methods::END_SESSIONS,
-            call(shared, methods::END_SESSIONS.name, |_| Lane::Hash, auth::end_sessions),
+            call(shared, methods::END_SESSIONS.name, end_lane, auth::end_sessions),
         )
         .add_client_streaming_handler(
             &methods::CHANGE_PASSWORD,
@@ -513,6 +518,7 @@ mod tests {
                 path: dir.path().join("jwt.key"),
                 guard: crate::security::keys::Guard::Mode,
                 grace: Duration::ZERO,
+                rotating: std::sync::Mutex::default(),
             },
         });
         let shared = Shared {

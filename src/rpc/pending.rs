@@ -49,6 +49,8 @@ struct Count {
     waiting: BTreeMap<u64, Stopwatch>,
     next: u64,
     taken_back: u32,
+    /// One that was too many has been refused.
+    refused: bool,
     forgiven: Option<Stopwatch>,
 }
 
@@ -88,6 +90,7 @@ impl Pending {
                 count.taken_back = TAKEN_BACK + 1;
             }
             if count.waiting.len() >= self.calls_per_connection || count.taken_back > TAKEN_BACK {
+                count.refused = true;
                 drop(connections);
                 self.call_limiter();
                 return None;
@@ -145,7 +148,7 @@ impl Pending {
             count.forgive();
             let waits = count.waiting.values().next();
             let offends = count.taken_back > TAKEN_BACK
-                || count.waiting.len() >= self.calls_per_connection
+                || std::mem::take(&mut count.refused)
                 || waits.is_some_and(|since| since.left_of(self.patience).is_none());
             if offends {
                 offenders.push(*connection);

@@ -83,7 +83,7 @@ fn rule(reason: Reason) -> (Code, Level) {
         | Reason::ClientIdInvalid => (Code::INVALID_ARGUMENT, Level::Info),
         Reason::LoginTaken => (Code::ALREADY_EXISTS, Level::Info),
         Reason::SessionNotFound | Reason::UserNotFound | Reason::InvitationNotFound => (Code::NOT_FOUND, Level::Info),
-        Reason::KeyHandedIn => (Code::FAILED_PRECONDITION, Level::Info),
+        Reason::KeyHandedIn | Reason::KeyRotatedLately => (Code::FAILED_PRECONDITION, Level::Info),
         Reason::AccountLocked | Reason::InviteInvalid => (Code::PERMISSION_DENIED, Level::Warn),
         Reason::InviteRequired | Reason::RegistrationClosed => (Code::PERMISSION_DENIED, Level::Info),
         Reason::Throttled | Reason::GuessesSpent => (Code::RESOURCE_EXHAUSTED, Level::Warn),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::secret::SecretBytes;
+use crate::clock::Time;
 
 /// The length of every key, in bytes.
 pub const KEY_BYTES: usize = 32;
@@ -38,7 +39,7 @@ pub enum KeyError {
         path: PathBuf,
     },
     /// The database needs a key that is not there.
-    #[error("{} is missing, and without it the second factors in the database cannot be read: restore it from your backup", path.display())]
+    #[error("{} is missing, and without it what the database holds cannot be read: say where it is (--sealing-key, --jwt-key), or restore it from your backup", path.display())]
     Missing {
         /// Which file.
         path: PathBuf,
@@ -89,6 +90,9 @@ pub fn read_guarded(path: &Path, guard: Guard, limit: usize) -> Result<SecretByt
 /// # Errors
 /// [`KeyError`]: it is not there, others may read it, or it is not a key.
 pub fn load(path: &Path, guard: Guard) -> Result<SecretBytes, KeyError> {
+    if !path.exists() {
+        return Err(KeyError::Missing { path: path.to_owned() });
+    }
     let key = read_guarded(path, guard, KEY_BYTES + 1)?;
     let bytes = key.expose();
     if bytes.len() != KEY_BYTES {
@@ -145,36 +149,46 @@ pub fn rotate(path: &Path) -> Result<SecretBytes, KeyError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
         _ => {}
     }
-    fs::hard_link(path, &old).map_err(io)?;
+    write_new(&old, &load(path, Guard::Mode)?).map_err(io)?;
     create(path).map_err(io)?;
     load(path, Guard::Mode)
 }
 
-/// Takes a new key that lies in [`path_of_new`] over into `path`. The old one is kept beside it, under its id: it opens backups
-/// that were made before. Returns where.
+/// Keeps a copy of the key in `path` beside it, under its id: it opens backups that were made before. Returns where.
 ///
 /// # Errors
-/// The files cannot be renamed.
-pub fn take_over_new(path: &Path) -> Result<PathBuf, KeyError> {
+/// As [`load`], or the copy cannot be written.
+pub fn keep_copy(path: &Path) -> Result<PathBuf, KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
-    let id = key_id(&load(path, Guard::Mode)?);
-    let kept = with_suffix(path, &format!(".{id}"));
-    match fs::hard_link(path, &kept) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),
-        _ => {}
+    let key = load(path, Guard::Mode)?;
+    let kept = with_suffix(path, &format!(".{}", key_id(&key)));
+    if !kept.exists() {
+        write_new(&kept, &key).map_err(io)?;
     }
-    fs::rename(path_of_new(path), path).map_err(io)?;
-    sync_directory_of(path).map_err(io)?;
     Ok(kept)
 }
 
-/// When the key in `path` was put there, in seconds since the Unix epoch; `None` if it cannot be told.
-pub fn changed_at_secs(path: &Path) -> Option<i64> {
-    Some(fs::metadata(path).ok()?.ctime())
+/// Puts the new key that lies in [`path_of_new`] in the place of the one in `path`.
+///
+/// # Errors
+/// The file cannot be renamed.
+pub fn take_over_new(path: &Path) -> Result<(), KeyError> {
+    let io = |source| KeyError::Io { path: path.to_owned(), source };
+    fs::rename(path_of_new(path), path).map_err(io)?;
+    sync_directory_of(path).map_err(io)
+}
+
+/// When the key in `path` was put there; `None` if there is none. (By the time of its inode, which no program can set.)
+pub fn changed_at(path: &Path) -> Option<Time> {
+    Some(Time::from_secs(fs::metadata(path).ok()?.ctime()))
 }
 
 fn create(path: &Path) -> io::Result<()> {
-    let key = SecretBytes::random(KEY_BYTES).map_err(io::Error::from)?;
+    write_new(path, &SecretBytes::random(KEY_BYTES).map_err(io::Error::from)?)
+}
+
+/// Writes a key, complete on disk before it gets its name.
+fn write_new(path: &Path, key: &SecretBytes) -> io::Result<()> {
     let unnamed = with_suffix(path, "-making");
     match fs::remove_file(&unnamed) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

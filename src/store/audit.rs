@@ -90,7 +90,7 @@ pub fn append(tx: &Tx<'_>, chain: &Chain, at: Time, event: &Event) -> rusqlite::
     // A mac of the wrong length is not what was written: the row that follows it then shows that as well.
     let (last, before) = last.map_or((0, START), |(id, mac)| (id, mac.try_into().unwrap_or(START)));
     // Rows that were cut off behind our back leave a gap for good: nothing takes their numbers.
-    let id = last.max(tx.kept_head().map_or(0, |head| head.id)) + 1;
+    let id = last.max(tx.kept_head().map_or(0, |head| head.id)).saturating_add(1);
     let mac = fields(id, at, event, |fields| chain.link(&before, fields));
     let Event { actor, action, subject, address, detail } = event;
     tx.sql()
@@ -98,6 +98,14 @@ pub fn append(tx: &Tx<'_>, chain: &Chain, at: Time, event: &Event) -> rusqlite::
         .execute(params![id, at.as_micros(), actor, action, subject, address, detail, mac])?;
     tx.audited(Head { id, mac });
     Ok(())
+}
+
+/// Whether there is any row.
+///
+/// # Errors
+/// SQLite's.
+pub fn any(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT EXISTS (SELECT 1 FROM audit)", [], |row| row.get(0))
 }
 
 /// What a look at the whole chain found.
@@ -141,7 +149,7 @@ pub fn walk(
     while let Some(row) = rows.next()? {
         let entry = from_row(row)?;
         if entry.id > expected {
-            found(Finding::Missing { from: expected, to: entry.id - 1 });
+            found(Finding::Missing { from: expected, to: entry.id.saturating_sub(1) });
         }
         // Behind a gap the row itself may be as it was written; that it does not follow the last one has been said.
         if entry.id == expected && !entry.holds(chain, &before) || entry.id < expected {
@@ -151,7 +159,7 @@ pub fn walk(
         if head.is_some_and(|head| head.id == entry.id && head.mac != before) {
             found(Finding::HeadDiffers { id: entry.id });
         }
-        expected = entry.id + 1;
+        expected = entry.id.saturating_add(1);
         each(&entry);
     }
     match head {

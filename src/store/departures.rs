@@ -8,16 +8,15 @@ use super::writer::Tx;
 /// The name that the messages of a deleted account stay under. No login can be this: they have no parentheses.
 pub const NEUTRAL_NAME: &str = "(deleted)";
 
-/// Notes that the messages of an account up to now are to be renamed, or deleted.
+/// Notes that the messages of an account up to now are to be renamed or deleted. Which of the two, the server's settings say
+/// when it comes to it.
 ///
 /// # Errors
 /// SQLite's.
-pub fn note(tx: &Tx<'_>, user_id: i64, keep_messages: bool) -> rusqlite::Result<()> {
+pub fn note(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<()> {
     tx.sql()
-        .prepare_cached(
-            "INSERT INTO departures (user_id, after_message, last_message, keep_messages) VALUES (?1, 0, ?2, ?3)",
-        )?
-        .execute(params![user_id, messages::last_id(tx)?, keep_messages])?;
+        .prepare_cached("INSERT INTO departures (user_id, after_message, last_message) VALUES (?1, 0, ?2)")?
+        .execute(params![user_id, messages::last_id(tx)?])?;
     Ok(())
 }
 
@@ -29,19 +28,18 @@ pub fn any(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM departures)")?.query_row([], |row| row.get(0))
 }
 
-/// Does a step: looks at the next `ids` message ids of one departure. Returns whether there is more to do.
+/// Does a step: looks at the next `ids` message ids of one departure, and renames what is found if `keep` says so, or deletes
+/// it. Returns whether there is more to do.
 ///
 /// # Errors
 /// SQLite's.
-pub fn step(tx: &Tx<'_>, ids: i64) -> rusqlite::Result<bool> {
+pub fn step(tx: &Tx<'_>, ids: i64, keep: bool) -> rusqlite::Result<bool> {
     let next = tx
         .sql()
-        .prepare_cached(
-            "SELECT user_id, after_message, last_message, keep_messages FROM departures ORDER BY user_id LIMIT 1",
-        )?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .prepare_cached("SELECT user_id, after_message, last_message FROM departures ORDER BY user_id LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((user_id, after, last, keep)): Option<(i64, i64, i64, bool)> = next else { return Ok(false) };
+    let Some((user_id, after, last)): Option<(i64, i64, i64)> = next else { return Ok(false) };
     let upto = after.saturating_add(ids).min(last);
     let range = params![user_id, after, upto];
     if keep {
@@ -89,15 +87,16 @@ mod tests {
                 let (user, author) = [(1, "one"), (2, "two"), (3, "three")][n % 3];
                 append(tx, user, author)?;
             }
-            note(tx, 1, true)?;
-            note(tx, 2, false)?;
+            note(tx, 1)?;
             append(tx, 3, "three")
         });
         let mut steps = 1;
-        while write(&store, |tx| step(tx, 7)) {
+        while write(&store, |tx| step(tx, 7, true)) {
             steps += 1;
         }
-        assert_eq!(steps, 2 * 100_usize.div_ceil(7));
+        assert_eq!(steps, 100_usize.div_ceil(7));
+        write(&store, |tx| note(tx, 2));
+        while write(&store, |tx| step(tx, 7, false)) {}
         let left = store.read(|c| messages::after(c, 0, 1_000)).unwrap();
         let of = |author: &str| left.iter().filter(|m| m.author == author).count();
         assert_eq!((of("one"), of(NEUTRAL_NAME), of("two"), of("three")), (0, 34, 0, 34));

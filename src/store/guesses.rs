@@ -65,15 +65,22 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Takes a guess before its code is looked at: as if it were wrong. Whoever finds it right gives it back.
+/// Takes a guess before its code is looked at: as if it were wrong. Whoever finds it right gives it back. What this writes is to
+/// be kept, also where it says to wait.
 ///
 /// # Errors
 /// SQLite's.
 pub fn take(tx: &Tx<'_>, user_id: i64, limits: &GuessLimits, now: Time) -> rusqlite::Result<Result<Guess, Wait>> {
-    let before = counters(tx, user_id)?;
     let (now, refill, longest) = (now.as_micros(), micros(limits.refill), micros(limits.longest_delay));
     // The most that may be missing for there to be one guess left.
     let missing = refill.saturating_mul(i64::from(limits.budget.saturating_sub(1)));
+    // No more can be missing than a whole budget: what is beyond that comes from other settings, or from a clock that was set
+    // back.
+    let most = refill.saturating_mul(i64::from(limits.budget));
+    tx.sql()
+        .prepare_cached("UPDATE users SET guesses_whole_at = ?2 WHERE id = ?1 AND guesses_whole_at > ?2")?
+        .execute(params![user_id, now.saturating_add(most)])?;
+    let before = counters(tx, user_id)?;
     // A delay beyond the longest one comes from a clock that was set back: it must not lock anybody out.
     let taken = tx
         .sql()
@@ -264,5 +271,16 @@ mod tests {
         assert_eq!(guess(&store, user, now, Is::Wrong), Ok(()));
         assert_eq!(guess(&store, user, now, Is::Wrong), Ok(()));
         assert_eq!(guess(&store, user, now - DAY, Is::Right), Ok(()));
+    }
+
+    #[test]
+    fn a_budget_from_another_time_or_under_other_settings_is_missed_for_no_longer_than_one_is() {
+        let (_dir, store) = store(Box::new(|_| ()));
+        let user = user(&store);
+        let now = Time::from_secs(1_700_000_000);
+        assert_eq!(guess(&store, user, now + 1_000 * DAY, Is::Wrong), Ok(()));
+        let Err(Wait::Spent(wait)) = guess(&store, user, now, Is::Right) else { panic!("it looks spent") };
+        assert_eq!(wait, DAY);
+        assert_eq!(guess(&store, user, now + DAY, Is::Right), Ok(()));
     }
 }

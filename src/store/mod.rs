@@ -131,12 +131,36 @@ impl DirectoryLock {
     /// # Errors
     /// [`OpenError::InUse`], or the directory cannot be written to.
     pub fn take(data_dir: &Path) -> Result<DirectoryLock, OpenError> {
-        let path = data_dir.join(format!("{FILE_NAME}.lock"));
+        let path = DirectoryLock::path_in(data_dir);
         let io = |source| OpenError::Io { path: path.clone(), source };
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => Ok(DirectoryLock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+
+    fn path_in(data_dir: &Path) -> PathBuf {
+        data_dir.join(format!("{FILE_NAME}.lock"))
+    }
+}
+
+impl DirectoryLock {
+    /// Whether somebody holds it. Makes no file.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn is_taken(data_dir: &Path) -> Result<bool, OpenError> {
+        let path = data_dir.join(format!("{FILE_NAME}.lock"));
+        let io = |source| OpenError::Io { path: path.clone(), source };
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(io)?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
     }

@@ -110,8 +110,7 @@ CREATE TABLE retired_logins (
 CREATE TABLE departures (
     user_id        INTEGER PRIMARY KEY,
     after_message  INTEGER NOT NULL,
-    last_message   INTEGER NOT NULL,
-    keep_messages  INTEGER NOT NULL
+    last_message   INTEGER NOT NULL
 ) STRICT;
 
 -- Append only. Each row's mac covers the one before.

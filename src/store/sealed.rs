@@ -62,6 +62,11 @@ pub enum ResealError {
         /// What is wrong with it.
         source: VaultError,
     },
+    /// Everything is sealed anew, but the old seals are still in the file.
+    #[error(
+        "another program reads the database, an `otpchatd audit` or a backup perhaps, and keeps the old seals in it: let it end, and run this again"
+    )]
+    Watched,
     /// Somebody stopped it.
     #[error("stopped; nothing was changed")]
     Interrupted,
@@ -121,6 +126,7 @@ pub fn reseal(
         hear()?;
     }
     transaction.commit()?;
-    connection.pragma_update(None, "wal_checkpoint", "TRUNCATE")?;
-    Ok(all)
+    // Whoever reads meanwhile keeps the old pages in the file.
+    let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy { Err(ResealError::Watched) } else { Ok(all) }
 }

@@ -276,7 +276,7 @@ pub fn end(tx: &Tx<'_>, which: End) -> rusqlite::Result<Vec<SessionId>> {
         End::Unenrolled(before) => sql
             .prepare_cached(
                 "DELETE FROM sessions WHERE user_id IN (
-                     SELECT id FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND created_at <= ?1)
+                     SELECT id FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND locked_at IS NULL AND created_at <= ?1)
                  RETURNING id",
             )?
             .query_map([before.as_micros()], id)?

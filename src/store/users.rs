@@ -222,7 +222,7 @@ pub fn set_enrolled(tx: &Tx<'_>, id: i64, now: Time) -> rusqlite::Result<()> {
 pub fn any_unenrolled_before(connection: &Connection, time: Time) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND created_at <= ?1)",
+            "SELECT EXISTS (SELECT 1 FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND locked_at IS NULL AND created_at <= ?1)",
         )?
         .query_row([time.as_micros()], |row| row.get(0))
 }
@@ -234,7 +234,7 @@ pub fn any_unenrolled_before(connection: &Connection, time: Time) -> rusqlite::R
 /// SQLite's.
 pub fn delete_unenrolled_before(tx: &Tx<'_>, time: Time) -> rusqlite::Result<usize> {
     tx.sql()
-        .prepare_cached("DELETE FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND created_at <= ?1")?
+        .prepare_cached("DELETE FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND locked_at IS NULL AND created_at <= ?1")?
         .execute([time.as_micros()])
 }
 

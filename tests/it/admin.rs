@@ -1,6 +1,6 @@
 //! The administrator's tool, beside a running server and without one: the tool is a process of its own.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -180,10 +180,10 @@ fn accounts_and_sessions_are_listed_and_ended() {
     assert_eq!(of("recovery_codes"), [10, 0]);
     let sessions = json(&house, &["user", "sessions", "user1"]);
     let id = sessions[1]["session"].as_str().expect("an id");
-    assert!(tool(&house, &["user", "sessions", "user1", "--end", id]).contains("1 sessions"));
+    assert!(tool(&house, &["user", "sessions", "user1", "--end", id]).contains("1 session ended"));
     assert_eq!(reason(&other.send("hi").expect_err("out")), "SESSION_ENDED");
     assert!(member.peer.send("still here").is_ok());
-    assert!(tool(&house, &["user", "sessions", "user1", "--end-all"]).contains("1 sessions"));
+    assert!(tool(&house, &["user", "sessions", "user1", "--end-all"]).contains("1 session ended"));
     assert_eq!(reason(&member.peer.send("hi").expect_err("out")), "SESSION_ENDED");
     assert!(tool(&house, &["user", "show", "user1"]).contains("user1"));
     assert!(tool_fails(&house, &["user", "show", "nobody"]).contains("no such account"));
@@ -285,6 +285,8 @@ fn tokens_under_the_old_key_are_good_until_the_grace_is_over() {
     let (old, fresh) = (house.again(&member.peer), house.again(&fresh));
     assert!(old.send("also after a restart").is_ok());
     assert!(fresh.send("under the new key").is_ok());
+    assert!(tool_fails(&house, &["rotate-token-key"]).contains("--now"), "people still come with the one before");
+    assert!(old.send("and may go on").is_ok());
     house.clock.advance(LIMIT * 10);
     assert!(fresh.send("still").is_ok());
     assert_eq!(reason(&old.send("hi").expect_err("out")), "TOKEN_INVALID");
@@ -384,6 +386,39 @@ fn every_act_is_in_the_audit_and_what_was_done_to_the_audit_is_found() {
 }
 
 #[test]
+fn a_token_key_that_somebody_has_read_is_void_at_once_if_that_is_asked_for() {
+    let mut house = House::now(|_| ());
+    let member = house.member("user1");
+    assert!(tool(&house, &["rotate-token-key", "--now"]).contains("void"));
+    assert_eq!(reason(&member.peer.send("hi").expect_err("out")), "TOKEN_INVALID");
+    house.stop();
+    house.start_again();
+    assert_eq!(reason(&house.again(&member.peer).send("hi").expect_err("out")), "TOKEN_INVALID");
+}
+
+#[test]
+fn a_head_of_the_audit_that_was_taken_away_is_in_the_audit_for_good() {
+    let mut house = House::now(|_| ());
+    house.member("user1");
+    house.stop();
+    let database = rusqlite::Connection::open(house.directory().join("users.db")).expect("the database");
+    database.execute("DELETE FROM audit WHERE id > 1", []).expect("cut off");
+    std::fs::remove_file(house.directory().join("audit.head")).expect("taken away");
+    house.start_again();
+    assert_eq!(json(&house, &["audit", "--actor", "server"])[0]["action"], "audit.head-missing");
+}
+
+#[test]
+fn the_tool_makes_no_key_and_no_lock_that_the_server_did_not() {
+    let mut house = House::now(|_| ());
+    house.stop();
+    let key = house.directory().join("jwt.key");
+    std::fs::rename(&key, house.directory().join("elsewhere.key")).expect("moved");
+    assert!(tool_fails(&house, &["rotate-token-key"]).contains("--jwt-key"));
+    assert!(!key.exists());
+}
+
+#[test]
 fn nobody_but_the_owner_reaches_the_socket_and_without_a_database_there_is_nothing_to_do() {
     let house = House::open();
     let directory = house.directory().join("otpchatd.admin");
@@ -398,4 +433,19 @@ fn nobody_but_the_owner_reaches_the_socket_and_without_a_database_there_is_nothi
         assert!(err.contains("no database"), "{err}");
     }
     assert_eq!(std::fs::read_dir(nothing.path()).expect("there").count(), 0, "it left nothing behind");
+}
+
+#[test]
+fn what_belongs_to_another_user_is_left_as_it_is_even_before_the_first_start() {
+    let mut house = House::open();
+    house.stop();
+    let (database, lock) = (house.directory().join("users.db"), house.directory().join("users.db.lock"));
+    std::fs::remove_file(&lock).expect("removed");
+    if chown(&database, Some(65_534), None).is_err() {
+        return; // Only root can give a file away.
+    }
+    for args in [&["user", "list"][..], &["rekey"], &["rotate-token-key"]] {
+        assert!(tool_fails(&house, args).contains("sudo -u '#65534'"), "{args:?}");
+    }
+    assert!(!lock.exists(), "a lock of ours would shut its server out");
 }

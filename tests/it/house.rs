@@ -68,7 +68,8 @@ impl House {
         settings.password_cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         // Everybody here comes from one address. Tests of the throttles set their own.
         let much = Rate { burst: 100_000, refill: Duration::from_millis(1) };
-        (settings.app.throttles.passwords, settings.app.throttles.hashes) = (much, much);
+        (settings.app.throttles.passwords, settings.app.throttles.hashes, settings.app.throttles.steps) =
+            (much, much, much);
         settings.app.throttles.registrations = much;
         change(&mut settings);
         let clock = Clock::manual(start);

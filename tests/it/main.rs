@@ -21,6 +21,7 @@ mod crash;
 mod daemon;
 mod house;
 mod own_account;
+mod readme;
 mod screen;
 mod sources;
 mod start;
