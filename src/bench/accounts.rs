@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::security::secret::SecretText;
 use crate::security::totp;
 
-use super::BenchError;
+use super::{BenchError, Stop};
 
 /// Every account's password. The accounts are for servers that are thrown away.
 const PASSWORD: &str = "correct horse battery";
@@ -35,12 +35,16 @@ impl Account {
 /// is its login.
 ///
 /// # Errors
-/// The server cannot be reached, or does not let them in.
-pub(super) fn make(endpoint: &Endpoint, count: u32) -> Result<Vec<Account>, BenchError> {
+/// The server cannot be reached, or does not let them in; or somebody wants it stopped.
+pub(super) fn make(endpoint: &Endpoint, count: u32, stop: &Stop) -> Result<Vec<Account>, BenchError> {
     let clock = Clock::system();
     let link = Link::new(endpoint, None, Arc::new(ServerClock::new(clock.clone())));
     let run = getrandom::u32().map_err(|error| BenchError::Machine(error.to_string()))?;
-    (0..count).map(|n| enter(&link, &clock, format!("bench-{run:08x}-{n}"))).collect()
+    let next = |n| {
+        stop.check()?;
+        enter(&link, &clock, format!("bench-{run:08x}-{n}"))
+    };
+    (0..count).map(next).collect()
 }
 
 fn enter(link: &Link, clock: &Clock, login: String) -> Result<Account, BenchError> {

@@ -15,7 +15,7 @@ use crate::proto::{HistoryFrom, HistoryRequest, HistoryResponse, LoginRequest, L
 use crate::rpc::methods;
 use crate::security::passwords::{Cost, Passwords};
 
-/// How many connections the steps of [`slope`] share at most, and the messages of its last step at least.
+/// No step of [`slope`] has fewer messages.
 const SLOPE_MESSAGES: u32 = 50;
 const MIB: f64 = 1024.0 * 1024.0;
 

@@ -83,7 +83,7 @@ impl<'a> Scene<'a> {
         let endpoint = Endpoint::resolve(&common.server, common.beyond_this_machine)?;
         let address = endpoint.addresses().first().copied();
         let address = address.ok_or_else(|| BenchError::Machine("the server has no address".to_owned()))?;
-        let accounts = if common.no_login { Vec::new() } else { accounts::make(&endpoint, common.users)? };
+        let accounts = if common.no_login { Vec::new() } else { accounts::make(&endpoint, common.users, stop)? };
         Ok(Scene { common, stop, accounts, address, watch: Stopwatch::start(), calls: None, rounds: 0 })
     }
 
