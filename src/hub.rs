@@ -127,7 +127,7 @@ impl<B: Clone> Hub<B> {
         }
     }
 
-    /// Opens a mailbox for everything after this moment, or after the message with the id `after`.
+    /// Opens a mailbox for everything after the message with the id `after`, which may not have been published yet.
     ///
     /// # Errors
     /// [`SubscribeError`].
@@ -135,7 +135,7 @@ impl<B: Clone> Hub<B> {
         self: &Arc<Self>,
         user_id: i64,
         session: SessionId,
-        after: Option<i64>,
+        after: i64,
     ) -> Result<Subscription<B>, SubscribeError> {
         let mut inner = self.lock();
         if inner.draining {
@@ -154,12 +154,11 @@ impl<B: Clone> Hub<B> {
         let (mailbox, frames) = bounded(self.limits.mailbox_frames);
         let flags = Arc::new(Flags::default());
         // What it missed comes from the store; until then nothing goes into its mailbox.
-        let cursor = after.unwrap_or(inner.last_id);
-        let behind = cursor < inner.last_id;
+        let behind = after < inner.last_id;
         flags.behind.store(behind, Ordering::Release);
         let subscriber = Subscriber { user_id, session, mailbox, flags: Arc::clone(&flags), behind };
         inner.subscribers.insert(id, subscriber);
-        Ok(Subscription { hub: Arc::clone(self), id, opened_at: inner.last_id, cursor, frames, flags })
+        Ok(Subscription { hub: Arc::clone(self), id, opened_at: inner.last_id, cursor: after, frames, flags })
     }
 
     /// Ends the streams of sessions, at once.
@@ -328,9 +327,9 @@ mod tests {
     #[test]
     fn everybody_gets_what_comes_after_he_subscribed_in_order() {
         let hub = hub();
-        let mut first = hub.subscribe(1, session(), None).unwrap();
+        let mut first = hub.subscribe(1, session(), 100).unwrap();
         hub.publish(&frames(101..=102));
-        let mut second = hub.subscribe(2, session(), None).unwrap();
+        let mut second = hub.subscribe(2, session(), 102).unwrap();
         hub.publish(&frames(103..=103));
         assert_eq!(drain_ids(&mut first), [101, 102, 103]);
         assert_eq!(drain_ids(&mut second), [103]);
@@ -340,7 +339,7 @@ mod tests {
     #[test]
     fn a_full_mailbox_falls_behind_catches_up_and_joins_again_without_gap_or_double() {
         let hub = hub();
-        let mut slow = hub.subscribe(1, session(), None).unwrap();
+        let mut slow = hub.subscribe(1, session(), 100).unwrap();
         hub.publish(&frames(101..=110));
         assert_eq!(drain_ids(&mut slow), [101, 102, 103, 104], "what the mailbox held");
         assert!(matches!(slow.take_next(), Next::Behind));
@@ -358,7 +357,7 @@ mod tests {
     #[test]
     fn who_begins_in_the_past_reads_from_the_store_until_he_has_caught_up() {
         let hub = hub();
-        let mut past = hub.subscribe(1, session(), Some(90)).unwrap();
+        let mut past = hub.subscribe(1, session(), 90).unwrap();
         assert!(!past.has_caught_up());
         hub.publish(&frames(101..=101));
         assert!(matches!(past.take_next(), Next::Behind));
@@ -369,7 +368,7 @@ mod tests {
         assert!(past.rejoin());
         assert!(matches!(past.take_next(), Next::Idle));
         // What is known from elsewhere, and not published yet, does not come again.
-        let mut ahead = hub.subscribe(2, session(), Some(102)).unwrap();
+        let mut ahead = hub.subscribe(2, session(), 102).unwrap();
         hub.publish(&frames(102..=103));
         assert_eq!(drain_ids(&mut ahead), [103]);
     }
@@ -377,7 +376,7 @@ mod tests {
     #[test]
     fn of_a_frame_that_was_delivered_in_part_the_rest_is_to_be_delivered() {
         let hub = hub();
-        let mut reader = hub.subscribe(1, session(), Some(102)).unwrap();
+        let mut reader = hub.subscribe(1, session(), 102).unwrap();
         hub.publish(&[Frame { first: 101, last: 105, body: () }]);
         assert!(matches!(reader.take_next(), Next::Frame(Frame { last: 105, .. }, 102)));
         assert_eq!(reader.cursor(), 105);
@@ -386,13 +385,13 @@ mod tests {
     #[test]
     fn the_number_of_streams_is_bounded_and_freed_when_they_go() {
         let hub = hub();
-        let first = hub.subscribe(1, session(), None).unwrap();
-        let _second = hub.subscribe(1, session(), None).unwrap();
-        assert_eq!(hub.subscribe(1, session(), None).err(), Some(SubscribeError::PerUser));
-        let _third = hub.subscribe(2, session(), None).unwrap();
-        assert_eq!(hub.subscribe(3, session(), None).err(), Some(SubscribeError::Total));
+        let first = hub.subscribe(1, session(), 100).unwrap();
+        let _second = hub.subscribe(1, session(), 100).unwrap();
+        assert_eq!(hub.subscribe(1, session(), 100).err(), Some(SubscribeError::PerUser));
+        let _third = hub.subscribe(2, session(), 100).unwrap();
+        assert_eq!(hub.subscribe(3, session(), 100).err(), Some(SubscribeError::Total));
         drop(first);
-        hub.subscribe(1, session(), None).unwrap();
+        hub.subscribe(1, session(), 100).unwrap();
         assert_eq!(hub.len(), 2);
     }
 
@@ -400,8 +399,8 @@ mod tests {
     fn an_ended_session_gets_nothing_more_and_its_neighbour_everything() {
         let hub = hub();
         let revoked = session();
-        let mut gone = hub.subscribe(1, revoked, None).unwrap();
-        let mut stays = hub.subscribe(1, session(), None).unwrap();
+        let mut gone = hub.subscribe(1, revoked, 100).unwrap();
+        let mut stays = hub.subscribe(1, session(), 100).unwrap();
         hub.publish(&frames(101..=101));
         hub.end_sessions(&[revoked]);
         assert!(matches!(gone.take_next(), Next::Ended(Ended::Session)));
@@ -411,11 +410,11 @@ mod tests {
     #[test]
     fn draining_delivers_what_is_in_the_mailbox_and_takes_nobody_new() {
         let hub = hub();
-        let mut last = hub.subscribe(1, session(), None).unwrap();
+        let mut last = hub.subscribe(1, session(), 100).unwrap();
         hub.publish(&frames(101..=102));
         hub.drain();
         assert_eq!(drain_ids(&mut last), [101, 102]);
         assert!(matches!(last.take_next(), Next::Ended(Ended::Draining)));
-        assert_eq!(hub.subscribe(2, session(), None).err(), Some(SubscribeError::Draining));
+        assert_eq!(hub.subscribe(2, session(), 100).err(), Some(SubscribeError::Draining));
     }
 }

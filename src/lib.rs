@@ -5,8 +5,8 @@
 //! Follow one message. `SendMessage` arrives on the poll thread `grpc-poll-0`; [`rpc`] reads its headers and hands a job to
 //! the workers ([`threads`]), since nothing may block there. The job proves the caller ([`app::sessions`]), checks the text
 //! ([`app::messages`]) and gives it to the store's one writer ([`store::writer`]), which commits it together with whatever
-//! else is waiting. After the commit, and in its order, the message is encoded once ([`rpc::wire`]) and put into every mailbox
-//! ([`hub`]); then its sender is answered. A thread for each stream ([`rpc::stream`]) writes what its mailbox holds, and
+//! else is waiting. After the commit its sender is answered, and, in the order of the commits, the thread `publisher`
+//! ([`server`]) puts it into every mailbox ([`hub`]), to be encoded once ([`rpc::wire`]). A thread for each stream ([`rpc::stream`]) writes what its mailbox holds, and
 //! reads on from the store when it fell behind.
 //!
 //! # What holds everywhere

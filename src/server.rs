@@ -303,21 +303,55 @@ fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(MessageHub, S
     // The feed needs the hub, and the hub needs to know where the store's ids stand. No message is written in between.
     let hub: Arc<OnceLock<MessageHub>> = Arc::default();
     let (chat_log, bytes) = (settings.chat_log, settings.rpc.batch_bytes);
-    let feed = Box::new({
-        let hub = Arc::clone(&hub);
-        move |batch: Vec<StoredMessage>| {
-            if chat_log {
-                batch.iter().for_each(log_chat_line);
-            }
-            if let Some(hub) = hub.get() {
-                hub.publish(&Batch::frames(batch, bytes));
-            }
+    let publisher = Publisher::start(Arc::clone(&hub), bytes).map_err(StartError::Threads)?;
+    let feed = Box::new(move |batch: Vec<StoredMessage>| {
+        if chat_log {
+            batch.iter().for_each(log_chat_line);
         }
+        publisher.publish(batch);
     });
     let store = Store::open(&settings.data_dir, lock, &settings.store, feed)?;
     let last_id = store.read(messages::last_id)?;
     let hub = Arc::clone(hub.get_or_init(|| Arc::new(Hub::new(settings.hub, last_id))));
     Ok((hub, store))
+}
+
+/// How many commits may wait to be published; after that the writer waits.
+const PUBLISH_QUEUE: usize = 1_024;
+/// How many messages are published together at most.
+const PUBLISHED_TOGETHER: usize = 4_096;
+
+/// The thread between writer and hub: it wakes the streams, so that whoever sends is answered before a thousand others are
+/// woken. What is committed meanwhile is published together.
+struct Publisher {
+    // Dropped first: the thread then ends, after what is queued.
+    commits: Sender<Vec<StoredMessage>>,
+    _thread: Thread,
+}
+
+impl Publisher {
+    fn start(hub: Arc<OnceLock<MessageHub>>, bytes: usize) -> io::Result<Publisher> {
+        let (commits, committed) = bounded::<Vec<StoredMessage>>(PUBLISH_QUEUE);
+        let thread = Thread::spawn("publisher", move || {
+            while let Ok(mut messages) = committed.recv() {
+                while messages.len() < PUBLISHED_TOGETHER
+                    && let Ok(more) = committed.try_recv()
+                {
+                    messages.extend(more);
+                }
+                if let Some(hub) = hub.get() {
+                    hub.publish(&Batch::frames(messages, bytes));
+                }
+            }
+        })?;
+        Ok(Publisher { commits, _thread: thread })
+    }
+
+    /// In the order of the commits.
+    fn publish(&self, messages: Vec<StoredMessage>) {
+        // The thread lives as long as its sender.
+        let _ = self.commits.send(messages);
+    }
 }
 
 fn log_chat_line(message: &StoredMessage) {

@@ -87,21 +87,22 @@ impl App {
         self.store.submit(write, then);
     }
 
-    /// The cursor that a stream begins after; `None` for what comes next.
+    /// The cursor that a stream begins after.
     ///
     /// # Errors
     /// A cursor from the future.
-    pub fn cursor_of(&self, beginning: Beginning) -> Result<Option<i64>, Error> {
+    pub fn cursor_of(&self, beginning: Beginning) -> Result<i64, Error> {
         match beginning {
-            Beginning::Now => Ok(None),
+            // What is acknowledged is over, whether it has been published yet or not.
+            Beginning::Now => Ok(self.store.read(messages::last_id)?),
             Beginning::After(cursor) => {
                 let last_id = self.store.read(messages::last_id)?;
                 let cursor = i64::try_from(cursor).ok().filter(|cursor| *cursor <= last_id);
-                Ok(Some(cursor.ok_or(Refusal::CursorInFuture)?))
+                Ok(cursor.ok_or(Refusal::CursorInFuture)?)
             }
             Beginning::Last(count) => {
                 let count = (count as usize).min(self.limits.history_page);
-                Ok(Some(self.store.read(|c| messages::cursor_before_last(c, count))?))
+                Ok(self.store.read(|c| messages::cursor_before_last(c, count))?)
             }
         }
     }

@@ -26,8 +26,8 @@ use crate::threads::Thread;
 /// How often to look who is connected.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A transport that copes leaves no more than this unread, and not for so many looks.
-const UNREAD_BYTES: u32 = 16 * 1024;
-const STUCK_LOOKS: u32 = 3;
+const UNREAD_BYTES: u32 = 32 * 1024;
+const STUCK_LOOKS: u32 = 5;
 /// With very many connections a look takes longer; then the pause is so many times as long.
 const PAUSE_FACTOR: u32 = 20;
 /// How often to log who was cut off, and how many of them by name, so that nobody fills the disk by knocking.
