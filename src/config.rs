@@ -22,7 +22,8 @@ use crate::store::messages::Retention;
 
 /// The self-hosted group chat for the terminal whose second factor nobody can skip: the server.
 ///
-/// It keeps everything in one directory: the database users.db and two key files, all made at the first start. Stop it with
+/// It keeps everything in one directory, made at the first start: the database users.db, two key files, and beside them the
+/// head of the audit and the socket of the administrator's commands. Stop it with
 /// Ctrl-C or SIGTERM; a second signal skips the grace period.
 #[derive(Debug, Parser)]
 #[command(

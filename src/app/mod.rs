@@ -1,4 +1,5 @@
-//! What the system does, without a word about the wire: accounts, enrolment, sessions, messages.
+//! What the system does, without a word about gRPC: accounts, enrolment, sessions, messages, and what the administrator does to
+//! them (whose requests and answers are the protocol's types, with a wire and without one).
 
 pub mod accounts;
 pub mod act;
