@@ -1,13 +1,16 @@
 //! Subscribers and their mailboxes.
 //!
-//! The hub is fed with the store's committed messages, in order, and puts them into every mailbox. It never blocks and never
-//! waits: a mailbox that is full is left alone from then on ("behind"), and its reader catches up from the store and joins
-//! again. So nothing is dropped, memory is bounded, and nobody waits for a slow stream.
+//! The hub is fed with the store's committed messages, in order, by one thread, the publisher. To a stream that has nothing
+//! else to do it writes at once, through the outlet that the stream's thread has lent it: to wake a thread costs more than the
+//! write. Everybody else finds the messages in his mailbox. It never blocks and never waits: a mailbox that is full is left
+//! alone from then on ("behind"), and its reader catches up from the store and joins again. So nothing is dropped, memory is
+//! bounded, and nobody waits for a slow stream.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::Thread;
+use std::thread::{self, Thread};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -22,6 +25,26 @@ pub struct Frame<B> {
     pub last: i64,
     /// The messages. Cloning it must be cheap.
     pub body: B,
+}
+
+/// Where a stream is written to.
+pub trait Deliver: Send {
+    /// The messages of a frame.
+    type Body: Clone;
+
+    /// Writes what a frame has after an id, if that can be begun at once. Must not block.
+    fn offer(&mut self, frame: &Frame<Self::Body>, after: i64) -> Offered;
+}
+
+/// What became of a frame that was offered to a [`Deliver`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// It is being written.
+    Taken,
+    /// Nothing of it was written: it is the turn of the stream's thread.
+    Busy,
+    /// The client has gone.
+    Gone,
 }
 
 /// Bounds of the hub.
@@ -59,72 +82,127 @@ pub enum SubscribeError {
 }
 
 /// All subscribers.
-pub struct Hub<B> {
+pub struct Hub<O: Deliver> {
     limits: HubLimits,
-    inner: Mutex<Inner<B>>,
+    inner: Mutex<Inner<O>>,
 }
 
-struct Inner<B> {
-    subscribers: HashMap<u64, Subscriber<B>>,
+struct Inner<O: Deliver> {
+    subscribers: HashMap<u64, Arc<Subscriber<O>>>,
     per_user: HashMap<i64, usize>,
     next: u64,
     last_id: i64,
     draining: bool,
 }
 
-struct Subscriber<B> {
+/// What the hub and a reader share.
+struct Subscriber<O: Deliver> {
     user_id: i64,
     session: SessionId,
-    mailbox: Sender<Frame<B>>,
-    flags: Arc<Flags>,
-    /// The mailbox was full: nothing is put into it until the reader joins again.
-    behind: bool,
-}
-
-/// What the hub tells a reader beside its mailbox.
-#[derive(Default)]
-struct Flags {
     reader: OnceLock<Thread>,
-    behind: AtomicBool,
     session_ended: AtomicBool,
     draining: AtomicBool,
+    delivery: Mutex<Delivery<O>>,
 }
 
-impl Flags {
+/// How a reader gets his messages at the moment. Locked after the hub, if both are.
+struct Delivery<O: Deliver> {
+    mailbox: Sender<Frame<O::Body>>,
+    /// The mailbox was full: nothing is put into it until the reader joins again.
+    behind: bool,
+    /// What a reader who has nothing to do has lent to the publisher.
+    lent: Option<Lent<O>>,
+}
+
+struct Lent<O> {
+    outlet: O,
+    /// The id of the last message that went through it.
+    cursor: i64,
+}
+
+impl<O: Deliver> Subscriber<O> {
+    fn lock(&self) -> MutexGuard<'_, Delivery<O>> {
+        self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn wake(&self) {
         if let Some(reader) = self.reader.get() {
             reader.unpark();
         }
     }
+
+    fn deliver(&self, frames: &[Frame<O::Body>]) {
+        if self.session_ended.load(Ordering::Acquire) {
+            return;
+        }
+        let mut delivery = self.lock();
+        if delivery.behind {
+            return;
+        }
+        let left = match delivery.offer(frames) {
+            [] => return,
+            left => left,
+        };
+        for frame in left {
+            // A reader that has gone takes itself off the list.
+            if let Err(TrySendError::Full(_)) = delivery.mailbox.try_send(frame.clone()) {
+                delivery.behind = true;
+                break;
+            }
+        }
+        drop(delivery);
+        self.wake();
+    }
 }
 
-impl<B: Clone> Hub<B> {
+impl<O: Deliver> Delivery<O> {
+    /// Writes frames through the outlet as long as it takes them, and returns the rest.
+    fn offer<'f>(&mut self, frames: &'f [Frame<O::Body>]) -> &'f [Frame<O::Body>] {
+        // What lies in the mailbox comes first.
+        if !self.mailbox.is_empty() {
+            return frames;
+        }
+        let Some(Lent { outlet, cursor }) = &mut self.lent else { return frames };
+        for (n, frame) in frames.iter().enumerate() {
+            if frame.last <= *cursor {
+                continue;
+            }
+            match outlet.offer(frame, *cursor) {
+                Offered::Taken => *cursor = frame.last,
+                Offered::Busy => return frames.get(n..).unwrap_or_default(),
+                Offered::Gone => {
+                    // Its thread, woken, finds that there is none.
+                    self.lent = None;
+                    return frames.get(n..).unwrap_or_default();
+                }
+            }
+        }
+        &[]
+    }
+}
+
+impl<O: Deliver> Hub<O> {
     /// A hub whose next message will have an id above `last_id`.
-    pub fn new(limits: HubLimits, last_id: i64) -> Hub<B> {
+    pub fn new(limits: HubLimits, last_id: i64) -> Hub<O> {
         let inner = Inner { subscribers: HashMap::new(), per_user: HashMap::new(), next: 1, last_id, draining: false };
         Hub { limits, inner: Mutex::new(inner) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner<B>> {
+    fn lock(&self) -> MutexGuard<'_, Inner<O>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts frames, in the order of their ids, into every mailbox. Never blocks.
-    pub fn publish(&self, frames: &[Frame<B>]) {
-        let mut inner = self.lock();
+    /// Delivers frames, in the order of their ids, to everybody. Never blocks. For one thread only.
+    pub fn publish(&self, frames: &[Frame<O::Body>]) {
         let Some(last) = frames.last() else { return };
-        inner.last_id = last.last;
-        for subscriber in inner.subscribers.values_mut().filter(|s| !s.behind) {
-            for frame in frames {
-                // A reader that has gone takes itself off the list.
-                if let Err(TrySendError::Full(_)) = subscriber.mailbox.try_send(frame.clone()) {
-                    subscriber.behind = true;
-                    subscriber.flags.behind.store(true, Ordering::Release);
-                    break;
-                }
-            }
-            subscriber.flags.wake();
-        }
+        // Who comes later begins after these; who joins again meanwhile has them from the store. Nobody waits for the hub
+        // while a thousand streams are written to.
+        let subscribers: Vec<Arc<Subscriber<O>>> = {
+            let mut inner = self.lock();
+            inner.last_id = last.last;
+            inner.subscribers.values().cloned().collect()
+        };
+        subscribers.iter().for_each(|subscriber| subscriber.deliver(frames));
     }
 
     /// Opens a mailbox for everything after the message with the id `after`, which may not have been published yet.
@@ -136,7 +214,7 @@ impl<B: Clone> Hub<B> {
         user_id: i64,
         session: SessionId,
         after: i64,
-    ) -> Result<Subscription<B>, SubscribeError> {
+    ) -> Result<Subscription<O>, SubscribeError> {
         let mut inner = self.lock();
         if inner.draining {
             return Err(SubscribeError::Draining);
@@ -152,21 +230,26 @@ impl<B: Clone> Hub<B> {
         let id = inner.next;
         inner.next += 1;
         let (mailbox, frames) = bounded(self.limits.mailbox_frames);
-        let flags = Arc::new(Flags::default());
         // What it missed comes from the store; until then nothing goes into its mailbox.
         let behind = after < inner.last_id;
-        flags.behind.store(behind, Ordering::Release);
-        let subscriber = Subscriber { user_id, session, mailbox, flags: Arc::clone(&flags), behind };
-        inner.subscribers.insert(id, subscriber);
-        Ok(Subscription { hub: Arc::clone(self), id, opened_at: inner.last_id, cursor: after, frames, flags })
+        let shared = Arc::new(Subscriber {
+            user_id,
+            session,
+            reader: OnceLock::new(),
+            session_ended: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            delivery: Mutex::new(Delivery { mailbox, behind, lent: None }),
+        });
+        inner.subscribers.insert(id, Arc::clone(&shared));
+        Ok(Subscription { hub: Arc::clone(self), id, opened_at: inner.last_id, cursor: after, frames, shared })
     }
 
     /// Ends the streams of sessions, at once.
     pub fn end_sessions(&self, ended: &[SessionId]) {
         let ended: HashSet<SessionId> = ended.iter().copied().collect();
         for subscriber in self.lock().subscribers.values().filter(|s| ended.contains(&s.session)) {
-            subscriber.flags.session_ended.store(true, Ordering::Release);
-            subscriber.flags.wake();
+            subscriber.session_ended.store(true, Ordering::Release);
+            subscriber.wake();
         }
     }
 
@@ -175,8 +258,8 @@ impl<B: Clone> Hub<B> {
         let mut inner = self.lock();
         inner.draining = true;
         for subscriber in inner.subscribers.values() {
-            subscriber.flags.draining.store(true, Ordering::Release);
-            subscriber.flags.wake();
+            subscriber.draining.store(true, Ordering::Release);
+            subscriber.wake();
         }
     }
 
@@ -192,13 +275,13 @@ impl<B: Clone> Hub<B> {
 }
 
 /// A reader's end of a mailbox. Dropping it leaves the hub.
-pub struct Subscription<B: Clone> {
-    hub: Arc<Hub<B>>,
+pub struct Subscription<O: Deliver> {
+    hub: Arc<Hub<O>>,
     id: u64,
     opened_at: i64,
     cursor: i64,
-    frames: Receiver<Frame<B>>,
-    flags: Arc<Flags>,
+    frames: Receiver<Frame<O::Body>>,
+    shared: Arc<Subscriber<O>>,
 }
 
 /// What a reader should do next.
@@ -206,7 +289,7 @@ pub struct Subscription<B: Clone> {
 pub enum Next<B> {
     /// Deliver this: what is in it after this id.
     Frame(Frame<B>, i64),
-    /// Nothing: park until woken.
+    /// Nothing: [`Subscription::rest`].
     Idle,
     /// Messages went past the mailbox: read on from the store after [`Subscription::cursor`], then [`Subscription::rejoin`].
     Behind,
@@ -214,7 +297,7 @@ pub enum Next<B> {
     Ended(Ended),
 }
 
-impl<B: Clone> Subscription<B> {
+impl<O: Deliver> Subscription<O> {
     /// A number that no other subscription of this run has.
     pub fn id(&self) -> u64 {
         self.id
@@ -232,19 +315,21 @@ impl<B: Clone> Subscription<B> {
 
     /// Names the calling thread as the one to be woken. Before the first [`Subscription::take_next`].
     pub fn attach(&self) {
-        // Under the lock, so that whoever sets a flag either finds this thread, or is seen by its first look.
+        // Under the locks, so that whoever sets a flag or fills the mailbox either finds this thread, or is seen by its first
+        // look.
         let _inner = self.hub.lock();
-        let _ = self.flags.reader.set(std::thread::current());
+        let _delivery = self.shared.lock();
+        let _ = self.shared.reader.set(thread::current());
     }
 
     /// What to do next; never blocks. Frames come in the order of their ids, each once.
-    pub fn take_next(&mut self) -> Next<B> {
-        if self.flags.session_ended.load(Ordering::Acquire) {
+    pub fn take_next(&mut self) -> Next<O::Body> {
+        if self.is_revoked() {
             return Next::Ended(Ended::Session);
         }
-        // Read before the mailbox: what was put there before the flag was set is seen after it.
-        let (behind, draining) =
-            (self.flags.behind.load(Ordering::Acquire), self.flags.draining.load(Ordering::Acquire));
+        // Read before the mailbox: what was put there before is seen after it.
+        let behind = self.shared.lock().behind;
+        let draining = self.shared.draining.load(Ordering::Acquire);
         while let Ok(frame) = self.frames.try_recv() {
             // After catching up from the store, the mailbox may hold what the store gave already.
             if frame.last > self.cursor {
@@ -254,14 +339,45 @@ impl<B: Clone> Subscription<B> {
         }
         match (behind, draining) {
             (true, _) => Next::Behind,
-            (false, true) => Next::Ended(Ended::Draining),
             (false, false) => Next::Idle,
+            // The publisher may be on its way with the last ones: the store has them.
+            (false, true) if self.cursor < self.hub.lock().last_id => Next::Behind,
+            (false, true) => Next::Ended(Ended::Draining),
         }
+    }
+
+    /// Parks until there is something to do, or for `limit`, and may return early. Meanwhile the publisher writes through the
+    /// outlet, and the cursor moves. The outlet comes back, unless the publisher found that the client has gone.
+    pub fn rest(&mut self, outlet: O, limit: Option<Duration>) -> Option<O> {
+        if let Err(outlet) = self.lend(outlet) {
+            return Some(outlet);
+        }
+        match limit {
+            Some(limit) => thread::park_timeout(limit),
+            None => thread::park(),
+        }
+        self.take_back()
+    }
+
+    /// Not while there is something to do: that comes first.
+    fn lend(&self, outlet: O) -> Result<(), O> {
+        let mut delivery = self.shared.lock();
+        if delivery.behind || !self.frames.is_empty() {
+            return Err(outlet);
+        }
+        delivery.lent = Some(Lent { outlet, cursor: self.cursor });
+        Ok(())
+    }
+
+    fn take_back(&mut self) -> Option<O> {
+        let Lent { outlet, cursor } = self.shared.lock().lent.take()?;
+        self.cursor = cursor;
+        Some(outlet)
     }
 
     /// Whether the stream must end without delivering anything more.
     pub fn is_revoked(&self) -> bool {
-        self.flags.session_ended.load(Ordering::Acquire)
+        self.shared.session_ended.load(Ordering::Acquire)
     }
 
     /// Notes that everything up to `id` was delivered from the store, or is not there any more.
@@ -272,19 +388,16 @@ impl<B: Clone> Subscription<B> {
     /// Takes the mailbox up again, if everything that was published has been delivered. Returns whether it has; if not,
     /// there is more to read from the store.
     pub fn rejoin(&mut self) -> bool {
-        let mut inner = self.hub.lock();
+        let inner = self.hub.lock();
         if self.cursor < inner.last_id {
             return false;
         }
-        if let Some(subscriber) = inner.subscribers.get_mut(&self.id) {
-            subscriber.behind = false;
-            self.flags.behind.store(false, Ordering::Release);
-        }
+        self.shared.lock().behind = false;
         true
     }
 }
 
-impl<B: Clone> Drop for Subscription<B> {
+impl<O: Deliver> Drop for Subscription<O> {
     fn drop(&mut self) {
         let mut inner = self.hub.lock();
         if let Some(subscriber) = inner.subscribers.remove(&self.id)
@@ -300,11 +413,45 @@ impl<B: Clone> Drop for Subscription<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU8;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Notes what is written, and answers as it is told.
+    #[derive(Clone, Debug, Default)]
+    struct Paper {
+        written: Arc<Mutex<Vec<i64>>>,
+        answer: Arc<AtomicU8>,
+    }
+
+    impl Paper {
+        fn written(&self) -> Vec<i64> {
+            self.written.lock().unwrap().clone()
+        }
+
+        fn answers(&self, answer: Offered) {
+            self.answer.store(answer as u8, Ordering::SeqCst);
+        }
+    }
+
+    impl Deliver for Paper {
+        type Body = ();
+
+        fn offer(&mut self, frame: &Frame<()>, after: i64) -> Offered {
+            let answer = self.answer.load(Ordering::SeqCst);
+            if answer == Offered::Taken as u8 {
+                self.written.lock().unwrap().extend(frame.first.max(after + 1)..=frame.last);
+                return Offered::Taken;
+            }
+            if answer == Offered::Busy as u8 { Offered::Busy } else { Offered::Gone }
+        }
+    }
 
     const LIMITS: HubLimits = HubLimits { mailbox_frames: 4, streams: 3, streams_per_user: 2 };
 
-    fn hub() -> Arc<Hub<()>> {
+    fn hub() -> Arc<Hub<Paper>> {
         Arc::new(Hub::new(LIMITS, 100))
     }
 
@@ -316,7 +463,7 @@ mod tests {
         ids.map(|id| Frame { first: id, last: id, body: () }).collect()
     }
 
-    fn drain_ids(subscription: &mut Subscription<()>) -> Vec<i64> {
+    fn drain_ids(subscription: &mut Subscription<Paper>) -> Vec<i64> {
         std::iter::from_fn(|| match subscription.take_next() {
             Next::Frame(frame, _) => Some(frame.last),
             _ => None,
@@ -415,6 +562,139 @@ mod tests {
         hub.drain();
         assert_eq!(drain_ids(&mut last), [101, 102]);
         assert!(matches!(last.take_next(), Next::Ended(Ended::Draining)));
+        // What the publisher is still on its way with comes from the store.
+        last.cursor = 101;
+        assert!(matches!(last.take_next(), Next::Behind));
+        assert!(!last.rejoin());
         assert_eq!(hub.subscribe(2, session(), 100).err(), Some(SubscribeError::Draining));
+    }
+
+    #[test]
+    fn to_a_reader_at_rest_the_publisher_writes_itself() {
+        let hub = hub();
+        let paper = Paper::default();
+        let mut reader = hub.subscribe(1, session(), 101).unwrap();
+        reader.lend(paper.clone()).unwrap();
+        hub.publish(&[Frame { first: 101, last: 103, body: () }]);
+        hub.publish(&frames(104..=104));
+        assert_eq!(paper.written(), [102, 103, 104], "101 it had");
+        assert!(reader.take_back().is_some());
+        assert_eq!(reader.cursor(), 104);
+        assert!(matches!(reader.take_next(), Next::Idle));
+        hub.publish(&frames(105..=105));
+        assert_eq!(paper.written().len(), 3, "the outlet is with its reader");
+        assert_eq!(drain_ids(&mut reader), [105]);
+    }
+
+    #[test]
+    fn what_cannot_be_written_at_once_is_in_the_mailbox_and_nothing_overtakes_it() {
+        let hub = hub();
+        let paper = Paper::default();
+        let mut reader = hub.subscribe(1, session(), 100).unwrap();
+        reader.lend(paper.clone()).unwrap();
+        paper.answers(Offered::Busy);
+        hub.publish(&frames(101..=101));
+        paper.answers(Offered::Taken);
+        hub.publish(&frames(102..=102));
+        assert_eq!(paper.written(), [0i64; 0]);
+        assert!(reader.take_back().is_some());
+        assert!(reader.lend(paper).is_err(), "there is something to do");
+        assert_eq!(drain_ids(&mut reader), [101, 102]);
+    }
+
+    #[test]
+    fn a_reader_at_rest_is_woken_by_what_he_has_to_do_himself() {
+        let hub = hub();
+        let ended = session();
+        let paper = Paper::default();
+        let rests = |reader: &mut Subscription<Paper>| reader.rest(paper.clone(), Some(Duration::from_secs(30)));
+        let mut reader = hub.subscribe(1, ended, 100).unwrap();
+        reader.attach();
+        thread::scope(|scope| {
+            scope.spawn(|| hub.end_sessions(&[ended]));
+            while matches!(reader.take_next(), Next::Idle) {
+                assert!(rests(&mut reader).is_some());
+            }
+        });
+        assert!(matches!(reader.take_next(), Next::Ended(Ended::Session)));
+        let mut reader = hub.subscribe(1, session(), 100).unwrap();
+        reader.attach();
+        paper.answers(Offered::Gone);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while nobody_rests(&hub) {
+                    thread::yield_now();
+                }
+                hub.publish(&frames(101..=101));
+            });
+            assert!(rests(&mut reader).is_none(), "his client has gone");
+        });
+    }
+
+    /// Whether nobody has lent his outlet.
+    fn nobody_rests(hub: &Hub<Paper>) -> bool {
+        hub.lock().subscribers.values().all(|subscriber| subscriber.lock().lent.is_none())
+    }
+
+    #[derive(Clone, Debug)]
+    enum Turn {
+        Publish(i64),
+        Rest,
+        Work,
+        Answer(Offered),
+    }
+
+    fn turns() -> impl Strategy<Value = Vec<Turn>> {
+        let turn = prop_oneof![
+            (1..4i64).prop_map(Turn::Publish),
+            Just(Turn::Rest),
+            Just(Turn::Work),
+            prop_oneof![Just(Offered::Taken), Just(Offered::Busy)].prop_map(Turn::Answer),
+        ];
+        prop::collection::vec(turn, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_writes_everything_comes_once_and_in_order(turns in turns()) {
+            let hub = hub();
+            let mut reader = hub.subscribe(1, session(), 100).unwrap();
+            // What the reader writes himself, and what the publisher writes for him, goes the same way.
+            let paper = Paper::default();
+            let mut outlet = Some(paper.clone());
+            let mut last = 100;
+            let work = |reader: &mut Subscription<Paper>, last: i64| {
+                loop {
+                    match reader.take_next() {
+                        Next::Frame(frame, after) => {
+                            paper.written.lock().unwrap().extend(frame.first.max(after + 1)..=frame.last);
+                        }
+                        Next::Behind => {
+                            paper.written.lock().unwrap().extend(reader.cursor() + 1..=last);
+                            reader.skip_to(last);
+                            assert!(reader.rejoin());
+                        }
+                        _ => break,
+                    }
+                }
+            };
+            for turn in turns {
+                match turn {
+                    Turn::Publish(count) => {
+                        hub.publish(&[Frame { first: last + 1, last: last + count, body: () }]);
+                        last += count;
+                    }
+                    Turn::Rest => outlet = outlet.take().and_then(|outlet| reader.lend(outlet).err()),
+                    Turn::Work => {
+                        outlet = reader.take_back().or(outlet);
+                        work(&mut reader, last);
+                    }
+                    Turn::Answer(answer) => paper.answers(answer),
+                }
+            }
+            let _ = reader.take_back();
+            work(&mut reader, last);
+            prop_assert_eq!(paper.written(), (101..=last).collect::<Vec<_>>());
+        }
     }
 }

@@ -6,7 +6,8 @@
 //! the workers ([`threads`]), since nothing may block there. The job proves the caller ([`app::sessions`]), checks the text
 //! ([`app::messages`]) and gives it to the store's one writer ([`store::writer`]), which commits it together with whatever
 //! else is waiting. After the commit its sender is answered, and, in the order of the commits, the thread `publisher`
-//! ([`server`]) puts it into every mailbox ([`hub`]), to be encoded once ([`rpc::wire`]). A thread for each stream ([`rpc::stream`]) writes what its mailbox holds, and
+//! ([`server`]) delivers it ([`hub`]), encoded once ([`rpc::wire`]): it writes to the streams that have nothing else to do,
+//! and puts it into the mailboxes of the others. A thread for each stream ([`rpc::stream`]) writes what its mailbox holds, and
 //! reads on from the store when it fell behind.
 //!
 //! # What holds everywhere

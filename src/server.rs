@@ -19,7 +19,7 @@ use crate::escape::one_line;
 use crate::hub::Hub;
 use crate::rpc::limiter::Limiter;
 use crate::rpc::pending::Pending;
-use crate::rpc::stream::Streams;
+use crate::rpc::stream::{Outlet, Streams};
 use crate::rpc::tls::Watch;
 use crate::rpc::wire::Batch;
 use crate::rpc::{Front, ListenError, Shared};
@@ -296,7 +296,7 @@ fn remind_of_upgrade(settings: &Settings, store: &Store) -> Result<(), StoreErro
     Ok(())
 }
 
-type MessageHub = Arc<Hub<Arc<Batch>>>;
+type MessageHub = Arc<Hub<Outlet>>;
 
 /// Opens the store and ties its feed to the hub.
 fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(MessageHub, Store), StartError> {
@@ -321,8 +321,8 @@ const PUBLISH_QUEUE: usize = 1_024;
 /// How many messages are published together at most.
 const PUBLISHED_TOGETHER: usize = 4_096;
 
-/// The thread between writer and hub: it wakes the streams, so that whoever sends is answered before a thousand others are
-/// woken. What is committed meanwhile is published together.
+/// The thread between writer and hub: it writes to the streams or wakes them, so that whoever sends is answered before a
+/// thousand others hear it. What is committed meanwhile is published together.
 struct Publisher {
     // Dropped first: the thread then ends, after what is queued.
     commits: Sender<Vec<StoredMessage>>,

@@ -53,36 +53,35 @@ pub(super) fn history(shared: &Shared, incoming: Incoming, request: HistoryReque
 }
 
 /// A stream that is not open yet. Dropped without being opened, it refuses.
-pub(super) struct Opening<Q> {
-    line: Option<Line<Q>>,
-    refuse: Option<oneshot::Sender<(Line<Q>, Failure)>>,
+pub(super) struct Opening {
+    line: Option<Line>,
+    refuse: Option<oneshot::Sender<(Line, Failure)>>,
     call: Call,
     started: bool,
 }
 
-impl<Q: Send + 'static> Opening<Q> {
+impl Opening {
     /// An opening, and what refuses where it is not to be, on the poll thread.
-    pub(super) fn pair(
+    pub(super) fn pair<Q: Send + 'static>(
         sink: DuplexSink<GrpcSlice>,
         requests: RequestStream<Q>,
         call: Call,
-    ) -> (Opening<Q>, impl Future<Output = ()> + Send + 'static) {
-        let (refuse, refused) = oneshot::channel::<(Line<Q>, Failure)>();
+    ) -> (Opening, impl Future<Output = ()> + Send + 'static) {
+        let (refuse, refused) = oneshot::channel::<(Line, Failure)>();
         let refusing = async move {
             if let Ok((Line { sink, requests }, failure)) = refused.await {
                 let _ = sink.fail(failure.status()).await;
                 drop(requests);
             }
         };
-        (Opening { line: Some(Line { sink, requests }), refuse: Some(refuse), call, started: false }, refusing)
+        let line = Line { sink, requests: Box::new(requests) };
+        (Opening { line: Some(line), refuse: Some(refuse), call, started: false }, refusing)
     }
 
     fn refuse(mut self, error: Error) {
         self.refuse_with(&error);
     }
-}
 
-impl<Q> Opening<Q> {
     fn refuse_with(&mut self, error: &Error) {
         if let (Some(line), Some(refuse)) = (self.line.take(), self.refuse.take()) {
             let _ = refuse.send((line, Failure::of(error, &self.call)));
@@ -90,7 +89,7 @@ impl<Q> Opening<Q> {
     }
 }
 
-impl<Q> Drop for Opening<Q> {
+impl Drop for Opening {
     fn drop(&mut self) {
         let error =
             if self.started { Error::Fault("a stream was not opened".into()) } else { Refusal::Overloaded.into() };
@@ -127,7 +126,7 @@ impl Asks for SubscribeRequest {
 }
 
 /// Proves the caller, subscribes him, and starts his sender thread.
-pub(super) fn open_stream<Q: Asks>(shared: &Shared, incoming: Incoming, request: &Q, mut opening: Opening<Q>) {
+pub(super) fn open_stream<Q: Asks>(shared: &Shared, incoming: Incoming, request: &Q, mut opening: Opening) {
     opening.started = true;
     let app = &shared.app;
     let now = app.clock.now();
@@ -157,7 +156,7 @@ pub(super) fn open_stream<Q: Asks>(shared: &Shared, incoming: Incoming, request:
     let (app, limits, call) = (Arc::clone(app), shared.limits.clone(), opening.call.clone());
     let run = move || {
         if let Ok(line) = line.recv() {
-            Stream { line, form: Q::FORM, subscription, app, limits, call }.run();
+            Stream { subscription, app, limits, call }.run(line, Q::FORM);
         }
     };
     if let Err(error) = shared.streams.start(id, run) {

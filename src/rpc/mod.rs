@@ -37,10 +37,9 @@ use self::pending::Pending;
 use self::proxy::TrustedProxies;
 use self::reply::{Answer, Reply};
 use self::status::Call;
-use self::stream::{LOOK_AGAIN, Streams};
+use self::stream::{LOOK_AGAIN, Outlet, Streams};
 use self::tls::Tls;
 use self::wait::within;
-use self::wire::Batch;
 use crate::app::App;
 use crate::app::refusal::Error;
 use crate::clock::Stopwatch;
@@ -58,7 +57,7 @@ pub struct Shared {
     /// What the system does.
     pub app: Arc<App>,
     /// Who listens.
-    pub hub: Arc<Hub<Arc<Batch>>>,
+    pub hub: Arc<Hub<Outlet>>,
     /// The open streams.
     pub streams: Streams,
     /// Works on calls.

@@ -1,7 +1,9 @@
 //! The sender threads, one for each open stream.
 //!
-//! A thread takes what its mailbox holds and writes it: messages one by one, or many events at once. It parks when there is nothing to do, and is woken by the hub (a
-//! frame, or the end) or by the C core (the pending write is done, or the client has gone).
+//! A thread takes what its mailbox holds and writes it: messages one by one, or many events at once. It rests when there is
+//! nothing to do, and then the publisher writes for it ([`Deliver`]); what the publisher cannot write at once is in the
+//! mailbox, and wakes it. So do the end of the session and of the server, and the C core (a write that it waits for is over,
+//! or the client has gone).
 
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::Sink;
-use grpcio::{DuplexSink, GrpcSlice, RequestStream, WriteFlags};
+use grpcio::{DuplexSink, GrpcSlice, WriteFlags};
 
 use super::status::{Call, Failure};
 use super::wait::{Bell, within};
@@ -21,7 +23,7 @@ use crate::app::App;
 use crate::app::refusal::Refusal;
 use crate::clock::Stopwatch;
 use crate::config::RpcLimits;
-use crate::hub::{Ended, Next, Subscription};
+use crate::hub::{Deliver, Ended, Next, Offered, Subscription};
 use crate::proto::{CaughtUp, Gap, Happened, Heartbeat};
 use crate::store::messages;
 use crate::threads::Thread;
@@ -81,12 +83,12 @@ impl Streams {
     }
 }
 
-/// Both directions of a stream's call. `Q` is what it asked for.
-pub struct Line<Q> {
+/// Both directions of a stream's call.
+pub struct Line {
     /// Where the answers go.
     pub sink: DuplexSink<GrpcSlice>,
     /// Nothing more comes from there, but dropping it cancels the call.
-    pub requests: RequestStream<Q>,
+    pub requests: Box<dyn Send>,
 }
 
 /// In which form messages go out.
@@ -98,14 +100,112 @@ pub enum Form {
     Events,
 }
 
-/// A stream and all that its thread needs.
-pub struct Stream<Q> {
-    /// Where the answers go.
-    pub line: Line<Q>,
-    /// In which form.
-    pub form: Form,
+/// Where a stream is written to: by its thread, or by the publisher while the thread rests.
+pub struct Outlet {
+    line: Line,
+    form: Form,
+    told_caught_up: bool,
+    /// Since something was written.
+    silence: Stopwatch,
+    /// Rings when a write is over that somebody waits for, and when the client has gone.
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+impl Outlet {
+    /// For the calling thread, the stream's.
+    fn new(line: Line, form: Form) -> Outlet {
+        let bell = Bell::here();
+        let waker = Waker::from(Arc::clone(&bell));
+        Outlet { line, form, told_caught_up: form == Form::Messages, silence: Stopwatch::start(), bell, waker }
+    }
+
+    /// Whether the write before is over. If not, the bell rings then.
+    fn has_room(&mut self) -> Result<bool, ClientGone> {
+        match Pin::new(&mut self.line.sink).poll_ready(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(_)) => Err(ClientGone),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    /// Hands bytes to the C core, which has room for them.
+    fn start_write(&mut self, slice: GrpcSlice) -> Result<(), ClientGone> {
+        self.silence = Stopwatch::start();
+        Pin::new(&mut self.line.sink).start_send((slice, WriteFlags::default())).map_err(|_| ClientGone)
+    }
+
+    /// Ends the call with a status, on the stream's thread. A client that does not even take that is cut off.
+    fn end(mut self, refusal: Refusal, call: &Call, limit: Duration) {
+        let failure = Failure::of(&refusal.into(), call);
+        let watch = Stopwatch::start();
+        loop {
+            match (self.has_room(), watch.left_of(limit)) {
+                (Ok(true), _) => break,
+                (Ok(false), Some(left)) => thread::park_timeout(left),
+                // Dropping the sink cancels the call.
+                (Ok(false), None) | (Err(ClientGone), _) => return,
+            }
+        }
+        let _ = within(limit, self.line.sink.fail(failure.status()));
+    }
+}
+
+impl Deliver for Outlet {
+    type Body = Arc<Batch>;
+
+    fn offer(&mut self, frame: &BatchFrame, after: i64) -> Offered {
+        match self.has_room() {
+            Ok(true) => {}
+            Ok(false) => return Offered::Busy,
+            Err(ClientGone) => return Offered::Gone,
+        }
+        let slice = match self.form {
+            Form::Events => frame.body.events_after(after),
+            Form::Messages => {
+                let mut each = frame.body.each_after(after);
+                match (each.next(), each.next()) {
+                    (Some(slice), None) => slice,
+                    // Several are several writes.
+                    _ => return Offered::Busy,
+                }
+            }
+        };
+        match self.start_write(slice) {
+            Ok(()) => Offered::Taken,
+            Err(ClientGone) => Offered::Gone,
+        }
+    }
+}
+
+/// The client went, or its connection did.
+struct ClientGone;
+
+/// Why a stream is over.
+enum Over {
+    ClientGone,
+    /// To be told the client.
+    Refused(Refusal),
+}
+
+impl From<ClientGone> for Over {
+    fn from(_: ClientGone) -> Over {
+        Over::ClientGone
+    }
+}
+
+/// What comes after a step.
+enum After {
+    /// The next one.
+    Step,
+    /// Nothing is to be done, for so long at most.
+    Rest(Option<Duration>),
+}
+
+/// What a stream's thread works with.
+pub struct Stream {
     /// Where the messages come from.
-    pub subscription: Subscription<Arc<Batch>>,
+    pub subscription: Subscription<Outlet>,
     /// Where those come from that went past the mailbox.
     pub app: Arc<App>,
     /// The bounds.
@@ -114,124 +214,93 @@ pub struct Stream<Q> {
     pub call: Call,
 }
 
-/// Why a stream is over.
-enum Over {
-    /// The client went, or its connection did.
-    ClientGone,
-    /// To be told the client.
-    Refused(Refusal),
-}
-
-impl<Q> Stream<Q> {
+impl Stream {
     /// Serves the stream to its end, on the calling thread.
-    pub fn run(mut self) {
-        let bell = Bell::here();
+    pub fn run(mut self, line: Line, form: Form) {
         self.subscription.attach();
-        let over = self.serve(&bell);
-        if let Over::Refused(refusal) = over {
-            self.end(refusal, &bell);
+        if let Some((outlet, refusal)) = self.serve(Outlet::new(line, form)) {
+            outlet.end(refusal, &self.call, self.limits.stream_end);
         }
     }
 
-    /// Writes until the stream is over.
-    fn serve(&mut self, bell: &Arc<Bell>) -> Over {
-        let waker = Waker::from(Arc::clone(bell));
-        let mut cx = Context::from_waker(&waker);
-        let mut told_caught_up = self.form == Form::Messages;
-        let mut silence = Stopwatch::start();
+    /// Writes until the stream is over. Returns what is to be told the client, if he is still there.
+    fn serve(&mut self, mut outlet: Outlet) -> Option<(Outlet, Refusal)> {
         loop {
-            if !told_caught_up && self.subscription.has_caught_up() {
-                told_caught_up = true;
-                if let Err(over) = self.tell(Happened::CaughtUp(CaughtUp::new()), &mut cx) {
-                    return over;
-                }
+            match self.step(&mut outlet) {
+                Ok(After::Step) => {}
+                Ok(After::Rest(limit)) => outlet = self.subscription.rest(outlet, limit)?,
+                Err(Over::Refused(refusal)) => return Some((outlet, refusal)),
+                Err(Over::ClientGone) => return None,
             }
-            let next = self.subscription.take_next();
-            let sent = match next {
-                Next::Frame(frame, after) => self.send(&frame, after, &mut cx),
-                // The waker may have rung for the end of the call; to ask is cheap, and registers it anew.
-                Next::Idle => {
-                    if bell.take() && self.is_gone(&mut cx) {
-                        return Over::ClientGone;
-                    }
-                    match (self.form, silence.left_of(self.limits.heartbeat)) {
-                        (Form::Messages, _) => thread::park(),
-                        (Form::Events, Some(left)) => thread::park_timeout(left),
-                        (Form::Events, None) => {
-                            if let Err(over) = self.tell(Happened::Heartbeat(Heartbeat::new()), &mut cx) {
-                                return over;
-                            }
-                            silence = Stopwatch::start();
-                        }
-                    }
-                    continue;
-                }
-                Next::Behind => {
-                    if self.subscription.rejoin() {
-                        continue;
-                    }
-                    match self.read_page() {
-                        Ok(page) => self.send_page(page, &mut cx),
-                        Err(error) => {
-                            log::warn!("a stream that fell behind could not read from the store yet: {error}");
-                            if self.is_gone(&mut cx) {
-                                return Over::ClientGone;
-                            }
-                            thread::park_timeout(STORE_RETRY);
-                            continue;
-                        }
-                    }
-                }
-                Next::Ended(Ended::Session) => return Over::Refused(Refusal::SessionEnded),
-                Next::Ended(Ended::Draining) => return Over::Refused(Refusal::Draining),
-            };
-            if let Err(over) = sent {
-                return over;
-            }
-            silence = Stopwatch::start();
         }
     }
 
-    fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        matches!(Pin::new(&mut self.line.sink).poll_ready(cx), Poll::Ready(Err(_)))
+    fn step(&mut self, outlet: &mut Outlet) -> Result<After, Over> {
+        if !outlet.told_caught_up && self.subscription.has_caught_up() {
+            outlet.told_caught_up = true;
+            self.tell(outlet, Happened::CaughtUp(CaughtUp::new()))?;
+        }
+        match self.subscription.take_next() {
+            Next::Frame(frame, after) => self.send(outlet, &frame, after)?,
+            Next::Idle => {
+                // The bell may have rung for the end of the call; to ask is cheap, and sets the bell anew.
+                if outlet.bell.take() {
+                    outlet.has_room()?;
+                }
+                match (outlet.form, outlet.silence.left_of(self.limits.heartbeat)) {
+                    (Form::Messages, _) => return Ok(After::Rest(None)),
+                    (Form::Events, Some(left)) => return Ok(After::Rest(Some(left))),
+                    (Form::Events, None) => self.tell(outlet, Happened::Heartbeat(Heartbeat::new()))?,
+                }
+            }
+            Next::Behind if self.subscription.rejoin() => {}
+            Next::Behind => match self.read_page() {
+                Ok(page) => self.send_page(outlet, page)?,
+                Err(error) => {
+                    log::warn!("a stream that fell behind could not read from the store yet: {error}");
+                    outlet.has_room()?;
+                    thread::park_timeout(STORE_RETRY);
+                }
+            },
+            Next::Ended(Ended::Session) => return Err(Over::Refused(Refusal::SessionEnded)),
+            Next::Ended(Ended::Draining) => return Err(Over::Refused(Refusal::Draining)),
+        }
+        Ok(After::Step)
     }
 
     /// Sends what is in a frame after an id; as events together with what else is waiting, up to a size.
-    fn send(&mut self, frame: &BatchFrame, after: i64, cx: &mut Context<'_>) -> Result<(), Over> {
-        match self.form {
-            Form::Messages => frame.body.each_after(after).try_for_each(|slice| self.write(slice, cx)),
+    fn send(&mut self, outlet: &mut Outlet, frame: &BatchFrame, after: i64) -> Result<(), Over> {
+        match outlet.form {
+            Form::Messages => frame.body.each_after(after).try_for_each(|slice| self.write(outlet, slice)),
             Form::Events => {
                 let mut batches = vec![frame.body.events_after(after)];
                 let mut bytes = batches.iter().map(GrpcSlice::len).sum::<usize>();
                 // The write before must be over first: meanwhile more may come, and it leaves together.
-                self.wait_for_room(cx)?;
+                self.wait_for_room(outlet)?;
                 while bytes < self.limits.batch_bytes {
                     let Next::Frame(frame, after) = self.subscription.take_next() else { break };
                     let batch = frame.body.events_after(after);
                     bytes += batch.len();
                     batches.push(batch);
                 }
-                match batches.len() {
-                    1 => batches.into_iter().try_for_each(|batch| self.write(batch, cx)),
-                    _ => self.write(wire::joined(batches), cx),
-                }
+                self.write(outlet, wire::joined(&batches))
             }
         }
     }
 
     /// Sends what the store gave, and notes it as delivered.
-    fn send_page(&mut self, page: Page, cx: &mut Context<'_>) -> Result<(), Over> {
+    fn send_page(&mut self, outlet: &mut Outlet, page: Page) -> Result<(), Over> {
         if page.purged_through > self.subscription.cursor() {
             self.subscription.skip_to(page.purged_through);
-            if self.form == Form::Events {
-                self.tell(Happened::Gap(Gap::new()), cx)?;
+            if outlet.form == Form::Events {
+                self.tell(outlet, Happened::Gap(Gap::new()))?;
             }
         }
         let after = self.subscription.cursor();
         match page.frame {
             Some(frame) => {
                 self.subscription.skip_to(frame.last);
-                self.send(&frame, after, cx)
+                self.send(outlet, &frame, after)
             }
             // Nothing there up to the last message that was: it has been deleted.
             None => {
@@ -242,55 +311,30 @@ impl<Q> Stream<Q> {
     }
 
     /// Sends an event that is no message.
-    fn tell(&mut self, happened: Happened, cx: &mut Context<'_>) -> Result<(), Over> {
-        self.write(wire::event(self.subscription.cursor(), happened), cx)
+    fn tell(&self, outlet: &mut Outlet, happened: Happened) -> Result<(), Over> {
+        self.write(outlet, wire::event(self.subscription.cursor(), happened))
     }
 
     /// Hands bytes to the C core, waiting for the write before them, but not for ever.
-    fn write(&mut self, slice: GrpcSlice, cx: &mut Context<'_>) -> Result<(), Over> {
-        self.wait_for_room(cx)?;
-        Pin::new(&mut self.line.sink).start_send((slice, WriteFlags::default())).map_err(|_| Over::ClientGone)
+    fn write(&self, outlet: &mut Outlet, slice: GrpcSlice) -> Result<(), Over> {
+        self.wait_for_room(outlet)?;
+        Ok(outlet.start_write(slice)?)
     }
 
     /// Waits until the write before is over.
-    fn wait_for_room(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
+    fn wait_for_room(&self, outlet: &mut Outlet) -> Result<(), Over> {
         let watch = Stopwatch::start();
         loop {
-            match Pin::new(&mut self.line.sink).poll_ready(cx) {
-                Poll::Ready(Ok(())) if self.subscription.is_revoked() => {
-                    return Err(Over::Refused(Refusal::SessionEnded));
-                }
-                Poll::Ready(Ok(())) => return Ok(()),
-                Poll::Ready(Err(_)) => return Err(Over::ClientGone),
-                Poll::Pending if self.subscription.is_revoked() => {
-                    return Err(Over::Refused(Refusal::SessionEnded));
-                }
-                Poll::Pending => match watch.left_of(self.limits.stream_stall) {
-                    Some(left) => thread::park_timeout(left),
-                    None => return Err(Over::Refused(Refusal::StreamStalled)),
-                },
+            let has_room = outlet.has_room()?;
+            if self.subscription.is_revoked() {
+                return Err(Over::Refused(Refusal::SessionEnded));
+            }
+            match watch.left_of(self.limits.stream_stall) {
+                _ if has_room => return Ok(()),
+                Some(left) => thread::park_timeout(left),
+                None => return Err(Over::Refused(Refusal::StreamStalled)),
             }
         }
-    }
-
-    /// Ends the call with a status. A client that does not even take that is cut off.
-    fn end(mut self, refusal: Refusal, bell: &Arc<Bell>) {
-        let failure = Failure::of(&refusal.into(), &self.call);
-        let waker = Waker::from(Arc::clone(bell));
-        let mut cx = Context::from_waker(&waker);
-        let watch = Stopwatch::start();
-        loop {
-            match Pin::new(&mut self.line.sink).poll_ready(&mut cx) {
-                Poll::Ready(Ok(())) => break,
-                Poll::Ready(Err(_)) => return,
-                Poll::Pending => match watch.left_of(self.limits.stream_end) {
-                    Some(left) => thread::park_timeout(left),
-                    // Dropping the sink cancels the call.
-                    None => return,
-                },
-            }
-        }
-        let _ = within(self.limits.stream_end, self.line.sink.fail(failure.status()));
     }
 
     /// The next page of what was missed.

@@ -106,9 +106,11 @@ pub fn event(cursor: i64, happened: Happened) -> GrpcSlice {
 
 /// Batches as one: the encodings of a message with nothing but a repeated field may be joined (Protocol Buffers, "Last One
 /// Wins").
-pub fn joined(batches: Vec<GrpcSlice>) -> GrpcSlice {
-    let bytes: Vec<u8> = batches.iter().flat_map(|batch| batch.as_slice()).copied().collect();
-    GrpcSlice::from(bytes)
+pub fn joined(batches: &[GrpcSlice]) -> GrpcSlice {
+    match batches {
+        [batch] => batch.clone(),
+        batches => GrpcSlice::from(batches.iter().map(GrpcSlice::as_slice).collect::<Vec<_>>().concat()),
+    }
 }
 
 /// A message as the wire has it.
@@ -171,7 +173,7 @@ mod tests {
         assert_eq!(cursors(&one.events_after(2)), [3]);
         let two = Batch::frame(stored(4..=5)).unwrap().body;
         let caught_up = event(5, Happened::CaughtUp(crate::proto::CaughtUp::new()));
-        assert_eq!(cursors(&joined(vec![one.events_after(1), two.events_after(0), caught_up])), [2, 3, 4, 5, 5]);
+        assert_eq!(cursors(&joined(&[one.events_after(1), two.events_after(0), caught_up])), [2, 3, 4, 5, 5]);
     }
 
     #[test]
