@@ -139,6 +139,8 @@ impl<O: Deliver> Subscriber<O> {
         if delivery.behind {
             return;
         }
+        // One who is busy looks into his mailbox before he rests.
+        let rests = delivery.lent.is_some();
         let left = match delivery.offer(frames) {
             [] => return,
             left => left,
@@ -151,7 +153,9 @@ impl<O: Deliver> Subscriber<O> {
             }
         }
         drop(delivery);
-        self.wake();
+        if rests {
+            self.wake();
+        }
     }
 }
 
@@ -315,10 +319,8 @@ impl<O: Deliver> Subscription<O> {
 
     /// Names the calling thread as the one to be woken. Before the first [`Subscription::take_next`].
     pub fn attach(&self) {
-        // Under the locks, so that whoever sets a flag or fills the mailbox either finds this thread, or is seen by its first
-        // look.
+        // Under the lock, so that whoever sets a flag either finds this thread, or is seen by its first look.
         let _inner = self.hub.lock();
-        let _delivery = self.shared.lock();
         let _ = self.shared.reader.set(thread::current());
     }
 

@@ -21,7 +21,7 @@ use crate::rpc::limiter::Limiter;
 use crate::rpc::pending::Pending;
 use crate::rpc::stream::{Outlet, Streams};
 use crate::rpc::tls::Watch;
-use crate::rpc::wire::Batch;
+use crate::rpc::wire::{self, Batch};
 use crate::rpc::{Front, ListenError, Shared};
 use crate::security::certificate::CertificateError;
 use crate::security::chain::Chain;
@@ -317,9 +317,7 @@ fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(MessageHub, S
 }
 
 /// How many commits may wait to be published; after that the writer waits.
-const PUBLISH_QUEUE: usize = 1_024;
-/// How many messages are published together at most.
-const PUBLISHED_TOGETHER: usize = 4_096;
+const PUBLISH_QUEUE: usize = 16;
 
 /// The thread between writer and hub: it writes to the streams or wakes them, so that whoever sends is answered before a
 /// thousand others hear it. What is committed meanwhile is published together.
@@ -334,9 +332,12 @@ impl Publisher {
         let (commits, committed) = bounded::<Vec<StoredMessage>>(PUBLISH_QUEUE);
         let thread = Thread::spawn("publisher", move || {
             while let Ok(mut messages) = committed.recv() {
-                while messages.len() < PUBLISHED_TOGETHER
+                let mut size = wire::event_bytes(&messages);
+                // What one write takes.
+                while size < bytes
                     && let Ok(more) = committed.try_recv()
                 {
+                    size += wire::event_bytes(&more);
                     messages.extend(more);
                 }
                 if let Some(hub) = hub.get() {

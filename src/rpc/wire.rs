@@ -1,5 +1,6 @@
 //! What streams write: messages encoded once, and shared by reference between all of them.
 
+use std::slice;
 use std::sync::{Arc, OnceLock};
 
 use grpcio::{Error, GrpcSlice, Marshaller, Method, MethodType, pb_de, pb_ser};
@@ -53,7 +54,7 @@ impl Batch {
     pub fn frames(messages: Vec<StoredMessage>, bytes: usize) -> Vec<BatchFrame> {
         let (mut frames, mut next, mut size) = (Vec::new(), Vec::new(), 0);
         for message in messages {
-            let more = message.author.len() + message.text.len() + EVENT_BYTES;
+            let more = event_bytes(slice::from_ref(&message));
             if size + more > bytes && !next.is_empty() {
                 frames.extend(Batch::frame(std::mem::take(&mut next)));
                 size = 0;
@@ -84,6 +85,11 @@ impl Batch {
 
 /// About what an event takes beside author and text.
 const EVENT_BYTES: usize = 40;
+
+/// How many bytes messages take as events, about.
+pub fn event_bytes(messages: &[StoredMessage]) -> usize {
+    messages.iter().map(|message| message.author.len() + message.text.len() + EVENT_BYTES).sum()
+}
 
 fn events(messages: &[StoredMessage]) -> GrpcSlice {
     let mut batch = EventBatch::new();
