@@ -222,7 +222,7 @@ impl Running {
         let janitor = Janitor::start(Arc::clone(&shared), watch).map_err(StartError::Threads)?;
         let front = Front::start(&shared, &settings.listen, tls.as_ref(), &settings.data_dir)?;
         let streams = settings.hub.streams;
-        let limiter = Limiter::start(front.ports(), rpc, streams, &shared).map_err(StartError::Threads)?;
+        let limiter = Limiter::start(&front, rpc, streams, &shared).map_err(StartError::Threads)?;
         Ok(Running { front, shared, janitor, limiter, grace: settings.grace })
     }
 

@@ -16,15 +16,18 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use rustix::process::{self, PidfdFlags, PidfdGetfdFlags, Resource, Rlimit};
 
-use super::Shared;
 use super::pending::{Pending, Wake};
 use super::proxy::TrustedProxies;
+use super::pulse::Pulse;
+use super::{Front, Shared};
 use crate::clock::Stopwatch;
 use crate::config::RpcLimits;
 use crate::threads::Thread;
 
 /// How often to look who is connected.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Who comes and goes without a change in their number is seen this much later.
+const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 /// A transport that copes leaves no more than this unread, and not for so many looks.
 const UNREAD_BYTES: u32 = 32 * 1024;
 const STUCK_LOOKS: u32 = 5;
@@ -50,7 +53,7 @@ impl Limiter {
     ///
     /// # Errors
     /// The system refuses another thread.
-    pub fn start(ports: &[u16], limits: &RpcLimits, streams: usize, shared: &Shared) -> io::Result<Limiter> {
+    pub fn start(front: &Front, limits: &RpcLimits, streams: usize, shared: &Shared) -> io::Result<Limiter> {
         let files = room_for(limits.connections.max(streams) + OTHER_FILES);
         let room = files.saturating_sub(OTHER_FILES).max(LEAST);
         if room < streams.min(limits.connections) {
@@ -73,12 +76,14 @@ impl Limiter {
         }
         let pending = Arc::clone(&shared.pending);
         let mut watch = Watch {
-            ports: ports.to_vec(),
+            ports: front.ports().to_vec(),
+            pulse: front.pulse(),
             bounds,
             hook: hook.ok(),
+            open: 0,
+            listed: Stopwatch::start(),
             seen: HashMap::new(),
             looks: 0,
-            progress: 0,
             unread: HashMap::new(),
         };
         let thread = Thread::spawn("limiter", {
@@ -89,7 +94,7 @@ impl Limiter {
                 while matches!(pending.wakes().recv_timeout(pause), Ok(Wake::Look) | Err(RecvTimeoutError::Timeout)) {
                     let took = Stopwatch::start();
                     watch.hang_up_on(&pending.offenders(), &mut report);
-                    watch.relieve(pending.progress(), &mut report);
+                    watch.relieve(&mut report);
                     watch.look(&mut report);
                     report.log();
                     pause = LOOK_EVERY.max(took.elapsed() * PAUSE_FACTOR);
@@ -141,14 +146,16 @@ struct Socket {
 
 struct Watch {
     ports: Vec<u16>,
+    pulse: Pulse,
     bounds: Bounds,
     hook: Option<Hook>,
+    /// How many files were open when the connections were listed last, and when that was.
+    open: usize,
+    listed: Stopwatch,
     /// At which look a connection was first seen, by its inode.
     seen: HashMap<u64, u64>,
     looks: u64,
-    /// How far calls had come at the last look.
-    progress: u64,
-    /// For how many looks since then a connection had much unread, by its inode.
+    /// For how many looks since the poll thread answered a connection had much unread, by its inode.
     unread: HashMap<u64, u32>,
 }
 
@@ -166,11 +173,10 @@ impl Watch {
     }
 
     /// While the C core reads what one connection sends it serves nobody, and it reads on as long as something is there.
-    /// Where for some looks no call at all has gone ahead, those are hung up on who had more unread all that time than anybody
-    /// leaves to a transport that copes.
-    fn relieve(&mut self, progress: u64, report: &mut Report) {
-        if progress != self.progress || self.hook.is_none() {
-            self.progress = progress;
+    /// Where for some looks it has not got to anything else, those are hung up on who had more unread all that time than
+    /// anybody leaves to a transport that copes.
+    fn relieve(&mut self, report: &mut Report) {
+        if self.pulse.beats() || self.hook.is_none() {
             self.unread.clear();
             return;
         }
@@ -194,11 +200,14 @@ impl Watch {
     /// Looks who is connected, and hangs up on whoever is too many.
     fn look(&mut self, report: &mut Report) {
         let Some(hook) = &self.hook else { return };
-        // Cheap, and on most days all there is to do.
+        // Cheap, and on most days all there is to do: the system takes milliseconds for its list, however short it is.
         let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-        if open < self.bounds.all.min(self.bounds.per_address) {
+        let is_new = open != self.open || self.listed.left_of(LOOK_ANYWAY).is_none();
+        if open < self.bounds.all.min(self.bounds.per_address) || !is_new {
             return;
         }
+        self.open = open;
+        self.listed = Stopwatch::start();
         let mut sockets = self.sockets();
         self.looks += 1;
         let seen = |socket: &Socket| (socket.inode, *self.seen.get(&socket.inode).unwrap_or(&self.looks));

@@ -13,6 +13,7 @@ pub mod methods;
 mod otp;
 pub mod pending;
 pub mod proxy;
+mod pulse;
 pub mod reply;
 pub mod status;
 pub mod stream;
@@ -35,6 +36,7 @@ use self::caller::Incoming;
 use self::messaging::{Asks, Opening};
 use self::pending::Pending;
 use self::proxy::TrustedProxies;
+use self::pulse::Pulse;
 use self::reply::{Answer, Reply};
 use self::status::Call;
 use self::stream::{LOOK_AGAIN, Outlet, Streams};
@@ -126,7 +128,7 @@ pub struct Front {
     // Dropping it cancels its calls: the administrator's tool says so.
     _admin: Server,
     // Dropped last: the C core's threads end with it.
-    _environment: Arc<Environment>,
+    environment: Arc<Environment>,
     ports: Vec<u16>,
     plaintext_port: Option<u16>,
 }
@@ -179,7 +181,7 @@ impl Front {
         }
         let admin = admin::listen(shared, &environment, data_dir)?;
         server.start();
-        Ok(Front { server, _admin: admin, _environment: environment, ports, plaintext_port })
+        Ok(Front { server, _admin: admin, environment, ports, plaintext_port })
     }
 
     /// The port of the first address.
@@ -190,6 +192,11 @@ impl Front {
     /// The ports of all addresses.
     pub fn ports(&self) -> &[u16] {
         &self.ports
+    }
+
+    /// Whether its poll thread gets to its work.
+    fn pulse(&self) -> Pulse {
+        Pulse::new(&self.environment)
     }
 
     /// The port of the first address that does not speak TLS, if there is one.

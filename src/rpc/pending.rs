@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,8 +37,6 @@ pub struct Pending {
     calls_per_connection: usize,
     header_bytes: usize,
     patience: Duration,
-    /// Counts whatever goes ahead.
-    progress: AtomicU64,
     wake: (Sender<Wake>, Receiver<Wake>),
 }
 
@@ -67,21 +64,13 @@ impl Count {
 impl Pending {
     /// At most so many calls of a connection may wait, each with headers of so many bytes and for so long.
     pub fn new(calls_per_connection: usize, header_bytes: usize, patience: Duration) -> Pending {
-        Pending {
-            connections: Mutex::default(),
-            calls_per_connection,
-            header_bytes,
-            patience,
-            progress: AtomicU64::new(0),
-            wake: bounded(16),
-        }
+        Pending { connections: Mutex::default(), calls_per_connection, header_bytes, patience, wake: bounded(16) }
     }
 
     /// A call with headers of so many bytes has begun on a connection. `None` if those are too many, which only a client
     /// sends who did not agree to the server's settings, or if it has too many calls already: the call is to be dropped.
     pub fn begin(self: &Arc<Self>, connection: Option<SocketAddr>, header_bytes: usize) -> Option<Awaited> {
         let mut id = 0;
-        self.progress.fetch_add(1, Ordering::Relaxed);
         let too_large = header_bytes > self.header_bytes;
         if let Some(connection) = connection {
             let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,11 +112,6 @@ impl Pending {
     fn call_limiter(&self) {
         // One that has not been heard yet is enough.
         let _ = self.wake.0.try_send(Wake::Look);
-    }
-
-    /// A number that grows as long as calls go ahead.
-    pub fn progress(&self) -> u64 {
-        self.progress.load(Ordering::Relaxed)
     }
 
     /// Where the limiter hears what wakes it.
