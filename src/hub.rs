@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::store::sessions::SessionId;
 
@@ -131,7 +131,8 @@ impl<O: Deliver> Subscriber<O> {
         }
     }
 
-    fn deliver(&self, frames: &[Frame<O::Body>]) {
+    /// The mailbox holds `room` frames at most.
+    fn deliver(&self, frames: &[Frame<O::Body>], room: usize) {
         if self.session_ended.load(Ordering::Acquire) {
             return;
         }
@@ -146,11 +147,12 @@ impl<O: Deliver> Subscriber<O> {
             left => left,
         };
         for frame in left {
-            // A reader that has gone takes itself off the list.
-            if let Err(TrySendError::Full(_)) = delivery.mailbox.try_send(frame.clone()) {
+            if delivery.mailbox.len() >= room {
                 delivery.behind = true;
                 break;
             }
+            // A reader that has gone takes itself off the list.
+            let _ = delivery.mailbox.send(frame.clone());
         }
         drop(delivery);
         if rests {
@@ -206,7 +208,7 @@ impl<O: Deliver> Hub<O> {
             inner.last_id = last.last;
             inner.subscribers.values().cloned().collect()
         };
-        subscribers.iter().for_each(|subscriber| subscriber.deliver(frames));
+        subscribers.iter().for_each(|subscriber| subscriber.deliver(frames, self.limits.mailbox_frames));
     }
 
     /// Opens a mailbox for everything after the message with the id `after`, which may not have been published yet.
@@ -233,7 +235,8 @@ impl<O: Deliver> Hub<O> {
         *of_user += 1;
         let id = inner.next;
         inner.next += 1;
-        let (mailbox, frames) = bounded(self.limits.mailbox_frames);
+        // Its bound is kept where it is filled: a bounded one takes all its memory at once, for every stream that is idle.
+        let (mailbox, frames) = unbounded();
         // What it missed comes from the store; until then nothing goes into its mailbox.
         let behind = after < inner.last_id;
         let shared = Arc::new(Subscriber {

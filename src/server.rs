@@ -317,7 +317,7 @@ fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(MessageHub, S
 }
 
 /// How many commits may wait to be published; after that the writer waits.
-const PUBLISH_QUEUE: usize = 16;
+const PUBLISH_QUEUE: usize = 256;
 
 /// The thread between writer and hub: it writes to the streams or wakes them, so that whoever sends is answered before a
 /// thousand others hear it. What is committed meanwhile is published together.
