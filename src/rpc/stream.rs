@@ -129,10 +129,11 @@ impl Outlet {
         }
     }
 
-    /// Hands bytes to the C core, which has room for them.
-    fn start_write(&mut self, slice: GrpcSlice) -> Result<(), ClientGone> {
+    /// Hands a message to the C core, which has room for it. If `more` follow at once, they may leave together.
+    fn start_write(&mut self, slice: GrpcSlice, more: bool) -> Result<(), ClientGone> {
         self.silence = Stopwatch::start();
-        Pin::new(&mut self.line.sink).start_send((slice, WriteFlags::default())).map_err(|_| ClientGone)
+        let flags = WriteFlags::default().buffer_hint(more);
+        Pin::new(&mut self.line.sink).start_send((slice, flags)).map_err(|_| ClientGone)
     }
 
     /// Ends the call with a status, on the stream's thread. A client that does not even take that is cut off.
@@ -171,7 +172,7 @@ impl Deliver for Outlet {
                 }
             }
         };
-        match self.start_write(slice) {
+        match self.start_write(slice, false) {
             Ok(()) => Offered::Taken,
             Err(ClientGone) => Offered::Gone,
         }
@@ -271,7 +272,13 @@ impl Stream {
     /// Sends what is in a frame after an id; as events together with what else is waiting, up to a size.
     fn send(&mut self, outlet: &mut Outlet, frame: &BatchFrame, after: i64) -> Result<(), Over> {
         match outlet.form {
-            Form::Messages => frame.body.each_after(after).try_for_each(|slice| self.write(outlet, slice)),
+            Form::Messages => {
+                let mut each = frame.body.each_after(after).peekable();
+                while let Some(slice) = each.next() {
+                    self.write(outlet, slice, each.peek().is_some())?;
+                }
+                Ok(())
+            }
             Form::Events => {
                 let mut batches = vec![frame.body.events_after(after)];
                 let mut bytes = batches.iter().map(GrpcSlice::len).sum::<usize>();
@@ -283,7 +290,7 @@ impl Stream {
                     bytes += batch.len();
                     batches.push(batch);
                 }
-                self.write(outlet, wire::joined(&batches))
+                self.write(outlet, wire::joined(&batches), false)
             }
         }
     }
@@ -312,13 +319,13 @@ impl Stream {
 
     /// Sends an event that is no message.
     fn tell(&self, outlet: &mut Outlet, happened: Happened) -> Result<(), Over> {
-        self.write(outlet, wire::event(self.subscription.cursor(), happened))
+        self.write(outlet, wire::event(self.subscription.cursor(), happened), false)
     }
 
-    /// Hands bytes to the C core, waiting for the write before them, but not for ever.
-    fn write(&self, outlet: &mut Outlet, slice: GrpcSlice) -> Result<(), Over> {
+    /// Hands a message to the C core, waiting for the write before it, but not for ever. See [`Outlet::start_write`].
+    fn write(&self, outlet: &mut Outlet, slice: GrpcSlice, more: bool) -> Result<(), Over> {
         self.wait_for_room(outlet)?;
-        Ok(outlet.start_write(slice)?)
+        Ok(outlet.start_write(slice, more)?)
     }
 
     /// Waits until the write before is over.
