@@ -308,6 +308,23 @@ fn a_session_is_renewed_without_losing_the_place_and_logout_ends_it() {
 }
 
 #[test]
+fn an_answer_typed_ahead_to_a_question_that_is_not_asked_is_said_to_nobody() {
+    let (server, home) = (Daemon::start(), place());
+    let (alice, _) = newcomer(&server, home.path(), "alice");
+    alice.answer(CHAT, "/login");
+    alice.wait_for_prompt("Password: > ");
+    server.held_up(|| {
+        alice.answer("Password: > ", "not it");
+        // The login is under way.
+        alice.wait_for_cursor_row("");
+        alice.type_keys("123456\rand more");
+    });
+    alice.wait_for("Login, password or code is wrong");
+    say(&alice, "alice", "hello");
+    assert!(!alice.all_text().contains("] alice: 123456"), "{}", alice.all_text());
+}
+
+#[test]
 fn an_abandoned_enrolment_is_continued_by_login() {
     let (server, home) = (Daemon::start(), place());
     let picture = home.path().join("qr/alice.png");

@@ -86,6 +86,14 @@ impl Daemon {
         running.ended.recv_timeout(LIMIT).expect("it ends when killed");
     }
 
+    /// Holds it up while `act` runs: whoever calls meanwhile waits.
+    pub(crate) fn held_up<T>(&self, act: impl FnOnce() -> T) -> T {
+        signal(self.pid(), "STOP");
+        let done = act();
+        signal(self.pid(), "CONT");
+        done
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.running.as_ref().expect("a running server").pid

@@ -78,8 +78,8 @@ impl Console {
         Ok(Next::Line)
     }
 
-    /// The end of a dialogue. Without a person, one that came to nothing is the end of everything: what follows in the pipe
-    /// may be its answers, passwords among them.
+    /// The end of a dialogue. One that came to nothing leaves no answers behind that would be said to everybody, passwords
+    /// among them: what was typed ahead is forgotten, and without a person it is the end of everything.
     pub(super) fn finish(&mut self, done: Done<()>, nothing: Text) -> io::Result<Next> {
         match done {
             Done::With(()) => return Ok(Next::Line),
@@ -88,6 +88,7 @@ impl Console {
             Done::End | Done::Failed => {}
         }
         if self.input.is_interactive() {
+            self.input.forget_typed_ahead()?;
             return Ok(Next::Line);
         }
         self.failed = true;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, BufReader, IsTerminal, Stdin};
 use std::sync::Arc;
 
+use rustix::termios::{self, QueueSelector};
 use rustyline::completion::Completer;
 use rustyline::config::{BellStyle, ColorMode};
 use rustyline::error::ReadlineError;
@@ -128,6 +129,17 @@ impl Input {
                 Ok(plain(source)?.map(|mut line| SecretText::new(std::mem::take(&mut *line))))
             }
         }
+    }
+
+    /// Forgets what was typed ahead: it was meant for a question that will not be asked any more.
+    ///
+    /// # Errors
+    /// The terminal failed.
+    pub fn forget_typed_ahead(&self) -> io::Result<()> {
+        if self.is_interactive() {
+            termios::tcflush(io::stdin(), QueueSelector::IFlush)?;
+        }
+        Ok(())
     }
 
     /// Lets the arrow keys bring `line` back.
