@@ -1,5 +1,9 @@
 //! What can be measured, one function each.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
 use protobuf::Message as _;
 
 use super::accounts::Account;
@@ -14,6 +18,7 @@ use crate::clock::Stopwatch;
 use crate::proto::{HistoryFrom, HistoryRequest, HistoryResponse, LoginRequest, LoginResponse};
 use crate::rpc::methods;
 use crate::security::passwords::{Cost, Passwords};
+use crate::threads::Pool;
 
 /// No step of [`slope`] has fewer messages.
 const SLOPE_MESSAGES: u32 = 50;
@@ -88,17 +93,14 @@ fn logins(scene: &Scene<'_>, count: u32, in_flight: u32) -> Result<Figures, Benc
     let Some(account) = scene.accounts.first() else {
         return Err(BenchError::Asked("logins and --no-login: only one of them can be".to_owned()));
     };
-    // What the machine could do at best, before it is busy.
-    let machine = |error: &dyn std::fmt::Display| BenchError::Machine(error.to_string());
-    let passwords = Passwords::new(Cost::default()).map_err(|error| machine(&error))?;
-    const HASHES: u32 = 20;
-    passwords.rehash(&Account::password()).map_err(|error| machine(&error))?;
-    let watch = Stopwatch::start();
-    for _ in 0..HASHES {
-        passwords.rehash(&Account::password()).map_err(|error| machine(&error))?;
-    }
-    let one_hash = watch.elapsed() / HASHES;
+    // What the machine could do at best, before it is busy: one core after the other, and all at once, which share caches and
+    // the way to the memory.
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let passwords = Arc::new(Passwords::new(Cost::default()).map_err(|error| BenchError::Machine(error.to_string()))?);
+    hash_on(1, 1, &passwords)?;
+    let one_hash = hash_on(1, HASHES, &passwords)? / HASHES;
+    let hashes = HASHES * u32::try_from(cores).unwrap_or(u32::MAX);
+    let all_cores = per_second(hashes.into(), hash_on(cores, HASHES, &passwords)?);
 
     let mut calls = scene.calls(methods::LOGIN.name)?;
     let request = LoginRequest {
@@ -113,12 +115,37 @@ fn logins(scene: &Scene<'_>, count: u32, in_flight: u32) -> Result<Figures, Benc
     let mut figures = Figures::of("logins");
     answers(&mut done, "checks_per_second", "login", &mut figures);
     figures.number("one_hash_ms", Some(one_hash.as_secs_f64() * 1e3));
-    let best = per_second(cores as u64, one_hash);
-    figures.number("of_what_the_cores_could", per_second(done.good.into(), done.took).zip(best).map(|(is, b)| is / b));
+    figures.number("all_cores_hashes_per_second", all_cores);
+    let checks = per_second(done.good.into(), done.took);
+    let of = |best: Option<f64>| checks.zip(best).map(|(is, best)| is / best);
+    figures.number("of_cores_by_one_hash", of(per_second(cores as u64, one_hash)));
+    figures.number("of_what_all_cores_hash", of(all_cores));
     if let (Some(before), Some(after)) = (before, scene.usage()?) {
         server(&Usage { cpu: after.cpu.saturating_sub(before.cpu), ..after }, "", &mut figures);
     }
     Ok(figures)
+}
+
+/// How many hashes each core makes to see how fast it is.
+const HASHES: u32 = 40;
+
+/// How long so many threads take to make so many hashes each.
+fn hash_on(threads: usize, hashes: u32, passwords: &Arc<Passwords>) -> Result<Duration, BenchError> {
+    let machine = |error: &dyn std::fmt::Display| BenchError::Machine(error.to_string());
+    let pool = Pool::new("bench-hash", threads, threads).map_err(|error| machine(&error))?;
+    let (done, all) = bounded(threads);
+    let watch = Stopwatch::start();
+    for _ in 0..threads {
+        let (passwords, done) = (Arc::clone(passwords), done.clone());
+        let hash = move || {
+            let hashed = (0..hashes).try_for_each(|_| passwords.rehash(&Account::password()).map(drop));
+            let _ = done.send(hashed);
+        };
+        pool.try_run(hash).map_err(|error| machine(&error))?;
+    }
+    drop(done);
+    all.iter().try_for_each(|hashed| hashed.map_err(|error| machine(&error)))?;
+    Ok(watch.elapsed())
 }
 
 fn stall(scene: &mut Scene<'_>, audience: &Audience, say: Say, stalled: u32) -> Result<Figures, BenchError> {
