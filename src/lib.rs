@@ -37,6 +37,7 @@ pub mod bench;
 pub mod client;
 pub mod qr;
 
+pub mod align;
 pub mod escape;
 pub mod lang;
 pub mod logging;

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
-use unicode_width::UnicodeWidthStr;
 
 use super::ToolError;
+use crate::align::aligned;
 use crate::clock::Time;
 use crate::escape::one_line;
 
@@ -125,26 +125,15 @@ impl Table {
 
     fn lines(&self) -> String {
         let header = self.header.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>();
-        let rows: Vec<Vec<String>> =
-            std::iter::once(header).chain(self.rows.iter().map(|r| r.iter().map(Cell::for_people).collect())).collect();
-        let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
-        let mut lines = String::new();
-        for row in &rows {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(cell);
-                line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width()) + 2));
-            }
-            lines.push_str(line.trim_end());
-            lines.push('\n');
-        }
-        lines
+        let rows = self.rows.iter().map(|row| row.iter().map(Cell::for_people).collect());
+        aligned(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr as _;
+
     use super::*;
 
     fn table() -> Table {

@@ -1,39 +1,17 @@
 //! Tables that are whole in any window: as columns where these fit, otherwise one block a row.
 
+use crate::align::{GAP, aligned};
 use crate::client::console::shown::{columns, wrap_into};
-
-/// Between two columns.
-const GAP: &str = "  ";
 
 /// A table with `heads` over its columns. Where a row would not fit into `window` columns, each row becomes a block: its
 /// first and last cell in one line, then each of the others in a line behind its head.
 pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]], window: Option<usize>) -> String {
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| columns(cell));
-        cells.chain(heads.get(column).map(|head| columns(head))).max().unwrap_or_default()
-    });
-    let whole = widths.iter().sum::<usize>() + GAP.len() * N.saturating_sub(1);
+    let body = rows.iter().map(|row| row.each_ref().map(String::as_str));
+    let whole = aligned(&std::iter::once(heads).chain(body).collect::<Vec<_>>());
     match window {
-        Some(window) if whole > window => blocks(heads, rows, window),
-        _ => {
-            let head = in_columns(&heads, &widths);
-            let body = rows.iter().map(|row| in_columns(row, &widths));
-            std::iter::once(head).chain(body).collect()
-        }
+        Some(window) if whole.lines().any(|line| columns(line) > window) => blocks(heads, rows, window),
+        _ => whole,
     }
-}
-
-fn in_columns<S: AsRef<str>, const N: usize>(cells: &[S; N], widths: &[usize; N]) -> String {
-    let mut line = String::new();
-    for (cell, &width) in cells.iter().zip(widths) {
-        let cell = cell.as_ref();
-        line.push_str(cell);
-        line.extend(std::iter::repeat_n(' ', width.saturating_sub(columns(cell))));
-        line.push_str(GAP);
-    }
-    line.truncate(line.trim_end().len());
-    line.push('\n');
-    line
 }
 
 fn blocks<const N: usize>(heads: [&str; N], rows: &[[String; N]], window: usize) -> String {
