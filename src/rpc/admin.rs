@@ -7,11 +7,12 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use grpcio::{Environment, Server, ServerBuilder, ServerCredentials, ServiceBuilder};
+use grpcio::{Environment, Server, ServerBuilder, ServerCredentials};
 
 use crate::proto::admin::{AdminRequest, Command};
 
-use super::{Lane, ListenError, Shared, call, channel, methods};
+use super::calls::{Calls, Lane};
+use super::{ListenError, Shared, channel, methods};
 
 /// The longest path that a socket may have, in bytes, with the zero behind it (unix(7)).
 const MAX_PATH_BYTES: usize = 108;
@@ -31,12 +32,9 @@ pub(super) fn listen(
     let path = socket_in(data_dir);
     let failed = |text: String| ListenError::Admin { path: path.clone(), text };
     prepare(&path).map_err(|error| failed(error.to_string()))?;
-    let service = ServiceBuilder::new()
-        .add_client_streaming_handler(
-            &methods::ADMIN_RUN,
-            call(shared, methods::ADMIN_RUN.name, hashes, |shared, _, request| shared.app.administrate(request)),
-        )
-        .build();
+    let service = Calls::of(shared)
+        .answered(&methods::ADMIN_RUN, hashes, |shared, _, request| shared.app.administrate(request))
+        .done();
     let mut server = ServerBuilder::new(Arc::clone(environment))
         .register_service(service)
         .channel_args(channel(environment, &shared.limits).build_args())
