@@ -7,6 +7,7 @@
 //! bounded, and nobody waits for a slow stream.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
@@ -85,6 +86,8 @@ pub enum SubscribeError {
 pub struct Hub<O: Deliver> {
     limits: HubLimits,
     inner: Mutex<Inner<O>>,
+    /// Held by the one that publishes.
+    publishing: Mutex<()>,
 }
 
 struct Inner<O: Deliver> {
@@ -102,11 +105,11 @@ struct Subscriber<O: Deliver> {
     reader: OnceLock<Thread>,
     session_ended: AtomicBool,
     draining: AtomicBool,
-    delivery: Mutex<Delivery<O>>,
+    inbox: Mutex<Inbox<O>>,
 }
 
 /// How a reader gets his messages at the moment. Locked after the hub, if both are.
-struct Delivery<O: Deliver> {
+struct Inbox<O: Deliver> {
     mailbox: Sender<Frame<O::Body>>,
     /// The mailbox was full: nothing is put into it until the reader joins again.
     behind: bool,
@@ -121,8 +124,8 @@ struct Lent<O> {
 }
 
 impl<O: Deliver> Subscriber<O> {
-    fn lock(&self) -> MutexGuard<'_, Delivery<O>> {
-        self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inbox<O>> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake(&self) {
@@ -133,52 +136,56 @@ impl<O: Deliver> Subscriber<O> {
 
     /// The mailbox holds `room` frames at most.
     fn deliver(&self, frames: &[Frame<O::Body>], room: usize) {
-        if self.session_ended.load(Ordering::Acquire) {
-            return;
-        }
-        let mut delivery = self.lock();
-        if delivery.behind {
+        let mut inbox = self.lock();
+        if inbox.behind {
             return;
         }
         // One who is busy looks into his mailbox before he rests.
-        let rests = delivery.lent.is_some();
-        let left = match delivery.offer(frames) {
+        let rests = inbox.lent.is_some();
+        let left = match self.write_at_once(&mut inbox, frames) {
             [] => return,
             left => left,
         };
         for frame in left {
-            if delivery.mailbox.len() >= room {
-                delivery.behind = true;
+            if inbox.mailbox.len() >= room {
+                inbox.behind = true;
                 break;
             }
             // A reader that has gone takes itself off the list.
-            let _ = delivery.mailbox.send(frame.clone());
+            let _ = inbox.mailbox.send(frame.clone());
         }
-        drop(delivery);
+        drop(inbox);
         if rests {
             self.wake();
         }
     }
-}
 
-impl<O: Deliver> Delivery<O> {
     /// Writes frames through the outlet as long as it takes them, and returns the rest.
-    fn offer<'f>(&mut self, frames: &'f [Frame<O::Body>]) -> &'f [Frame<O::Body>] {
+    fn write_at_once<'f>(&self, inbox: &mut Inbox<O>, frames: &'f [Frame<O::Body>]) -> &'f [Frame<O::Body>] {
         // What lies in the mailbox comes first.
-        if !self.mailbox.is_empty() {
+        if !inbox.mailbox.is_empty() {
             return frames;
         }
-        let Some(Lent { outlet, cursor }) = &mut self.lent else { return frames };
+        let Some(Lent { outlet, cursor }) = &mut inbox.lent else { return frames };
         for (n, frame) in frames.iter().enumerate() {
+            // Whoever ended the session has woken the reader.
+            if self.session_ended.load(Ordering::Acquire) {
+                return &[];
+            }
             if frame.last <= *cursor {
                 continue;
             }
-            match outlet.offer(frame, *cursor) {
+            // A panic in there costs this stream, and not all of them their publisher.
+            let offered = catch_unwind(AssertUnwindSafe(|| outlet.offer(frame, *cursor))).unwrap_or_else(|_| {
+                log::error!("a stream is ended: writing to it panicked");
+                Offered::Gone
+            });
+            match offered {
                 Offered::Taken => *cursor = frame.last,
                 Offered::Busy => return frames.get(n..).unwrap_or_default(),
                 Offered::Gone => {
                     // Its thread, woken, finds that there is none.
-                    self.lent = None;
+                    inbox.lent = None;
                     return frames.get(n..).unwrap_or_default();
                 }
             }
@@ -191,21 +198,22 @@ impl<O: Deliver> Hub<O> {
     /// A hub whose next message will have an id above `last_id`.
     pub fn new(limits: HubLimits, last_id: i64) -> Hub<O> {
         let inner = Inner { subscribers: HashMap::new(), per_user: HashMap::new(), next: 1, last_id, draining: false };
-        Hub { limits, inner: Mutex::new(inner) }
+        Hub { limits, inner: Mutex::new(inner), publishing: Mutex::new(()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<O>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Delivers frames, in the order of their ids, to everybody. Never blocks. For one thread only.
+    /// Delivers frames, in the order of their ids, to everybody. Never waits for a stream.
     pub fn publish(&self, frames: &[Frame<O::Body>]) {
         let Some(last) = frames.last() else { return };
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         // Who comes later begins after these; who joins again meanwhile has them from the store. Nobody waits for the hub
         // while a thousand streams are written to.
         let subscribers: Vec<Arc<Subscriber<O>>> = {
             let mut inner = self.lock();
-            inner.last_id = last.last;
+            inner.last_id = inner.last_id.max(last.last);
             inner.subscribers.values().cloned().collect()
         };
         subscribers.iter().for_each(|subscriber| subscriber.deliver(frames, self.limits.mailbox_frames));
@@ -245,7 +253,7 @@ impl<O: Deliver> Hub<O> {
             reader: OnceLock::new(),
             session_ended: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-            delivery: Mutex::new(Delivery { mailbox, behind, lent: None }),
+            inbox: Mutex::new(Inbox { mailbox, behind, lent: None }),
         });
         inner.subscribers.insert(id, Arc::clone(&shared));
         Ok(Subscription { hub: Arc::clone(self), id, opened_at: inner.last_id, cursor: after, frames, shared })
@@ -260,10 +268,12 @@ impl<O: Deliver> Hub<O> {
         }
     }
 
-    /// Takes no more subscribers, and ends all streams after everything that was published so far.
-    pub fn drain(&self) {
+    /// Takes no more subscribers, and ends all streams after the message with the id `last_id`, which is in the store but may
+    /// not have been published yet, and after everything that was published.
+    pub fn drain(&self, last_id: i64) {
         let mut inner = self.lock();
         inner.draining = true;
+        inner.last_id = inner.last_id.max(last_id);
         for subscriber in inner.subscribers.values() {
             subscriber.draining.store(true, Ordering::Release);
             subscriber.wake();
@@ -298,7 +308,8 @@ pub enum Next<B> {
     Frame(Frame<B>, i64),
     /// Nothing: [`Subscription::rest`].
     Idle,
-    /// Messages went past the mailbox: read on from the store after [`Subscription::cursor`], then [`Subscription::rejoin`].
+    /// Messages went past the mailbox, or will not come by it before the end: read on from the store after
+    /// [`Subscription::cursor`], then [`Subscription::rejoin`].
     Behind,
     /// End.
     Ended(Ended),
@@ -366,11 +377,11 @@ impl<O: Deliver> Subscription<O> {
 
     /// Not while there is something to do: that comes first.
     fn lend(&self, outlet: O) -> Result<(), O> {
-        let mut delivery = self.shared.lock();
-        if delivery.behind || !self.frames.is_empty() {
+        let mut inbox = self.shared.lock();
+        if inbox.behind || !self.frames.is_empty() {
             return Err(outlet);
         }
-        delivery.lent = Some(Lent { outlet, cursor: self.cursor });
+        inbox.lent = Some(Lent { outlet, cursor: self.cursor });
         Ok(())
     }
 
@@ -564,14 +575,108 @@ mod tests {
         let hub = hub();
         let mut last = hub.subscribe(1, session(), 100).unwrap();
         hub.publish(&frames(101..=102));
-        hub.drain();
+        hub.drain(0);
         assert_eq!(drain_ids(&mut last), [101, 102]);
         assert!(matches!(last.take_next(), Next::Ended(Ended::Draining)));
-        // What the publisher is still on its way with comes from the store.
-        last.cursor = 101;
+        assert_eq!(hub.subscribe(2, session(), 100).err(), Some(SubscribeError::Draining));
+    }
+
+    #[test]
+    fn draining_waits_for_what_the_store_has_and_nobody_has_published_yet() {
+        let hub = hub();
+        let mut last = hub.subscribe(1, session(), 100).unwrap();
+        hub.publish(&frames(101..=101));
+        hub.drain(103);
+        assert_eq!(drain_ids(&mut last), [101]);
         assert!(matches!(last.take_next(), Next::Behind));
         assert!(!last.rejoin());
-        assert_eq!(hub.subscribe(2, session(), 100).err(), Some(SubscribeError::Draining));
+        // The publisher comes first with one of them, and the store with both.
+        hub.publish(&frames(102..=102));
+        assert!(!last.rejoin());
+        last.skip_to(103);
+        assert!(last.rejoin());
+        hub.publish(&frames(103..=103));
+        assert!(matches!(last.take_next(), Next::Ended(Ended::Draining)), "nothing twice");
+    }
+
+    #[test]
+    fn to_a_reader_at_rest_whose_session_has_ended_nothing_is_written() {
+        let hub = hub();
+        let paper = Paper::default();
+        let ended = session();
+        let mut reader = hub.subscribe(1, ended, 100).unwrap();
+        reader.lend(paper.clone()).unwrap();
+        hub.end_sessions(&[ended]);
+        hub.publish(&frames(101..=101));
+        assert_eq!(paper.written(), [0i64; 0]);
+        assert!(reader.take_back().is_some() && matches!(reader.take_next(), Next::Ended(Ended::Session)));
+    }
+
+    #[test]
+    fn a_panic_while_writing_ends_that_stream_and_no_other() {
+        let hub = hub();
+        let (torn, paper) = (Paper::default(), Paper::default());
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let _poisons = torn.written.lock().unwrap();
+            panic!("on purpose");
+        }));
+        let mut first = hub.subscribe(1, session(), 100).unwrap();
+        let mut second = hub.subscribe(2, session(), 100).unwrap();
+        first.lend(torn).unwrap();
+        second.lend(paper.clone()).unwrap();
+        hub.publish(&frames(101..=102));
+        assert!(first.take_back().is_none(), "its outlet is gone");
+        assert_eq!(paper.written(), [101, 102]);
+        assert!(second.take_back().is_some());
+    }
+
+    #[test]
+    fn readers_that_come_and_rest_and_fall_behind_meanwhile_get_everything_once_and_in_order() {
+        const LAST: i64 = 3_000;
+        let hub = Arc::new(Hub::new(HubLimits { mailbox_frames: 2, streams: 9, streams_per_user: 9 }, 0));
+        // What the store would have: all that is about to be published.
+        let stored = Arc::new(std::sync::atomic::AtomicI64::new(0));
+        let read = |busy: u8| {
+            let mut reader = hub.subscribe(1, session(), 0).unwrap();
+            reader.attach();
+            let paper = Paper::default();
+            let mut outlet = Some(paper.clone());
+            for n in (0..4).cycle() {
+                // Now and then the publisher finds that a write is not over yet.
+                paper.answers(if n < busy { Offered::Busy } else { Offered::Taken });
+                match reader.take_next() {
+                    Next::Frame(frame, after) => {
+                        paper.written.lock().unwrap().extend(frame.first.max(after + 1)..=frame.last)
+                    }
+                    Next::Idle => outlet = reader.rest(outlet.take().unwrap(), Some(Duration::from_secs(30))),
+                    Next::Behind if reader.rejoin() => {}
+                    Next::Behind => {
+                        let last = stored.load(Ordering::SeqCst);
+                        paper.written.lock().unwrap().extend(reader.cursor() + 1..=last);
+                        reader.skip_to(last);
+                    }
+                    Next::Ended(_) => break,
+                }
+            }
+            paper.written()
+        };
+        thread::scope(|scope| {
+            let readers: Vec<_> = (0..6).map(|n| scope.spawn(move || read(n % 4))).collect();
+            scope.spawn(|| {
+                for id in 1..=LAST {
+                    // By the half everybody has come.
+                    while id == LAST / 2 && hub.len() < 6 {
+                        thread::yield_now();
+                    }
+                    stored.store(id, Ordering::SeqCst);
+                    hub.publish(&[Frame { first: id, last: id, body: () }]);
+                }
+                hub.drain(LAST);
+            });
+            for reader in readers {
+                assert_eq!(reader.join().unwrap(), (1..=LAST).collect::<Vec<_>>());
+            }
+        });
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Enrolment pictures: an `otpauth://` URI as a QR code in the terminal and as a PNG, and its secret in letters.
 //!
-//! Everything in here is a secret in the clear. Pictures on disk are kept by [`file`], which says how.
+//! Everything in here is a secret in the clear. Pictures on disk are kept by [`mod@file`], which says how.
 
 pub mod file;
 

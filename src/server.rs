@@ -258,7 +258,8 @@ impl Running {
     pub fn stop(mut self, hurry: &dyn Fn() -> bool) {
         let watch = Stopwatch::start();
         log::info!("stopping: {} streams get their last messages", self.shared.hub.len());
-        self.shared.hub.drain();
+        // What has been acknowledged goes out; where that cannot be told, what has been published.
+        self.shared.hub.drain(self.shared.app.store.read(messages::last_id).unwrap_or(0));
         let left = self.shared.streams.join(self.grace.max(LAST_FRAMES), hurry);
         if left > 0 {
             log::warn!("{left} streams did not end by themselves and are cut off");
@@ -331,13 +332,16 @@ impl Publisher {
     fn start(hub: Arc<OnceLock<MessageHub>>, bytes: usize) -> io::Result<Publisher> {
         let (commits, committed) = bounded::<Vec<StoredMessage>>(PUBLISH_QUEUE);
         let thread = Thread::spawn("publisher", move || {
-            while let Ok(mut messages) = committed.recv() {
+            // A commit that did not fit into the write before.
+            let mut next = None;
+            while let Some(mut messages) = next.take().or_else(|| committed.recv().ok()) {
                 let mut size = wire::event_bytes(&messages);
-                // What one write takes.
-                while size < bytes
-                    && let Ok(more) = committed.try_recv()
-                {
+                while let Ok(more) = committed.try_recv() {
                     size += wire::event_bytes(&more);
+                    if size > bytes {
+                        next = Some(more);
+                        break;
+                    }
                     messages.extend(more);
                 }
                 if let Some(hub) = hub.get() {

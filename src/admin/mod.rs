@@ -1,6 +1,6 @@
 //! The administrator's tool: `otpchatd user`, `invite`, `audit`, `rekey` and `rotate-token-key`.
 //!
-//! A running server is told over its socket, so that it acts at once ([`tell`]); without one the tool takes the database's
+//! A running server is told over its socket, so that it acts at once (`tell`); without one the tool takes the database's
 //! lock and works on it itself. What is done is the same ([`crate::app::admin`]).
 
 pub mod args;

@@ -2,14 +2,14 @@
 //!
 //! # The tour
 //!
-//! [`args`] says what can be measured. A [`scene`] is a server with accounts that were registered and enrolled through the real
-//! calls ([`accounts`], by the console's own client), and streams that listen ([`readers`]). A round sends messages
-//! ([`calls`], whose texts say when: [`text`]) and waits until every stream has every one of them once, all in the same order
-//! ([`check`]). [`scenarios`] makes figures of that ([`report`]), with what the server used for it ([`process`]).
+//! [`args`] says what can be measured. A `scene` is a server with accounts that were registered and enrolled through the real
+//! calls (`accounts`, by the console's own client), and streams that listen (`readers`). A round sends messages
+//! ([`calls`], whose texts say when: `text`) and waits until every stream has every one of them once, all in the same order
+//! ([`check`]). `scenarios` makes figures of that ([`report`]), with what the server used for it ([`process`]).
 //!
-//! Calls and streams under load go through [`connection`], which knows as much of HTTP/2 as that takes ([`http2`]): grpcio takes
+//! Calls and streams under load go through `connection`, which knows as much of HTTP/2 as that takes (`http2`): grpcio takes
 //! many times longer to read a message than a fast server to send it, and the generator would measure itself. What clients
-//! notice that read as grpcio does is measured as well, when asked for ([`ordinary`]).
+//! notice that read as grpcio does is measured as well, when asked for (`ordinary`).
 
 mod accounts;
 pub mod args;

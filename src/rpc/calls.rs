@@ -223,9 +223,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::app::{App, TokenKey};
     use crate::app::act::Keys;
     use crate::app::throttles::Throttles;
+    use crate::app::{App, TokenKey};
     use crate::clock::{Clock, Time};
     use crate::config::Flags;
     use crate::hub::Hub;

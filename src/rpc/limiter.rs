@@ -28,9 +28,11 @@ use crate::threads::Thread;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Who comes and goes without a change in their number is seen this much later.
 const LOOK_ANYWAY: Duration = Duration::from_secs(1);
+/// A poll thread that answers later is held up. While somebody may be at fault, looks follow each other as fast.
+const HELD_UP: Duration = Duration::from_millis(50);
 /// A transport that copes leaves no more than this unread, and not for so many looks.
 const UNREAD_BYTES: u32 = 32 * 1024;
-const STUCK_LOOKS: u32 = 5;
+const STUCK_LOOKS: u32 = 2;
 /// With very many connections a look takes longer; then the pause is so many times as long.
 const PAUSE_FACTOR: u32 = 20;
 /// How often to log who was cut off, and how many of them by name, so that nobody fills the disk by knocking.
@@ -82,6 +84,7 @@ impl Limiter {
             hook: hook.ok(),
             open: 0,
             listed: Stopwatch::start(),
+            asked: Stopwatch::start(),
             seen: HashMap::new(),
             looks: 0,
             unread: HashMap::new(),
@@ -97,7 +100,11 @@ impl Limiter {
                     watch.relieve(&mut report);
                     watch.look(&mut report);
                     report.log();
-                    pause = LOOK_EVERY.max(took.elapsed() * PAUSE_FACTOR);
+                    pause = if watch.unread.is_empty() {
+                        LOOK_EVERY.max(took.elapsed() * PAUSE_FACTOR)
+                    } else {
+                        HELD_UP.max(took.elapsed())
+                    };
                 }
             }
         })?;
@@ -155,7 +162,9 @@ struct Watch {
     /// At which look a connection was first seen, by its inode.
     seen: HashMap<u64, u64>,
     looks: u64,
-    /// For how many looks since the poll thread answered a connection had much unread, by its inode.
+    /// When the poll thread was asked last.
+    asked: Stopwatch,
+    /// For how many looks in a row, in which the poll thread was held up, a connection had much unread, by its inode.
     unread: HashMap<u64, u32>,
 }
 
@@ -173,10 +182,15 @@ impl Watch {
     }
 
     /// While the C core reads what one connection sends it serves nobody, and it reads on as long as something is there.
-    /// Where for some looks it has not got to anything else, those are hung up on who had more unread all that time than
-    /// anybody leaves to a transport that copes.
+    /// Where for some looks it has got to anything else late or not at all, those are hung up on who had more unread all that
+    /// time than anybody leaves to a transport that copes.
     fn relieve(&mut self, report: &mut Report) {
-        if self.pulse.beats() || self.hook.is_none() {
+        // Whoever is in a hurry to have somebody hung up on does not make it beat faster.
+        if self.asked.left_of(HELD_UP).is_some() {
+            return;
+        }
+        self.asked = Stopwatch::start();
+        if self.pulse.beats_within(HELD_UP) || self.hook.is_none() {
             self.unread.clear();
             return;
         }
@@ -202,8 +216,8 @@ impl Watch {
         let Some(hook) = &self.hook else { return };
         // Cheap, and on most days all there is to do: the system takes milliseconds for its list, however short it is.
         let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-        let is_new = open != self.open || self.listed.left_of(LOOK_ANYWAY).is_none();
-        if open < self.bounds.all.min(self.bounds.per_address) || !is_new {
+        let is_due = open != self.open || self.listed.left_of(LOOK_ANYWAY).is_none();
+        if open < self.bounds.all.min(self.bounds.per_address) || !is_due {
             return;
         }
         self.open = open;

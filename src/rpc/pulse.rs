@@ -1,58 +1,58 @@
-//! Whether the poll thread gets to its work.
+//! Whether the poll thread gets to its work in time.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use grpcio::{ChannelBuilder, Client, Environment};
 
+use crate::clock::Stopwatch;
+
 /// Asks the poll thread for a sign of life.
 pub(super) struct Pulse {
     client: Client,
-    beaten: Arc<AtomicBool>,
+    /// How long it took to answer what it was asked last, once it has.
+    answered: Arc<Mutex<Option<Duration>>>,
 }
 
 impl Pulse {
     /// Of the environment's one poll thread.
     pub(super) fn new(environment: &Arc<Environment>) -> Pulse {
-        // It never connects: a channel does that with its first call.
+        // It never connects: a channel does that with the first operation of a call, and there is none. The C core has a timer
+        // of its own for channels, every 5 s. It holds the environment, so it goes before the server does.
         let client = Client::new(ChannelBuilder::new(Arc::clone(environment)).connect("unix:"));
-        Pulse { client, beaten: Arc::new(AtomicBool::new(true)) }
+        Pulse { client, answered: Arc::new(Mutex::new(Some(Duration::ZERO))) }
     }
 
-    /// Whether the poll thread has answered what it was asked the last time, and if so, asks again.
-    pub(super) fn beats(&self) -> bool {
-        if !self.beaten.swap(false, Ordering::AcqRel) {
-            return false;
-        }
+    /// Whether the poll thread has answered what it was asked the last time, and took no longer than `limit`. Once it has, it is
+    /// asked again.
+    pub(super) fn beats_within(&self, limit: Duration) -> bool {
+        let Some(took) = self.answered.lock().unwrap_or_else(PoisonError::into_inner).take() else { return false };
         let (ask, asked) = oneshot::channel::<()>();
-        let beaten = Arc::clone(&self.beaten);
+        let (answered, watch) = (Arc::clone(&self.answered), Stopwatch::start());
         // Begun here, where it has to wait, it is ended by the poll thread.
         self.client.spawn(async move {
             let _ = asked.await;
-            beaten.store(true, Ordering::Release);
+            *answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch.elapsed());
         });
         let _ = ask.send(());
-        true
+        took <= limit
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use crossbeam_channel::bounded;
     use grpcio::EnvBuilder;
 
     use super::*;
-    use crate::clock::Stopwatch;
 
     const LIMIT: Duration = Duration::from_secs(30);
 
     fn beats_again(pulse: &Pulse) -> bool {
         let watch = Stopwatch::start();
         while watch.left_of(LIMIT).is_some() {
-            if pulse.beats() {
+            if pulse.beats_within(LIMIT) {
                 return true;
             }
             std::thread::yield_now();
@@ -77,8 +77,14 @@ mod tests {
         ask.send(()).unwrap();
         is_held.recv_timeout(LIMIT).unwrap();
         // What was asked before has been answered.
-        assert!(pulse.beats() && !pulse.beats());
+        assert!(pulse.beats_within(LIMIT) && !pulse.beats_within(LIMIT));
         drop(release);
         assert!(beats_again(&pulse));
+        // No answer takes no time at all.
+        let watch = Stopwatch::start();
+        while pulse.answered.lock().unwrap().is_none() && watch.left_of(LIMIT).is_some() {
+            std::thread::yield_now();
+        }
+        assert!(!pulse.beats_within(Duration::ZERO));
     }
 }

@@ -68,7 +68,7 @@ impl Batch {
 
     /// Each message after the id `after`, by itself.
     pub fn each_after(&self, after: i64) -> impl Iterator<Item = GrpcSlice> {
-        let each = self.each.get_or_init(|| self.messages.iter().map(|m| encoded(&message(m))).collect());
+        let each = filled(&self.each, || self.messages.iter().map(|m| encoded(&message(m))).collect());
         let from = self.messages.partition_point(|m| m.id <= after);
         each.get(from..).unwrap_or_default().iter().cloned()
     }
@@ -77,8 +77,19 @@ impl Batch {
     pub fn events_after(&self, after: i64) -> GrpcSlice {
         let from = self.messages.partition_point(|m| m.id <= after);
         match from {
-            0 => self.events.get_or_init(|| events(&self.messages)).clone(),
+            0 => filled(&self.events, || events(&self.messages)).clone(),
             from => events(self.messages.get(from..).unwrap_or_default()),
+        }
+    }
+}
+
+/// What is in a cell, made outside of it where it is empty: nobody waits for whoever is making it too.
+fn filled<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T) -> &T {
+    match cell.get() {
+        Some(made) => made,
+        None => {
+            let made = make();
+            cell.get_or_init(|| made)
         }
     }
 }

@@ -24,6 +24,8 @@ LOGIN_PATH, SEND_PATH = "/Auth/Login", "/Messaging/SendMessage"
 # What an honest call may take before it counts as a failure.
 PATIENCE_S = 60
 PASSWORD = "верный конь 7"
+# How an attacker that has an account gets his token.
+TOKEN_VARIABLE = "ABUSE_TOKEN"
 
 
 # --- The attacks. Each takes where to, for how long and how many connections, and tells what it did. ---
@@ -158,6 +160,20 @@ def ping_flood(address, seconds, connections):
     return _flood(address, seconds, min(connections, 4), make, "pings")
 
 
+def ping_flood_by_a_listener(address, seconds, connections):
+    """The same on a connection that also has a stream, to which others' messages are written meanwhile."""
+    block = frame(http2.PING, 0, 0, b"8 bytes.") * 500
+    listen = request("/Messaging/MessageStream", ("token", os.environ[TOKEN_VARIABLE]))
+
+    def make(connection):
+        if connection.next_stream == 1:
+            n = connection.stream()
+            return frame(http2.HEADERS, http2.END_HEADERS, n, listen) + frame(http2.DATA, http2.END_STREAM, n, http2.body(b""))
+        _counted(connection, 500)
+        return block
+    return _flood(address, seconds, min(connections, 4), make, "pings")
+
+
 def settings_flood(address, seconds, connections):
     return _settings(address, seconds, connections, True)
 
@@ -275,7 +291,8 @@ def unfinished_streams_unacknowledged(address, seconds, connections):
 
 ATTACKS = {function.__name__: function for function in (
     rapid_reset, rapid_reset_logins, continuation_flood, continuation_flood_unacknowledged, header_bomb_huge,
-    header_bomb_many, header_bomb_indexed, header_table_churn, header_bomb_unacknowledged, ping_flood, settings_flood,
+    header_bomb_many, header_bomb_indexed, header_table_churn, header_bomb_unacknowledged, ping_flood,
+    ping_flood_by_a_listener, settings_flood,
     settings_flood_unread, empty_data, half_open, preface_only, idle_connections, slow_headers, unfinished_streams,
     unfinished_streams_beyond, unfinished_streams_unacknowledged)}
 
@@ -347,7 +364,9 @@ def attack(name, address, seconds, connections, honest, newcomer, pids):
     command = [sys.executable, __file__, "--attack", name, "--target", f"{address[0]}:{address[1]}",
                "--seconds", str(seconds), "--connections", str(connections)]
     started = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HERE) as attacker:
+    # An attacker may well have an account.
+    environment = {**os.environ, TOKEN_VARIABLE: honest.token}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HERE, env=environment) as attacker:
         newcomers = []
         failed = []
 

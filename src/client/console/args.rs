@@ -33,7 +33,7 @@ Exit code: 0 all went well; 1 a login failed, a line was not sent, or something 
 #[derive(Clone, Debug, Parser)]
 #[command(name = "otpchat", version, after_help = EXAMPLES)]
 pub struct Args {
-    /// The server; an IPv6 address needs brackets, such as [::1]:50051
+    /// The server; an IPv6 address needs brackets, such as `[::1]:50051`
     #[arg(long, env = "OTPCHAT_SERVER", value_name = "HOST:PORT", default_value = "localhost:50051")]
     pub server: ServerName,
 
