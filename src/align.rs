@@ -5,6 +5,11 @@ use unicode_width::UnicodeWidthStr;
 /// Between two columns.
 pub const GAP: &str = "  ";
 
+/// How many columns of a terminal a text takes.
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
 /// A line for each row. A column is as wide as its widest cell is on a terminal; no line ends with blanks.
 pub fn aligned<R: AsRef<[S]>, S: AsRef<str>>(rows: &[R]) -> String {
     let mut widths: Vec<usize> = Vec::new();
@@ -12,15 +17,15 @@ pub fn aligned<R: AsRef<[S]>, S: AsRef<str>>(rows: &[R]) -> String {
         let row = row.as_ref();
         widths.resize(widths.len().max(row.len()), 0);
         for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = cell.as_ref().width().max(*widest);
+            *widest = width(cell.as_ref()).max(*widest);
         }
     }
     let mut lines = String::new();
     for row in rows {
         let mut line = String::new();
-        for (cell, width) in row.as_ref().iter().map(AsRef::as_ref).zip(&widths) {
+        for (cell, widest) in row.as_ref().iter().map(AsRef::as_ref).zip(&widths) {
             line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width())));
+            line.extend(std::iter::repeat_n(' ', widest.saturating_sub(width(cell))));
             line.push_str(GAP);
         }
         lines.push_str(line.trim_end());

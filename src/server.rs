@@ -258,7 +258,7 @@ impl Running {
     pub fn stop(mut self, hurry: &dyn Fn() -> bool) {
         let watch = Stopwatch::start();
         log::info!("stopping: {} streams get their last messages", self.shared.hub.len());
-        // What has been acknowledged goes out; where that cannot be told, what has been published.
+        // What has been acknowledged until now goes out; where that cannot be told, what has been published.
         self.shared.hub.drain(self.shared.app.store.read(messages::last_id).unwrap_or(0));
         let left = self.shared.streams.join(self.grace.max(LAST_FRAMES), hurry);
         if left > 0 {

@@ -144,8 +144,12 @@ fn hash_on(threads: usize, hashes: u32, passwords: &Arc<Passwords>) -> Result<Du
         pool.try_run(hash).map_err(|error| machine(&error))?;
     }
     drop(done);
-    all.iter().try_for_each(|hashed| hashed.map_err(|error| machine(&error)))?;
-    Ok(watch.elapsed())
+    let mut ended = 0;
+    for hashed in all {
+        hashed.map_err(|error| machine(&error))?;
+        ended += 1;
+    }
+    if ended == threads { Ok(watch.elapsed()) } else { Err(BenchError::Machine("a hash panicked".to_owned())) }
 }
 
 fn stall(scene: &mut Scene<'_>, audience: &Audience, say: Say, stalled: u32) -> Result<Figures, BenchError> {

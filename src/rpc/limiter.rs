@@ -32,9 +32,13 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 const HELD_UP: Duration = Duration::from_millis(50);
 /// A transport that copes leaves no more than this unread, and not for so many looks.
 const UNREAD_BYTES: u32 = 32 * 1024;
-const STUCK_LOOKS: u32 = 2;
+const STUCK_LOOKS: u32 = 5;
+/// A trusted proxy, by whose connection many people may come, may leave it for so many times as many.
+const PROXY_FACTOR: u32 = 5;
 /// With very many connections a look takes longer; then the pause is so many times as long.
 const PAUSE_FACTOR: u32 = 20;
+/// The same while somebody may be at fault.
+const HURRIED_PAUSE_FACTOR: u32 = 4;
 /// How often to log who was cut off, and how many of them by name, so that nobody fills the disk by knocking.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 const LOGGED_AT_ONCE: usize = 8;
@@ -103,7 +107,7 @@ impl Limiter {
                     pause = if watch.unread.is_empty() {
                         LOOK_EVERY.max(took.elapsed() * PAUSE_FACTOR)
                     } else {
-                        HELD_UP.max(took.elapsed())
+                        HELD_UP.max(took.elapsed() * HURRIED_PAUSE_FACTOR)
                     };
                 }
             }
@@ -197,7 +201,9 @@ impl Watch {
         let busy: Vec<_> = self.sockets().into_iter().filter(|socket| socket.unread >= UNREAD_BYTES).collect();
         let looks = |socket: &Socket| (socket.inode, 1 + self.unread.get(&socket.inode).copied().unwrap_or(0));
         self.unread = busy.iter().map(looks).collect();
-        let at_fault = |socket: &Socket| self.unread.get(&socket.inode).is_some_and(|n| *n >= STUCK_LOOKS);
+        let patience = |peer: IpAddr| STUCK_LOOKS * if self.bounds.proxies.trusts(peer) { PROXY_FACTOR } else { 1 };
+        let at_fault =
+            |socket: &Socket| self.unread.get(&socket.inode).is_some_and(|n| *n >= patience(socket.peer.ip()));
         let victims: Vec<_> = busy.into_iter().filter(at_fault).collect();
         if let Some(hook) = self.hook.as_ref().filter(|_| !victims.is_empty()) {
             hook.hang_up(&victims).into_iter().for_each(|peer| report.add(peer, FLOOD));

@@ -117,7 +117,7 @@ pub struct Front {
     server: Server,
     // Dropping it cancels its calls: the administrator's tool says so.
     _admin: Server,
-    // Dropped last: the C core's threads end with it.
+    // Dropped last: the C core's threads end with it, the limiter having ended before.
     environment: Arc<Environment>,
     ports: Vec<u16>,
     plaintext_port: Option<u16>,

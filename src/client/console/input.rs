@@ -131,7 +131,8 @@ impl Input {
         }
     }
 
-    /// Forgets what was typed ahead: it was meant for a question that will not be asked any more.
+    /// Forgets what was typed since the last answer was read: it was meant for a question that will not be asked any more. What
+    /// came together with that answer, in one piece, is in the line editor's own buffer, which cannot be emptied.
     ///
     /// # Errors
     /// The terminal failed.
