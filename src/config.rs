@@ -161,7 +161,8 @@ pub struct LimitFlags {
     /// Streams of one user.
     #[arg(long, env = "OTPCHAT_MAX_STREAMS_PER_USER", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=30_000))]
     pub max_streams_per_user: u32,
-    /// Messages that wait for a stream in memory; one that falls further behind reads on from the database.
+    /// Messages that wait for a stream in memory, those that were published together as one; a stream that falls further behind
+    /// reads on from the database.
     #[arg(long, env = "OTPCHAT_MAILBOX_MESSAGES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub mailbox_messages: u32,
     /// Seconds that a stream's client may leave a message unread before the stream is ended.

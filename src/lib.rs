@@ -17,7 +17,8 @@
 //! - Publishing never blocks, and never waits for a slow stream.
 //! - A message is delivered only after its commit, in commit order; the answer to its sender means that it is on disk.
 //! - Who the caller is comes from his token, never from a request field.
-//! - Every queue has a bound in [`config`]; every thread of ours has a name and an owner that joins it.
+//! - Every queue has a bound, in [`config`] where anybody may want another; every thread of ours has a name and an owner that
+//!   joins it.
 //! - Time enters through [`clock`].
 
 pub mod clock;
