@@ -22,48 +22,54 @@ use crate::store::messages::Retention;
 
 /// The self-hosted group chat for the terminal whose second factor nobody can skip: the server.
 ///
-/// It keeps everything in one directory, made at the first start: the database users.db, two key files, and beside them the
-/// head of the audit and the socket of the administrator's commands. Stop it with
-/// Ctrl-C or SIGTERM; a second signal skips the grace period.
+/// It keeps everything in one directory, made at the first start: the database users.db, two key files, the head of the
+/// audit, and the socket of the administrator's commands. Stop it with Ctrl-C or SIGTERM; a second signal skips the grace
+/// period.
 #[derive(Debug, Parser)]
 #[command(
     name = "otpchatd",
     version,
-    after_help = "Examples:\n  otpchatd\n  otpchatd user list\n  otpchatd --data-dir /var/lib/otpchatd user reset-otp alice\n  otpchatd --data-dir /var/lib/otpchatd --chat-log off\n  otpchatd --listen localhost:50061 --log debug\n\nEvery flag has an environment variable; a flag goes before it. Exit codes: 0 stopped as asked, 1 could not start or failed, 2 wrong flags."
+    after_help = "Examples:\n  otpchatd\n  otpchatd user list\n  otpchatd --data-dir /var/lib/otpchatd user reset-otp alice\n  otpchatd --data-dir /var/lib/otpchatd --chat-log off\n  otpchatd --listen localhost:50061 --log debug\n\nEvery flag has an environment variable; the flag wins. Exit codes: 0 stopped as asked, 1 could not start or failed, 2 wrong flags."
 )]
 pub struct Flags {
-    /// What to do instead of serving.
+    /// An administrator's command, carried out instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Where to listen, HOST:PORT; several with commas. `localhost` is IPv4 and IPv6 loopback; port 0 takes a free one.
-    #[arg(long, env = "OTPCHAT_LISTEN", default_value = "localhost:50051", value_delimiter = ',')]
+    /// The addresses to listen on, separated by commas. `localhost` is IPv4 and IPv6 loopback; port 0 takes a free one.
+    #[arg(
+        long,
+        env = "OTPCHAT_LISTEN",
+        value_name = "HOST:PORT",
+        default_value = "localhost:50051",
+        value_delimiter = ','
+    )]
     pub listen: Vec<String>,
 
-    /// The certificate of this server, PEM, with those that lead up to its authority behind it: every --listen address then
-    /// speaks TLS. A changed file is taken up without a restart, at once on SIGHUP.
+    /// This server's certificate, PEM, followed by those that lead up to its authority: every --listen address then speaks
+    /// TLS. The server takes up a changed file without a restart, at once on SIGHUP.
     #[arg(long, env = "OTPCHAT_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
 
-    /// The key of that certificate: PEM without a passphrase, mode 0600.
+    /// The certificate's key: PEM without a passphrase, mode 0600.
     #[arg(long, env = "OTPCHAT_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// The authorities of client certificates, PEM: each client then needs a certificate of one of them.
+    /// The authorities of client certificates, PEM: each client then needs a certificate from one of them.
     #[arg(long, env = "OTPCHAT_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
 
-    /// Where to listen without TLS beside it, HOST:PORT on loopback; several with commas. For clients of the predecessor and
-    /// for tools on this machine.
-    #[arg(long, env = "OTPCHAT_LISTEN_PLAINTEXT", value_delimiter = ',')]
+    /// Loopback addresses to listen on without TLS, beside those with TLS, separated by commas. For the predecessor's clients
+    /// and for tools on this machine.
+    #[arg(long, env = "OTPCHAT_LISTEN_PLAINTEXT", value_name = "HOST:PORT", value_delimiter = ',')]
     pub listen_plaintext: Vec<String>,
 
-    /// Let passwords and messages cross the network unencrypted: listen beyond loopback without TLS.
+    /// Listen beyond loopback without TLS: passwords and messages then cross the network unencrypted.
     #[arg(long, env = "OTPCHAT_PLAINTEXT_EXPOSED_TO_NETWORK")]
     pub plaintext_exposed_to_network: bool,
 
-    /// The directory of users.db and, unless given elsewhere, the keys.
-    #[arg(long, env = "OTPCHAT_DATA_DIR", global = true, default_value = ".")]
+    /// The directory of users.db and, unless they are given elsewhere, the keys.
+    #[arg(long, env = "OTPCHAT_DATA_DIR", value_name = "DIR", global = true, default_value = ".")]
     pub data_dir: PathBuf,
 
     /// The key that signs tokens: 32 random bytes, mode 0600 [default: jwt.key in the data directory, made if missing].
@@ -75,38 +81,38 @@ pub struct Flags {
     #[arg(long, env = "OTPCHAT_SEALING_KEY", global = true, value_name = "FILE")]
     pub sealing_key: Option<PathBuf>,
 
-    /// Serve clients of the predecessor: on loopback, a code and the first enrolment may come without a token, on the
-    /// connection that logged in or registered.
+    /// Serve the predecessor's clients: on loopback without TLS, a code and the first enrolment may come without a token, on
+    /// the connection that logged in or registered.
     #[arg(long, env = "OTPCHAT_LEGACY_CLIENTS", default_value = "on", value_name = "on|off")]
     pub legacy_clients: Switch,
 
-    /// Proxies in front of the server, addresses or networks, several with commas: who comes through them is known by the
-    /// last address in `x-forwarded-for` that is not theirs. Switches --legacy-clients off.
+    /// Proxies whose forwarded client address the server trusts: addresses or networks such as 10.0.0.0/8, separated by
+    /// commas. A client's address is then the last one in `x-forwarded-for` that is no proxy's. Switches --legacy-clients off.
     #[arg(long, env = "OTPCHAT_TRUSTED_PROXY", value_name = "ADDRESS", value_delimiter = ',', value_parser = proxy::parse_network)]
     pub trusted_proxy: Vec<IpNet>,
 
-    /// Who may register: everybody, whoever has an invitation, or nobody [default: open on loopback, invite beyond and behind a
+    /// Registration: open to everyone, by invitation, or closed [default: open on loopback, invite beyond it and behind a
     /// proxy].
     #[arg(long, env = "OTPCHAT_REGISTRATION", value_name = "open|invite|closed")]
     pub registration: Option<RegistrationFlag>,
 
-    /// What happens to the messages of a deleted account: they stay under a neutral name, or go.
+    /// The messages of a deleted account: keep them under the name `(deleted)`, or delete them.
     #[arg(long, env = "OTPCHAT_DELETED_MESSAGES", default_value = "keep", value_name = "keep|delete")]
     pub deleted_messages: DeletedMessages,
 
-    /// Days that messages are kept; 0 keeps them for ever.
-    #[arg(long, env = "OTPCHAT_KEEP_DAYS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=36_500))]
+    /// How many days messages are kept; 0 keeps them for ever.
+    #[arg(long, env = "OTPCHAT_KEEP_DAYS", value_name = "DAYS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=36_500))]
     pub keep_days: u32,
 
-    /// Messages that are kept, the newest ones; 0 keeps all.
-    #[arg(long, env = "OTPCHAT_KEEP_MESSAGES", default_value_t = 0)]
+    /// How many messages are kept, the newest ones; 0 keeps all.
+    #[arg(long, env = "OTPCHAT_KEEP_MESSAGES", value_name = "COUNT", default_value_t = 0)]
     pub keep_messages: u32,
 
     /// Write chat lines to the log, as `[18:30:15] user1: ...`.
     #[arg(long, env = "OTPCHAT_CHAT_LOG", default_value = "on", value_name = "on|off")]
     pub chat_log: Switch,
 
-    /// What to log: error, warn, info, debug, trace, or a filter by module.
+    /// The log level: error, warn, info, debug, trace, or a filter by module.
     #[arg(long, env = "OTPCHAT_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
 
@@ -131,18 +137,18 @@ impl Switch {
     }
 }
 
-/// Who may register.
+/// How registration works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RegistrationFlag {
-    /// Everybody who can reach the port.
+    /// Everyone that can reach the port may register.
     Open,
-    /// Whoever has an invitation (`otpchatd invite new`).
+    /// Registration needs an invitation (`otpchatd invite new`).
     Invite,
-    /// Nobody; accounts are made with `otpchatd user add`.
+    /// No registration; `otpchatd user add` makes accounts.
     Closed,
 }
 
-/// What happens to the messages of a deleted account.
+/// The fate of a deleted account's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DeletedMessages {
     /// They stay under a neutral name.
@@ -155,140 +161,140 @@ pub enum DeletedMessages {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitFlags {
-    /// Streams in all; each has a thread.
+    /// Streams in total; each has a thread.
     #[arg(long, env = "OTPCHAT_MAX_STREAMS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=30_000))]
     pub max_streams: u32,
     /// Streams of one user.
     #[arg(long, env = "OTPCHAT_MAX_STREAMS_PER_USER", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=30_000))]
     pub max_streams_per_user: u32,
-    /// Messages that wait for a stream in memory, those that were published together as one; a stream that falls further behind
-    /// reads on from the database.
+    /// Messages queued in memory for one stream; messages published together count as one. A stream that falls further behind
+    /// reads them from the database.
     #[arg(long, env = "OTPCHAT_MAILBOX_MESSAGES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub mailbox_messages: u32,
-    /// Seconds that a stream's client may leave a message unread before the stream is ended.
+    /// Seconds that a client may leave its stream unread before the stream is ended.
     #[arg(long, env = "OTPCHAT_STREAM_STALL_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub stream_stall_seconds: u64,
-    /// Bytes of events that leave in one gRPC message, about.
+    /// Approximate bytes of events in one gRPC message.
     #[arg(long, env = "OTPCHAT_BATCH_BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1_024..=1_048_576))]
     pub batch_bytes: u32,
-    /// Seconds of silence after which a subscriber is sent a heartbeat.
+    /// Seconds of silence before a subscriber gets a heartbeat.
     #[arg(long, env = "OTPCHAT_HEARTBEAT_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub heartbeat_seconds: u64,
-    /// Messages of a page of the history at most, and of those that a subscriber begins with.
+    /// Most messages in a page of the history, and most stored messages that a subscription starts with.
     #[arg(long, env = "OTPCHAT_MAX_HISTORY_PAGE", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub max_history_page: u32,
-    /// Bytes of a text.
+    /// Most bytes of a message's text.
     #[arg(long, env = "OTPCHAT_MAX_TEXT_BYTES", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=32_768))]
     pub max_text_bytes: u32,
-    /// Bytes of a request.
+    /// Most bytes of a request.
     #[arg(long, env = "OTPCHAT_MAX_REQUEST_BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1_024..=4_194_304))]
     pub max_request_bytes: u32,
-    /// Bytes of a call's headers.
+    /// Most bytes of a call's headers.
     #[arg(long, env = "OTPCHAT_MAX_HEADER_BYTES", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(4_096..=1_048_576))]
     pub max_header_bytes: u32,
-    /// Connections in all; less if the system allows fewer open files.
+    /// Connections in total; fewer if the system allows fewer open files.
     #[arg(long, env = "OTPCHAT_MAX_CONNECTIONS", default_value_t = 12_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
-    /// Connections of one address (of IPv6, of one /64). Not for loopback and trusted proxies.
+    /// Connections of one address (IPv6: of one /64). Loopback and trusted proxies are not limited.
     #[arg(long, env = "OTPCHAT_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections_per_address: u32,
-    /// Seconds that a new connection may take for TLS and the first settings of HTTP/2, and a call for its message.
+    /// Seconds that a new connection may take for TLS and its first HTTP/2 settings, and a call for its message.
     #[arg(long, env = "OTPCHAT_HANDSHAKE_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=300))]
     pub handshake_seconds: u64,
-    /// Minutes that a connection may stay without any call, longer than --waiting-minutes; an open stream is a call.
+    /// Minutes that a connection may stay without a call; an open stream is a call. Always longer than --waiting-minutes.
     #[arg(long, env = "OTPCHAT_IDLE_CONNECTION_MINUTES", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=1_440))]
     pub idle_connection_minutes: u64,
-    /// Calls at once on one connection, streams included.
+    /// Concurrent calls on one connection, streams included.
     #[arg(long, env = "OTPCHAT_MAX_CALLS_PER_CONNECTION", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub max_calls_per_connection: u32,
-    /// Mebibytes that the transport may use for connections and buffers.
+    /// Mebibytes of memory for connections and their buffers.
     #[arg(long, env = "OTPCHAT_TRANSPORT_MEMORY_MIB", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(16..=65_536))]
     pub transport_memory_mib: u32,
-    /// Sessions of an account that wait for a code or enrolment; the oldest gives way.
+    /// Sessions of an account that wait for a code or enrolment; one more ends the oldest.
     #[arg(long, env = "OTPCHAT_MAX_WAITING_SESSIONS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub max_waiting_sessions: u32,
-    /// Sessions of an account that are logged in; the oldest gives way.
+    /// Complete sessions of an account; one more ends the oldest.
     #[arg(long, env = "OTPCHAT_MAX_SESSIONS", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub max_sessions: u32,
-    /// Minutes that a session may wait for a code or enrolment.
+    /// Minutes that a session waits for its code or enrolment.
     #[arg(long, env = "OTPCHAT_WAITING_MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub waiting_minutes: u64,
-    /// Hours that a session lasts, from its code.
+    /// Hours that a session lasts from its code on.
     #[arg(long, env = "OTPCHAT_SESSION_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub session_hours: u64,
-    /// Hours that tokens under the last key are good after `otpchatd rotate-token-key`.
+    /// Hours that tokens under the old key stay valid after `otpchatd rotate-token-key`.
     #[arg(long, env = "OTPCHAT_OLD_JWT_KEY_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(0..=8_760))]
     pub old_jwt_key_hours: u64,
     /// Hours that an account may stay without a second factor before it is deleted.
     #[arg(long, env = "OTPCHAT_UNENROLLED_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub unenrolled_hours: u64,
-    /// Wrong codes that an account may have in all; see --wrong-code-hours. Only a new second factor makes it whole.
+    /// Budget of wrong codes of an account; see --wrong-code-hours. Only a new second factor restores the whole budget.
     #[arg(long, env = "OTPCHAT_WRONG_CODES", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub wrong_codes: u32,
-    /// Hours until one of the wrong codes comes back.
+    /// Hours until the budget of wrong codes regains one.
     #[arg(long, env = "OTPCHAT_WRONG_CODE_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub wrong_code_hours: u64,
-    /// Seconds that an account waits at most after wrong codes in a row (1, 2, 4 and so on from the second one).
+    /// Longest delay, in seconds, after wrong codes in a row (1, 2, 4 and so on from the second one).
     #[arg(long, env = "OTPCHAT_MAX_CODE_DELAY_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub max_code_delay_seconds: u64,
-    /// Wrong passwords for one account from one address (an IPv6 one is its /64) before it has to wait.
+    /// Wrong passwords for one account from one address (IPv6: one /64) before that address has to wait.
     #[arg(long, env = "OTPCHAT_WRONG_PASSWORDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub wrong_passwords: u32,
-    /// Seconds until one of these wrong passwords comes back.
+    /// Seconds until one more of these wrong passwords is allowed.
     #[arg(long, env = "OTPCHAT_WRONG_PASSWORD_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub wrong_password_seconds: u64,
-    /// Passwords from one address, for any account and right or wrong, before it has to wait: each costs a hash.
+    /// Passwords from one address, right or wrong and for any account, before it has to wait: each costs a hash.
     #[arg(long, env = "OTPCHAT_PASSWORDS_PER_ADDRESS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub passwords_per_address: u32,
-    /// Milliseconds until one of these passwords comes back.
+    /// Milliseconds until one more of these passwords is allowed.
     #[arg(long, env = "OTPCHAT_PASSWORD_PER_ADDRESS_MILLIS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub password_per_address_millis: u64,
     /// Registrations from one address before it has to wait.
     #[arg(long, env = "OTPCHAT_REGISTRATIONS_PER_ADDRESS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub registrations_per_address: u32,
-    /// Seconds until one of these registrations comes back.
+    /// Seconds until one more of these registrations is allowed.
     #[arg(long, env = "OTPCHAT_REGISTRATION_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub registration_seconds: u64,
-    /// Codes and enrolments that a session may try at once; one comes back a second.
+    /// Codes and enrolments that a session may try in a burst; one more is allowed each second.
     #[arg(long, env = "OTPCHAT_STEPS_PER_SESSION", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub steps_per_session: u32,
-    /// Addresses, and pairs of account and address, whose tries are counted apart; beyond that all others share.
+    /// Addresses, and pairs of account and address, whose tries are counted apart; all beyond them share one count.
     #[arg(long, env = "OTPCHAT_THROTTLE_BUCKETS", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(16..=10_000_000))]
     pub throttle_buckets: u32,
     /// Recovery codes that an enrolment gives.
     #[arg(long, env = "OTPCHAT_RECOVERY_CODES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub recovery_codes: u32,
-    /// Hours that the administrator's enrolment code is good.
+    /// Hours that the administrator's enrolment code is valid.
     #[arg(long, env = "OTPCHAT_ENROLMENT_CODE_HOURS", default_value_t = 72, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub enrolment_code_hours: u64,
-    /// Threads that work on calls.
+    /// Threads that carry out calls.
     #[arg(long, env = "OTPCHAT_WORKERS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub workers: u32,
-    /// Calls that wait for a worker; more are told to try again.
+    /// Calls queued for these threads; a call beyond them is told to try again.
     #[arg(long, env = "OTPCHAT_WORK_QUEUE", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub work_queue: u32,
-    /// Threads that hash passwords [default: as many as there are cores].
+    /// Threads that hash passwords [default: one a core].
     #[arg(long, env = "OTPCHAT_HASHERS", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub hashers: Option<u32>,
-    /// Logins and registrations that wait for a hasher; more are told to try again.
+    /// Calls queued for a hash; a call beyond them is told to try again.
     #[arg(long, env = "OTPCHAT_HASH_QUEUE", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub hash_queue: u32,
-    /// Database connections that read at once.
+    /// Database connections that read for calls.
     #[arg(long, env = "OTPCHAT_READERS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub readers: u32,
     /// Database connections that read for streams that fell behind.
     #[arg(long, env = "OTPCHAT_REPLAYERS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub replayers: u32,
-    /// Seconds that a reader waits for a database connection.
+    /// Seconds that a call waits for a database connection.
     #[arg(long, env = "OTPCHAT_READER_WAIT_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
     pub reader_wait_seconds: u64,
-    /// Writes that wait for the writer; more are told to try again.
+    /// Writes queued for the one writer; a call beyond them is told to try again.
     #[arg(long, env = "OTPCHAT_WRITE_QUEUE", default_value_t = 8_192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub write_queue: u32,
-    /// Writes that share one commit at most.
+    /// Most writes in one commit.
     #[arg(long, env = "OTPCHAT_WRITE_BATCH", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub write_batch: u32,
-    /// Seconds that open calls get to end when the server stops.
+    /// Seconds that open calls have to end when the server stops.
     #[arg(long, env = "OTPCHAT_GRACE_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=300))]
     pub grace_seconds: u64,
 }

@@ -22,12 +22,12 @@ Examples:
   printf '/login\\nalice\\nPASSWORD\\nCODE\\nhello\\n' | otpchat
                                           without a terminal: one line per answer
 
-Inside: /register, /login, /history, /quit; /help lists all commands; anything else is said to everybody. What cannot be sent
-just now waits, and is sent once as soon as it can be.
+Inside: /register, /login, /history, /quit; /help lists all commands; anything else is a message to the room. A message that
+cannot be sent yet is queued, and sent once as soon as that is possible.
 
-Without a terminal every line, passwords included, is read from stdin; messages go to stdout, and a line with the date where
-that changes; everything else goes to stderr. A line that cannot be sent is tried for half a minute.
-Exit code: 0 all went well; 1 a login failed, a line was not sent, or something else went wrong; 2 wrong flags.";
+Without a terminal every line, passwords included, is read from stdin; messages go to stdout, with a line where the date
+changes; everything else goes to stderr. A message that cannot be sent is tried for half a minute.
+Exit code: 0 all went well; 1 a login failed, a message was not sent, or something else went wrong; 2 wrong flags.";
 
 /// Chat in the terminal, with a second factor that nobody can skip
 #[derive(Clone, Debug, Parser)]
@@ -37,22 +37,22 @@ pub struct Args {
     #[arg(long, env = "OTPCHAT_SERVER", value_name = "HOST:PORT", default_value = "localhost:50051")]
     pub server: ServerName,
 
-    /// Talk by TLS. The server's certificate has to be for HOST, and signed by an authority that this system trusts
-    /// (the store in SSL_CERT_FILE, if that is set)
+    /// Use TLS. The server's certificate must be for HOST, and signed by an authority that this system trusts (the store in
+    /// SSL_CERT_FILE, if that is set)
     #[arg(long, env = "OTPCHAT_TLS", value_parser = FalseyValueParser::new())]
     pub tls: bool,
 
-    /// Trust the authorities in this file (PEM) in place of the system's; a self-signed certificate is its own. Implies
-    /// --tls
+    /// Trust the authorities in this file (PEM) instead of the system's; a self-signed certificate is its own authority.
+    /// Implies --tls
     #[arg(long, env = "OTPCHAT_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
 
-    /// Trust the certificate with this SHA-256 fingerprint and no other, whatever name it bears; the server's log says it,
-    /// and so does `openssl x509 -noout -fingerprint -sha256`. Implies --tls
+    /// Trust the certificate with this SHA-256 fingerprint and no other, whatever its name; the server's log shows it, and
+    /// so does `openssl x509 -noout -fingerprint -sha256`. Implies --tls
     #[arg(long, env = "OTPCHAT_PIN", value_name = "FINGERPRINT", conflicts_with = "ca")]
     pub pin: Option<Fingerprint>,
 
-    /// Show this certificate to a server that asks for one: PEM. Implies --tls
+    /// The client certificate for a server that asks for one: PEM. Implies --tls
     #[arg(long, env = "OTPCHAT_TLS_CLIENT_CERT", value_name = "FILE", requires = "tls_client_key")]
     pub tls_client_cert: Option<PathBuf>,
 
@@ -60,25 +60,24 @@ pub struct Args {
     #[arg(long, env = "OTPCHAT_TLS_CLIENT_KEY", value_name = "FILE", requires = "tls_client_cert")]
     pub tls_client_key: Option<PathBuf>,
 
-    /// The language of the console; from the locale if it is not given
+    /// The language of the console [default: the locale's]
     #[arg(long, env = "OTPCHAT_LANG", value_enum)]
     pub lang: Option<Lang>,
 
-    /// How many of the last messages are shown after a login, 0 to 500; unless it is given 20 on a terminal, and none
-    /// without one
+    /// How many of the last messages are shown after a login, 0 to 500 [default: 20 on a terminal, else 0]
     #[arg(long, env = "OTPCHAT_HISTORY", value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_HISTORY)))]
     pub history: Option<u32>,
 
-    /// Where the picture of a new second factor is written
+    /// The directory for the picture of a new second factor
     #[arg(long, env = "OTPCHAT_QR_DIR", value_name = "DIRECTORY", default_value = "qr")]
     pub qr_dir: PathBuf,
 
-    /// Keep that picture after the first code is confirmed; whoever sees it can make your codes
+    /// Keep that picture after the first code is confirmed; anyone who sees it can make your codes
     #[arg(long, env = "OTPCHAT_KEEP_QR", value_parser = FalseyValueParser::new())]
     pub keep_qr: bool,
 
-    /// Send password, code and messages in the clear to a server that is not on this machine: everybody on the way can
-    /// read them and log in as you
+    /// Send password, code and messages in the clear to a server on another machine: anyone on the way can read them and log
+    /// in as you
     #[arg(
         long,
         env = "OTPCHAT_PLAINTEXT_PASSWORD_EXPOSED_TO_NETWORK",
