@@ -64,8 +64,8 @@ impl fmt::Display for Incident {
     }
 }
 
-/// The table.
-fn rule(reason: Reason) -> (Code, Level) {
+/// The table: the status code and the log level of each reason.
+pub fn rule(reason: Reason) -> (Code, Level) {
     match reason {
         Reason::TokenMissing | Reason::TokenInvalid | Reason::SessionEnded | Reason::SecondFactorMissing => {
             (Code::UNAUTHENTICATED, Level::Info)
