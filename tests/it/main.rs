@@ -22,6 +22,7 @@ mod daemon;
 mod documents;
 mod history;
 mod house;
+mod language;
 mod own_account;
 mod screen;
 mod sources;
