@@ -13,10 +13,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grpc_otp_chat::clock::{Clock, Stopwatch};
+use grpc_otp_chat::base::clock::{Clock, Stopwatch};
 use grpc_otp_chat::config::Flags;
+use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::proto::{LoginRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp};
-use grpc_otp_chat::rpc::methods;
 use grpc_otp_chat::security::passwords::{Cost, Passwords};
 use grpc_otp_chat::security::throttle::Rate;
 use grpc_otp_chat::security::totp;

@@ -7,7 +7,7 @@ pub mod args;
 mod audit;
 mod rekey;
 mod table;
-mod tell;
+mod transport;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -16,13 +16,13 @@ use self::table::{Cell, Form, Table};
 use crate::app::refusal;
 use crate::client::session::time_of;
 use crate::config::Settings;
+use crate::model::login::LoginKey;
 use crate::proto::Timestamp;
 use crate::proto::admin::{
     AddUser, AdminResponse, AdminUser, Command as Act, EndUserSessions, ListInvitations, ListUsers, NewInvitation,
     OneUser, ResetPassword, RevokeInvitation, RotateTokenKey,
 };
 use crate::security::keys::KeyError;
-use crate::security::login::LoginKey;
 use crate::server::{Progress, StartError};
 use crate::store::{OpenError, StoreError, sealed};
 
@@ -106,7 +106,7 @@ pub fn run(settings: &Settings, command: Command, progress: &mut dyn Progress) -
         Command::Rekey(args) => rekey::run(settings, args, progress),
         Command::RotateTokenKey { now } => {
             let request = RotateTokenKey { now, ..Default::default() };
-            match tell::tell(settings, Act::RotateTokenKey(request))?.old_key_hours {
+            match transport::tell(settings, Act::RotateTokenKey(request))?.old_key_hours {
                 0 => say("New tokens come under a new key; those under the old one are void."),
                 hours => say(&format!(
                     "New tokens come under a new key; those under the old one are good for {hours} hours."
@@ -117,7 +117,7 @@ pub fn run(settings: &Settings, command: Command, progress: &mut dyn Progress) -
 }
 
 fn user(settings: &Settings, command: UserCommand) -> Result<(), ToolError> {
-    let tell = |act| tell::tell(settings, act);
+    let tell = |act| transport::tell(settings, act);
     match command {
         UserCommand::List { json } => {
             let answer = tell(Act::ListUsers(ListUsers::new()))?;
@@ -175,7 +175,7 @@ fn user(settings: &Settings, command: UserCommand) -> Result<(), ToolError> {
 }
 
 fn invite(settings: &Settings, command: InviteCommand) -> Result<(), ToolError> {
-    let tell = |act| tell::tell(settings, act);
+    let tell = |act| transport::tell(settings, act);
     match command {
         InviteCommand::New { note, hours, json } => {
             let answer = tell(Act::NewInvitation(NewInvitation { note, hours, ..Default::default() }))?;

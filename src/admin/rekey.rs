@@ -7,9 +7,9 @@
 use std::path::Path;
 
 use super::args::RekeyArgs;
-use super::tell::alone_with;
+use super::transport::alone_with;
 use super::{ToolError, say};
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::config::Settings;
 use crate::security::keys::{self, Guard};
 use crate::security::vault::Vault;

@@ -7,9 +7,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::ToolError;
-use crate::align::aligned;
-use crate::clock::Time;
-use crate::escape::one_line;
+use crate::base::clock::Time;
+use crate::base::escape::one_line;
+use crate::base::table::aligned;
 
 /// How it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

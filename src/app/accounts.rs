@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::act::{Act, Stop, Welcome};
+use super::audit_context::{Act, Stop, Welcome};
 use super::enrolment::pass;
 use super::refusal::{Error, Refusal};
 use super::sessions::Person;
 use super::{App, Connection, Credential, Opened, Registration};
-use crate::escape::one_line;
+use crate::base::escape::one_line;
+use crate::model::login::{Login, LoginKey};
 use crate::security::codes::{OneTimeCode, Purpose};
-use crate::security::login::{Login, LoginKey};
 use crate::security::passwords::{NewPassword, PasswordHash, Verified};
 use crate::security::secret::SecretText;
 use crate::security::totp::Code;

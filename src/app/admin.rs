@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use protobuf::MessageField;
 
-use super::act::{Act, Stop};
+use super::audit_context::{Act, Stop};
 use super::refusal::{Error, Refusal};
 use super::{App, TokenKey};
-use crate::clock::Time;
-use crate::escape::one_line;
+use crate::base::clock::Time;
+use crate::base::escape::one_line;
+use crate::model::login::{Login, LoginKey};
 use crate::proto::admin::{AdminRequest, AdminResponse, AdminSession, AdminUser, Command, Invitation};
 use crate::proto::{Timestamp, timestamp};
 use crate::security::codes::{OneTimeCode, Purpose};
 use crate::security::keys::{self, Guard};
-use crate::security::login::{Login, LoginKey};
 use crate::security::passwords::{NewPassword, PasswordHash};
 use crate::security::secret::SecretText;
 use crate::store::sessions::{self as rows, End, SessionId};
 use crate::store::users::{NewUser, User};
-use crate::store::{Tx, codes, departures, factors, guesses, users};
+use crate::store::{Tx, codes, deleted_authors, factors, guesses, users};
 
 /// Who the audit says it was.
 const ACTOR: &str = "admin";
@@ -193,7 +193,7 @@ impl App {
     fn delete_user(&self, login: &str) -> Result<AdminResponse, Error> {
         let ((), ended) = self.change_user(login, "user.delete", |tx, _, user| {
             let ended = rows::end(tx, End::All(user.id))?;
-            departures::note(tx, user.id)?;
+            deleted_authors::note(tx, user.id)?;
             users::delete(tx, user.id)?;
             Ok(((), ended))
         })?;

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::act::{Act, Guessing, Stop, Welcome};
+use super::audit_context::{Act, Guessing, Stop, Welcome};
 use super::refusal::{Error, Refusal};
 use super::sessions::Person;
 use super::{App, Connection, Credential, Opened};
-use crate::clock::Time;
-use crate::security::login::LoginKey;
+use crate::base::clock::Time;
+use crate::model::login::LoginKey;
 use crate::security::passwords::Verified;
 use crate::security::secret::SecretText;
 use crate::security::totp::{self, Code};

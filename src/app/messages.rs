@@ -3,7 +3,7 @@
 use super::refusal::{Error, Refusal};
 use super::sessions::Caller;
 use super::{App, Credential};
-use crate::security::login::is_spelling_of;
+use crate::model::login::is_spelling_of;
 use crate::store::messages::NewMessage;
 use crate::store::{StoredMessage, Tx, messages, sessions};
 

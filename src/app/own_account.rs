@@ -7,7 +7,7 @@ use super::refusal::{Error, Refusal};
 use super::{App, Credential};
 use crate::security::passwords::NewPassword;
 use crate::security::secret::SecretText;
-use crate::store::departures;
+use crate::store::deleted_authors;
 use crate::store::sessions::{self as rows, End, Session, SessionId};
 use crate::store::users;
 
@@ -133,7 +133,7 @@ impl App {
             move |tx| {
                 let user = reauth.prove(tx, &act)?;
                 let ended = rows::end(tx, End::All(user.id))?;
-                departures::note(tx, user.id)?;
+                deleted_authors::note(tx, user.id)?;
                 users::delete(tx, user.id)?;
                 act.audit(tx, &user.login, "account.deleted", &user.login, String::new())?;
                 Ok(ended)

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::hub::SubscribeError;
-use crate::reason::Reason;
-use crate::security::login::LoginError;
+use crate::model::login::LoginError;
+use crate::model::reason::Reason;
 use crate::security::passwords::{HashError, PasswordError};
 use crate::security::tokens::{SignError, TokenError};
 use crate::security::vault::VaultError;

@@ -8,8 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Credential;
 use super::refusal::Refusal;
-use crate::clock::Time;
-use crate::security::login::LoginKey;
+use crate::base::clock::Time;
+use crate::model::login::LoginKey;
 use crate::security::tokens::Tokens;
 use crate::store::sessions::{Session, SessionId, State};
 use crate::store::{Store, StoreError, sessions as rows, users};

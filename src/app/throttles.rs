@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use super::refusal::Refusal;
-use crate::clock::Clock;
-use crate::security::login::LoginKey;
+use crate::base::clock::Clock;
+use crate::model::login::LoginKey;
 use crate::security::throttle::{Origin, Rate, Throttle};
 use crate::store::sessions::SessionId;
 

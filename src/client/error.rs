@@ -6,8 +6,8 @@ use grpcio::RpcStatusCode;
 use protobuf::Message as _;
 
 use crate::client::tls::Fault;
+use crate::model::reason::Reason;
 use crate::proto::details;
-use crate::reason::Reason;
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

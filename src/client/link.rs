@@ -11,20 +11,20 @@ use grpcio::{
 };
 use zeroize::Zeroize;
 
-use crate::client::answer::{AccountNews, Completed, Listed, Opened, Page, Proof, Said, Stored};
+use crate::base::clock::Time;
 use crate::client::endpoint::{Endpoint, ServerName};
 use crate::client::error::{CallError, Refusal};
 use crate::client::session::{ServerClock, time_of};
 use crate::client::tls::{self, Tls};
+use crate::client::types::{AccountNews, Completed, Listed, Opened, Page, Proof, Said, Stored};
 use crate::client::wait::{Bell, Waited, wait};
-use crate::clock::Time;
+use crate::model::reason::Reason;
+use crate::proto::methods;
 use crate::proto::{
     ChangePasswordRequest, DeleteAccountRequest, EndSessionsRequest, EventBatch, HistoryFrom, HistoryRequest,
     ListSessionsRequest, LoginRequest, LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest,
     RequestCheckOtp, RequestInitOtp, Start, SubscribeRequest, Timestamp, WhichSessions,
 };
-use crate::reason::Reason;
-use crate::rpc::methods;
 use crate::security::secret::SecretText;
 
 /// How long a person waits for a connection before being told that there is none.

@@ -14,16 +14,13 @@
 //!
 //! Nothing here runs on a thread of gRPC's, so that blocking calls are safe everywhere.
 
-pub mod answer;
 pub mod backoff;
 pub mod console;
 pub mod endpoint;
 pub mod error;
 pub mod link;
-pub mod noun;
 pub mod session;
-pub mod span;
 pub mod stream;
-pub mod text;
 pub mod tls;
+pub mod types;
 pub mod wait;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clock::{Clock, Time};
+use crate::base::clock::{Clock, Time};
 use crate::proto::Timestamp;
 use crate::security::secret::SecretText;
 

@@ -9,16 +9,16 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use futures_util::StreamExt;
 
-use crate::client::answer::Said;
+use crate::base::clock::Stopwatch;
+use crate::base::threads::Thread;
 use crate::client::backoff::Backoff;
 use crate::client::error::{CallError, Refusal};
 use crate::client::link::Link;
+use crate::client::types::Said;
 use crate::client::wait::{Bell, Waited, pause, wait};
-use crate::clock::Stopwatch;
+use crate::model::reason::Reason;
 use crate::proto::{self, Happened, Start};
-use crate::reason::Reason;
 use crate::security::secret::SecretText;
-use crate::threads::Thread;
 
 /// How long one attempt to connect may take before the pause to the next.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use crate::clock::Stopwatch;
+use crate::base::clock::Stopwatch;
 
 /// How a wait came to its end.
 #[derive(Debug, PartialEq, Eq)]

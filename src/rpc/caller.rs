@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use grpcio::{Metadata, RpcContext};
 
-use super::connection;
-use super::proxy::{FORWARDED_KEY, TrustedProxies};
+use super::edge::connection;
+use super::edge::proxy::{FORWARDED_KEY, TrustedProxies};
 use crate::app::{Connection, Credential};
 use crate::security::secret::SecretText;
 

@@ -7,9 +7,10 @@ use grpcio::{ClientStreamingSink, DuplexSink, GrpcSlice, Method, RequestStream, 
 use super::caller::Incoming;
 use super::messaging::{Asks, Opening};
 use super::reply::{Answer, Reply};
-use super::{Shared, auth, messaging, methods, otp, wire};
+use super::{Shared, auth, messaging, otp, wire};
 use crate::app::refusal::Error;
 use crate::proto::admin::AdminRequest;
+use crate::proto::methods;
 use crate::proto::{
     ChangePasswordRequest, DeleteAccountRequest, EndSessionsRequest, HistoryRequest, ListSessionsRequest, LoginRequest,
     LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp, WhichSessions,
@@ -223,14 +224,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::app::act::Keys;
+    use crate::app::audit_context::Keys;
     use crate::app::throttles::Throttles;
     use crate::app::{App, TokenKey};
-    use crate::clock::{Clock, Time};
+    use crate::base::clock::{Clock, Time};
+    use crate::base::threads::Pool;
     use crate::config::Flags;
     use crate::hub::Hub;
     use crate::proto::{LogoutResponse, SendResponse};
-    use crate::rpc::pending::Pending;
+    use crate::rpc::edge::pending::Pending;
     use crate::rpc::stream::Streams;
     use crate::security::chain::Chain;
     use crate::security::codes::CodeHasher;
@@ -238,7 +240,6 @@ mod tests {
     use crate::security::secret::SecretBytes;
     use crate::security::tokens::Tokens;
     use crate::security::vault::Vault;
-    use crate::threads::Pool;
     use crossbeam_channel::bounded;
     use grpcio::{
         CallOption, ChannelBuilder, Client, EnvBuilder, RpcStatus, RpcStatusCode as Code, Server, ServerBuilder,

@@ -7,18 +7,12 @@ pub mod admin;
 mod auth;
 pub mod caller;
 mod calls;
-pub mod connection;
-pub mod limiter;
+pub mod edge;
 mod messaging;
-pub mod methods;
 mod otp;
-pub mod pending;
-pub mod proxy;
-mod pulse;
 pub mod reply;
 pub mod status;
 pub mod stream;
-pub mod tls;
 pub mod wait;
 pub mod wire;
 
@@ -31,18 +25,18 @@ use std::time::Duration;
 use grpcio::{ChannelBuilder, EnvBuilder, Environment, ResourceQuota, Server, ServerBuilder, ServerCredentials};
 
 use self::caller::Incoming;
-use self::pending::Pending;
-use self::proxy::TrustedProxies;
-use self::pulse::Pulse;
+use self::edge::pending::Pending;
+use self::edge::proxy::TrustedProxies;
+use self::edge::pulse::Pulse;
+use self::edge::tls::Tls;
 use self::status::Call;
 use self::stream::{LOOK_AGAIN, Outlet, Streams};
-use self::tls::Tls;
 use self::wait::within;
 use crate::app::App;
-use crate::clock::Stopwatch;
+use crate::base::clock::Stopwatch;
+use crate::base::threads::Pool;
 use crate::config::{Listen, RpcLimits};
 use crate::hub::Hub;
-use crate::threads::Pool;
 
 /// What all handlers share.
 pub struct Shared {

@@ -10,10 +10,10 @@ use protobuf::Message as _;
 use protobuf::well_known_types::any::Any;
 
 use crate::app::refusal::Error;
-use crate::clock::{Clock, Time};
-use crate::escape::one_line;
+use crate::base::clock::{Clock, Time};
+use crate::base::escape::one_line;
+use crate::model::reason::Reason;
 use crate::proto::details;
-use crate::reason::Reason;
 
 /// The `domain` of every `ErrorInfo` of ours.
 pub const DOMAIN: &str = "grpc-otp-chat";

@@ -21,12 +21,12 @@ use super::wait::{Bell, within};
 use super::wire::{self, Batch, BatchFrame};
 use crate::app::App;
 use crate::app::refusal::Refusal;
-use crate::clock::Stopwatch;
+use crate::base::clock::Stopwatch;
+use crate::base::threads::Thread;
 use crate::config::RpcLimits;
 use crate::hub::{Deliver, Ended, Next, Offered, Subscription};
 use crate::proto::{CaughtUp, Gap, Happened, Heartbeat};
 use crate::store::messages;
-use crate::threads::Thread;
 
 /// Enough for a sender thread, reading from SQLite included; only what is touched costs memory.
 const STACK_BYTES: usize = 256 * 1024;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use crate::clock::Stopwatch;
+use crate::base::clock::Stopwatch;
 
 /// Wakes a parked thread, and remembers that it rang: others unpark the thread as well.
 pub struct Bell {
@@ -62,7 +62,7 @@ mod tests {
     fn a_future_is_awaited_or_given_up() {
         assert_eq!(within(Duration::from_secs(30), async { 7 }), Some(7));
         let (sender, receiver) = oneshot::channel();
-        let other = crate::threads::Thread::spawn("test-sender", move || sender.send(8).unwrap()).unwrap();
+        let other = crate::base::threads::Thread::spawn("test-sender", move || sender.send(8).unwrap()).unwrap();
         assert_eq!(within(Duration::from_secs(30), receiver), Some(Ok(8)));
         drop(other);
         let (_kept, never) = oneshot::channel::<()>();

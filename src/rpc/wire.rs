@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use grpcio::{Error, GrpcSlice, Marshaller, Method, MethodType, pb_de, pb_ser};
 
-use super::methods;
 use crate::hub::Frame;
+use crate::proto::methods;
 use crate::proto::{Empty, Event, EventBatch, Happened, Message, SubscribeRequest, timestamp};
 use crate::store::StoredMessage;
 
@@ -154,7 +154,7 @@ mod tests {
     use protobuf::Message as _;
 
     use super::*;
-    use crate::clock::Time;
+    use crate::base::clock::Time;
 
     fn stored(ids: std::ops::RangeInclusive<i64>) -> Vec<StoredMessage> {
         let message = |id| StoredMessage {

@@ -15,7 +15,7 @@ use openssl::x509::{X509, X509Ref};
 
 use super::keys::{self, Guard, KeyError};
 use super::secret::SecretBytes;
-use crate::clock::Time;
+use crate::base::clock::Time;
 
 /// No file of certificates is longer, in bytes: those of all the world's authorities take a quarter of a mebibyte.
 const MAX_CERTIFICATES_BYTES: usize = 4 * 1024 * 1024;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::secret::SecretBytes;
-use crate::clock::Time;
+use crate::base::clock::Time;
 
 /// The length of every key, in bytes.
 pub const KEY_BYTES: usize = 32;

@@ -6,7 +6,6 @@ pub mod certificate;
 pub mod chain;
 pub mod codes;
 pub mod keys;
-pub mod login;
 pub mod passwords;
 pub mod secret;
 pub mod throttle;

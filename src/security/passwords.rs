@@ -12,8 +12,8 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::login::LoginKey;
 use super::secret::SecretText;
+use crate::model::login::LoginKey;
 
 /// How many characters a password has at least (a second factor is always there).
 pub const MIN_CHARS: usize = 8;

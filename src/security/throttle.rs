@@ -21,7 +21,7 @@ pub struct Rate {
     pub refill: Duration,
 }
 
-/// Buckets of one kind. Time is a [`Duration`] since a start that never changes ([`crate::clock::Clock::elapsed`]): the time
+/// Buckets of one kind. Time is a [`Duration`] since a start that never changes ([`crate::base::clock::Clock::elapsed`]): the time
 /// of day may jump.
 pub struct Throttle<K> {
     rate: Rate,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::secret::{SecretBytes, SecretText};
-use crate::clock::Time;
+use crate::base::clock::Time;
 
 /// Who issues our tokens.
 pub const ISSUER: &str = "grpc-otp-chat";

@@ -6,7 +6,7 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use totp_rs::{Algorithm, Builder, Secret, Totp};
 
 use super::secret::SecretBytes;
-use crate::clock::Time;
+use crate::base::clock::Time;
 
 /// The length of a new secret, in bytes (RFC 4226, section 4, R6).
 pub const SECRET_BYTES: usize = 20;

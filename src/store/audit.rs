@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::writer::Tx;
-use crate::clock::Time;
+use crate::base::clock::Time;
 use crate::security::chain::{Chain, ChainMac, START};
 use crate::security::keys::sync_directory_of;
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params};
 
 use super::writer::Tx;
-use crate::clock::Time;
+use crate::base::clock::Time;
 use crate::security::codes::CodeHash;
 
 /// Puts new recovery codes in the place of those that an account has.

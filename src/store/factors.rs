@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::sessions::SessionId;
 use super::writer::Tx;
-use crate::clock::Time;
+use crate::base::clock::Time;
 use crate::security::totp::Step;
 use crate::security::vault::{Place, Sealed};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::writer::Tx;
-use crate::clock::Time;
+use crate::base::clock::Time;
 
 /// The rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ mod tests {
     use super::super::testing::store;
     use super::super::{Store, StoreError, users};
     use super::*;
-    use crate::security::login::Login;
+    use crate::model::login::Login;
     use crate::security::passwords::PasswordHash;
 
     const DAY: Duration = Duration::from_secs(86_400);

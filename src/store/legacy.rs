@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::security::login::LoginKey;
+use crate::model::login::LoginKey;
 use crate::security::secret::SecretText;
 
 /// A row of it. What is not text is taken as missing.

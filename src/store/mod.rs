@@ -5,7 +5,7 @@
 
 pub mod audit;
 pub mod codes;
-pub mod departures;
+pub mod deleted_authors;
 pub mod factors;
 pub mod guesses;
 mod legacy;

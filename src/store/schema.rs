@@ -204,7 +204,7 @@ mod tests {
         LADDER.to_latest(&mut connection).unwrap();
         let user = crate::store::users::all(&connection).unwrap().remove(0);
         assert_eq!((user.id, user.login.as_str(), user.locked_at, user.last_login_at), (7, "user1", None, None));
-        let now = crate::clock::Time::from_micros(4);
+        let now = crate::base::clock::Time::from_micros(4);
         assert_eq!(crate::store::sessions::live_of(&connection, 7, now).unwrap()[0].opened_from, None);
         assert_eq!(crate::store::factors::active(&connection, 7).unwrap().unwrap().last_step, 9);
         assert_eq!(crate::store::messages::after(&connection, 0, 9).unwrap()[0].text, "text");

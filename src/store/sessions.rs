@@ -7,7 +7,7 @@ use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::writer::Tx;
-use crate::clock::Time;
+use crate::base::clock::Time;
 
 /// The name of a session: 128 random bits, 32 lower-case hex digits in tokens and in the database.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

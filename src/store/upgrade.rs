@@ -15,9 +15,9 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::legacy::{self, LegacyUser};
 use super::{DirectoryLock, FILE_NAME, OpenError, factors, schema};
-use crate::clock::Time;
+use crate::base::clock::Time;
+use crate::model::login::LoginKey;
 use crate::security::keys::sync_directory_of;
-use crate::security::login::LoginKey;
 use crate::security::passwords::{HashError, Passwords};
 use crate::security::totp::secret_from_base32;
 use crate::security::vault::{Place, Vault, VaultError};

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use super::writer::Tx;
-use crate::clock::Time;
-use crate::security::login::{Login, LoginKey};
+use crate::base::clock::Time;
+use crate::model::login::{Login, LoginKey};
 use crate::security::passwords::PasswordHash;
 
 /// An account as it is kept.

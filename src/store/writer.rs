@@ -16,7 +16,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreLimits;
 use super::audit::{Head, HeadFile};
 use super::messages::StoredMessage;
-use crate::threads::Thread;
+use crate::base::threads::Thread;
 
 /// Receives the messages of each commit, in their order, on the writer's thread.
 pub type Feed = Box<dyn FnMut(Vec<StoredMessage>) + Send>;
@@ -232,7 +232,7 @@ mod tests {
     use super::super::testing::store;
     use super::super::{StoreError, messages};
     use super::*;
-    use crate::clock::Time;
+    use crate::base::clock::Time;
     use std::sync::Arc;
 
     const LIMIT: Duration = Duration::from_secs(30);

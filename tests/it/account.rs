@@ -1,10 +1,10 @@
 //! What people do with their own account: recovery codes, sessions, password, leaving; and what each revokes.
 
+use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::proto::{
     ChangePasswordRequest, DeleteAccountRequest, EndSessionsRequest, ListSessionsRequest, NewRecoveryCodesRequest,
     SessionState, WhichSessions,
 };
-use grpc_otp_chat::rpc::methods;
 use grpcio::{RpcStatus, RpcStatusCode as Code};
 
 use crate::LIMIT;

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use grpc_otp_chat::app::Registration;
 use grpc_otp_chat::config::Settings;
+use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::proto::{RegisterRequest, SessionState};
-use grpc_otp_chat::rpc::methods;
 use serde_json::Value;
 
 use crate::LIMIT;

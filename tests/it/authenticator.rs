@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
-use grpc_otp_chat::clock::Clock;
+use grpc_otp_chat::base::clock::Clock;
 use totp_rs::{Builder, Secret, Totp};
 
 const STEP_SECS: u64 = 30;

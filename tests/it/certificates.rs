@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use grpc_otp_chat::clock::Clock;
+use grpc_otp_chat::base::clock::Clock;
 use grpc_otp_chat::security::certificate::Fingerprint;
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};

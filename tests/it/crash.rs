@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use grpc_otp_chat::clock::Clock;
+use grpc_otp_chat::base::clock::Clock;
+use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::proto::{Happened, Message, SendResponse, Start};
-use grpc_otp_chat::rpc::methods;
 use grpc_otp_chat::security::totp;
 use grpcio::{Environment, RpcStatus};
 use rusqlite::{Connection, OpenFlags};

@@ -7,14 +7,14 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
-use grpc_otp_chat::clock::{Clock, Time};
+use grpc_otp_chat::base::clock::{Clock, Time};
 use grpc_otp_chat::config::{Flags, Settings};
+use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::proto::{
     Empty, Event, EventBatch, Happened, LoginRequest, LoginResponse, LogoutRequest, Message, RegisterRequest,
     RegisterResponse, RequestCheckOtp, RequestInitOtp, ResponseCheckOtp, ResponseInitOtp, SendResponse, SessionState,
     Start, SubscribeRequest, details,
 };
-use grpc_otp_chat::rpc::methods;
 use grpc_otp_chat::security::passwords::Cost;
 use grpc_otp_chat::security::secret::SecretBytes;
 use grpc_otp_chat::security::throttle::Rate;

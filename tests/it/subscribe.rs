@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::proto::{Happened, HistoryFrom, HistoryRequest, Message, Start};
-use grpc_otp_chat::rpc::methods;
 use grpc_otp_chat::store::messages::Retention;
 use grpcio::RpcStatusCode as Code;
 

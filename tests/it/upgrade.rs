@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
-use grpc_otp_chat::clock::Clock;
+use grpc_otp_chat::base::clock::Clock;
 use grpc_otp_chat::security::secret::SecretBytes;
 use grpc_otp_chat::security::totp;
 use rusqlite::Connection;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::builder::FalseyValueParser;
 
+use crate::base::lang::Lang;
 use crate::client::console::command::MAX_HISTORY;
 use crate::client::endpoint::ServerName;
 use crate::client::tls::Wish;
-use crate::lang::Lang;
 use crate::security::certificate::Fingerprint;
 
 const EXAMPLES: &str = "\

@@ -10,24 +10,13 @@
 //! recovery codes, `sessions` lists and ends them, `account` changes password and factor, and deletes. All of them ask through
 //! `asking`. `history` shows older messages.
 
-mod account;
 pub mod args;
-mod asking;
 pub mod command;
-mod dialogue;
-mod enrolment;
-pub mod gate;
-mod history;
-pub mod input;
-pub mod lines;
-pub mod outbox;
-pub mod place;
-mod recovery;
+pub mod dialogues;
 pub mod room;
-pub mod screen;
-mod sessions;
-pub mod shown;
 mod table;
+pub mod terminal;
+pub mod text;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -35,28 +24,27 @@ use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Sender, bounded};
 
-use crate::client::answer::Listed;
+use crate::base::clock::Clock;
+use crate::base::duration_words;
+use crate::base::escape::one_line;
+use crate::base::lang::Lang;
+use crate::base::threads::Thread;
 use crate::client::console::args::Args;
 use crate::client::console::command::{Command, Line, MAX_LINE_BYTES, parse};
-use crate::client::console::gate::Gate;
-use crate::client::console::input::{Asked, Input};
-use crate::client::console::outbox::{MAX_UNSENT, Means, Outbox, Outcome, WITHOUT_A_PERSON};
-use crate::client::console::place::Place;
-use crate::client::console::room::{News, Presence, Room};
-use crate::client::console::screen::Screen;
-use crate::client::console::shown::Paint;
+use crate::client::console::room::outbox::{MAX_UNSENT, Means, Outbox, Outcome, WITHOUT_A_PERSON};
+use crate::client::console::room::render::Paint;
+use crate::client::console::room::timeline::Place;
+use crate::client::console::room::{News, Presence, Room, render};
+use crate::client::console::terminal::editor_gate::Gate;
+use crate::client::console::terminal::input::{Asked, Input};
+use crate::client::console::terminal::screen::Screen;
 use crate::client::endpoint::{Endpoint, EndpointError};
 use crate::client::error::{CallError, Refusal};
 use crate::client::link::{Link, silence_core};
 use crate::client::session::{ServerClock, Session};
-use crate::client::span;
 use crate::client::stream::{Cursor, Live, Reader};
-use crate::client::text;
 use crate::client::tls::Tls;
-use crate::clock::Clock;
-use crate::escape::one_line;
-use crate::lang::Lang;
-use crate::threads::Thread;
+use crate::client::types::Listed;
 
 /// The prompt of the chat itself.
 const PROMPT: &str = "> ";
@@ -162,7 +150,7 @@ impl Console {
         let clock = Arc::new(ServerClock::new(Clock::system()));
         let exposed = tls.is_none() && !endpoint.is_loopback();
         let link = Arc::new(Link::new(endpoint, tls, clock.clone()));
-        let place = Arc::new(Mutex::new(Place::new(shown::date(Some(clock.ours())))));
+        let place = Arc::new(Mutex::new(Place::new(render::date(Some(clock.ours())))));
         let (news, receiver) = bounded(NEWS);
         let (wake, woken) = bounded(1);
         let live = Arc::new(Live::new(wake.clone()));
@@ -346,7 +334,7 @@ impl Console {
 
     /// Without a person a line that could not be sent is the end: what follows may refer to it.
     fn given_up(&mut self, why: Option<&CallError>, said: &str) -> io::Result<Next> {
-        let limit = span::in_words(WITHOUT_A_PERSON, self.lang);
+        let limit = duration_words::in_words(WITHOUT_A_PERSON, self.lang);
         let why = self.why_unsent(why);
         self.complain(&text::GIVEN_UP.with(self.lang, &[&limit, &why, &one_line(said)]))?;
         Ok(Next::Quit)
@@ -380,7 +368,7 @@ impl Console {
                 Some(end) => {
                     let minutes = self.clock.until(end).as_secs() / 60;
                     let (hours, minutes) = ((minutes / 60).to_string(), (minutes % 60).to_string());
-                    let end = shown::date_and_time(self.clock.local(end));
+                    let end = render::date_and_time(self.clock.local(end));
                     text::WHOAMI.with(self.lang, &[&session.login, &server, &end, &hours, &minutes])
                 }
             },
@@ -390,7 +378,8 @@ impl Console {
 
     fn help(&mut self) -> io::Result<Next> {
         let window = self.screen.window().map(|window| window.columns);
-        let lines: Vec<String> = text::HELP.say(self.lang).lines().map(|line| shown::help_line(line, window)).collect();
+        let lines: Vec<String> =
+            text::HELP.say(self.lang).lines().map(|line| render::help_line(line, window)).collect();
         self.screen.raw(&lines.join("\n")).map(|()| Next::Line)
     }
 

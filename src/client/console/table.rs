@@ -1,7 +1,7 @@
 //! Tables that are whole in any window: as columns where these fit, otherwise one block a row.
 
-use crate::align::{GAP, aligned, width};
-use crate::client::console::shown::wrap_into;
+use crate::base::table::{GAP, aligned, width};
+use crate::client::console::room::render::wrap_into;
 
 /// A table with `heads` over its columns. Where a row would not fit into `window` columns, each row becomes a block: its
 /// first and last cell in one line, then each of the others in a line behind its head.
@@ -32,7 +32,7 @@ fn blocks<const N: usize>(heads: [&str; N], rows: &[[String; N]], window: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::console::shown::columns;
+    use crate::client::console::room::render::columns;
 
     fn rows() -> Vec<[String; 4]> {
         [["1", "2026-11-23 15:14", "127.0.0.1", "этот"], ["10", "2026-11-23 16:00", "2001:db8::1", ""]]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use grpc_otp_chat::clock::Clock;
+use grpc_otp_chat::base::clock::Clock;
+use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::proto::{ListSessionsRequest, WhichSessions};
-use grpc_otp_chat::rpc::methods;
 use grpcio::RpcStatusCode as Code;
 use rusqlite::Connection;
 

@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use grpc_otp_chat::proto::ListSessionsRequest;
-use grpc_otp_chat::rpc::methods;
+use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::security::keys::{Guard, load};
 use grpc_otp_chat::security::secret::SecretBytes;
 use grpc_otp_chat::security::tokens::{Claims, Tokens};

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use data_encoding::{BASE32, BASE32_NOPAD, BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
-use grpc_otp_chat::clock::Time;
+use grpc_otp_chat::base::clock::Time;
+use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::proto::{LoginRequest, RegisterRequest};
-use grpc_otp_chat::rpc::methods;
 use grpc_otp_chat::security::codes::{CodeHasher, OneTimeCode, Purpose};
 use grpc_otp_chat::security::keys::{Guard, load};
 use grpc_otp_chat::security::secret::SecretBytes;

@@ -4,8 +4,8 @@
 
 use std::sync::{Mutex, OnceLock};
 
+use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::proto::{LoginRequest, RegisterRequest, WhichSessions};
-use grpc_otp_chat::rpc::methods;
 use grpcio::{RpcStatus, RpcStatusCode as Code};
 use proptest::collection::vec;
 use proptest::prelude::*;

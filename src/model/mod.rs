@@ -1,0 +1,4 @@
+//! The things that all rooms speak of, checked once.
+
+pub mod login;
+pub mod reason;
