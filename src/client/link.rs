@@ -12,18 +12,18 @@ use grpcio::{
 use zeroize::Zeroize;
 
 use crate::base::clock::Time;
+use crate::base::wait::{Alarm, Waited, wait};
 use crate::client::endpoint::{Endpoint, ServerName};
 use crate::client::error::{CallError, Refusal};
-use crate::client::session::{ServerClock, time_of};
+use crate::client::session::ServerClock;
 use crate::client::tls::{self, Tls};
 use crate::client::types::{AccountNews, Completed, Listed, Opened, Page, Proof, Said, Stored};
-use crate::client::wait::{Bell, Waited, wait};
 use crate::model::reason::Reason;
-use crate::proto::methods;
+use crate::proto::methods::{self, TOKEN_KEY};
 use crate::proto::{
     ChangePasswordRequest, DeleteAccountRequest, EndSessionsRequest, EventBatch, HistoryFrom, HistoryRequest,
     ListSessionsRequest, LoginRequest, LogoutRequest, Message, NewRecoveryCodesRequest, RegisterRequest,
-    RequestCheckOtp, RequestInitOtp, Start, SubscribeRequest, Timestamp, WhichSessions,
+    RequestCheckOtp, RequestInitOtp, Start, SubscribeRequest, Timestamp, WhichSessions, time_of,
 };
 use crate::security::secret::SecretText;
 
@@ -96,9 +96,9 @@ impl Link {
     /// Waits until there is a connection.
     ///
     /// # Errors
-    /// [`CallError::Unreachable`] after `limit`, or sooner when an attempt was refused or `bell` rung; [`CallError::Tls`] if
+    /// [`CallError::Unreachable`] after `limit`, or sooner when an attempt was refused or `alarm` rung; [`CallError::Tls`] if
     /// TLS is why.
-    pub fn ready(&self, limit: Duration, bell: &Bell) -> Result<(), CallError> {
+    pub fn ready(&self, limit: Duration, alarm: &Alarm) -> Result<(), CallError> {
         let channel = self.client.channel();
         let deadline = Deadline::from(limit);
         let connected = async {
@@ -117,7 +117,7 @@ impl Link {
                 }
             }
         };
-        match wait(connected, bell, None) {
+        match wait(connected, alarm, None) {
             Waited::Ready(true) => Ok(()),
             Waited::Ready(false) => {
                 Err(tls::diagnose(&self.endpoint, self.tls.as_ref()).map_or(CallError::Unreachable, CallError::Tls))
@@ -177,7 +177,7 @@ impl Link {
     }
 
     fn open(&self, mut request: LoginRequest) -> Result<Opened, CallError> {
-        self.ready(CONNECT_LIMIT, &Bell::default())?;
+        self.ready(CONNECT_LIMIT, &Alarm::default())?;
         let sent = self.clock.ours();
         let answer = self.call(&methods::LOGIN, &request, None, PASSWORD_LIMIT);
         request.password.zeroize();
@@ -226,7 +226,7 @@ impl Link {
     /// See [`CallError`].
     pub fn check_otp(&self, login: &str, token: &SecretText, code: &SecretText) -> Result<Completed, CallError> {
         let request = RequestCheckOtp { login: login.to_owned(), otp: code.expose().to_owned(), ..Default::default() };
-        self.ready(CONNECT_LIMIT, &Bell::default())?;
+        self.ready(CONNECT_LIMIT, &Alarm::default())?;
         let sent = self.clock.ours();
         let mut answer = self.call(&methods::CHECK_OTP, &request, Some(token), CALL_LIMIT)?;
         self.heard(sent, answer.server_time.as_ref());
@@ -335,16 +335,16 @@ impl Link {
     }
 
     /// Sends `text` to the common room; it is stored when this returns, once, however often it is sent with the same
-    /// `client_id`. Ringing `bell` breaks it off.
+    /// `client_id`. Ringing `alarm` breaks it off.
     ///
     /// # Errors
     /// See [`CallError`]: after [`CallError::NoAnswer`] nobody here can tell whether it was stored.
-    pub fn send(&self, token: &SecretText, text: &str, client_id: &str, bell: &Bell) -> Result<Stored, CallError> {
+    pub fn send(&self, token: &SecretText, text: &str, client_id: &str, alarm: &Alarm) -> Result<Stored, CallError> {
         let message = Message { text: text.to_owned(), client_id: client_id.to_owned(), ..Default::default() };
         let options = with_token(CallOption::default().timeout(CALL_LIMIT), Some(token))?;
-        self.ready(SEND_CONNECT_LIMIT, bell)?;
+        self.ready(SEND_CONNECT_LIMIT, alarm)?;
         let call = self.client.unary_call_async(&methods::SEND_MESSAGE, &message, options)?;
-        let Waited::Ready(answer) = wait(call, bell, None) else { return Err(CallError::NoAnswer) };
+        let Waited::Ready(answer) = wait(call, alarm, None) else { return Err(CallError::NoAnswer) };
         let answer = answer?;
         if !answer.success {
             return Err(refused(Reason::StorageFailed.word(), "", 0));
@@ -393,7 +393,7 @@ impl Link {
         limit: Duration,
     ) -> Result<A, CallError> {
         let options = with_token(CallOption::default().timeout(limit), token)?;
-        self.ready(CONNECT_LIMIT, &Bell::default())?;
+        self.ready(CONNECT_LIMIT, &Alarm::default())?;
         Ok(self.client.unary_call(method, request, options)?)
     }
 }
@@ -411,7 +411,7 @@ async fn wait_for_change(channel: &Channel, state: ConnectivityState, deadline: 
 fn with_token(options: CallOption, token: Option<&SecretText>) -> Result<CallOption, CallError> {
     let Some(token) = token else { return Ok(options) };
     let mut metadata = MetadataBuilder::with_capacity(1);
-    metadata.add_str("token", token.expose())?;
+    metadata.add_str(TOKEN_KEY, token.expose())?;
     Ok(options.headers(metadata.build()))
 }
 

@@ -6,7 +6,7 @@
 //! - [`link`] is one connection and its calls, each with a deadline; [`answer`] is what they give, [`error`] why one of
 //!   them failed;
 //! - [`stream`] is the thread that reads the common room, reconnects by itself, and sends [`stream::Event`]s into a
-//!   channel; [`wait`] lets a plain thread wait for a future, [`backoff`] paces the attempts;
+//!   channel; [`crate::base::wait`] lets a plain thread wait for a future, [`backoff`] paces the attempts;
 //! - [`session`] is what the server gave us and how its clock stands to ours; [`crate::security::secret`] keeps secrets from
 //!   prying eyes;
 //! - [`console`] asks, shows and sends; [`text`] is all it ever says, in both languages, [`span`] says how long and
@@ -23,4 +23,3 @@ pub mod session;
 pub mod stream;
 pub mod tls;
 pub mod types;
-pub mod wait;

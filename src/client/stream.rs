@@ -3,19 +3,20 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use futures_util::StreamExt;
 
 use crate::base::clock::Stopwatch;
+use crate::base::lock::lock;
 use crate::base::threads::Thread;
+use crate::base::wait::{Alarm, Waited, pause, wait};
 use crate::client::backoff::Backoff;
 use crate::client::error::{CallError, Refusal};
 use crate::client::link::Link;
 use crate::client::types::Said;
-use crate::client::wait::{Bell, Waited, pause, wait};
 use crate::model::reason::Reason;
 use crate::proto::{self, Happened, Start};
 use crate::security::secret::SecretText;
@@ -58,7 +59,7 @@ pub struct Cursor(Arc<Mutex<Option<u64>>>);
 impl Cursor {
     /// Where to begin: behind what was read, or, if nothing was, with the `last` messages.
     fn start(&self, last: u32) -> Start {
-        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match *lock(&self.0) {
             Some(cursor) => Start::After(cursor),
             None if last == 0 => Start::Now(true),
             None => Start::Last(last),
@@ -67,12 +68,12 @@ impl Cursor {
 
     /// All up to `cursor` has been handed on. Two readers may overlap: it never goes back.
     fn advance(&self, cursor: u64) {
-        let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = lock(&self.0);
         *read = Some(read.map_or(cursor, |before| before.max(cursor)));
     }
 
     fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.0) = None;
     }
 }
 
@@ -92,11 +93,11 @@ impl Live {
 
     /// Whether all that is said comes by the stream just now, as far as is known.
     pub fn is(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1
+        lock(&self.state).1
     }
 
     fn set(&self, mark: u64, live: bool) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if mark < state.0 {
             return;
         }
@@ -127,7 +128,7 @@ pub struct Plan {
 
 /// A running reader. Dropping it ends the stream and joins the thread.
 pub struct Reader {
-    bell: Bell,
+    alarm: Alarm,
     opened: Receiver<()>,
     thread: Option<Thread>,
 }
@@ -138,13 +139,13 @@ impl Reader {
     /// # Errors
     /// The system refuses another thread.
     pub fn start<T: From<(u64, Event)> + Send + 'static>(plan: Plan, events: Sender<T>) -> io::Result<Reader> {
-        let bell = Bell::default();
+        let alarm = Alarm::default();
         let (open, opened) = bounded(1);
         let patience = Patience::default();
-        let (bell_inside, backoff) = (bell.clone(), Backoff::new());
-        let reading = Reading { plan, events, bell: bell_inside, open: Some(open), lost: false, backoff, patience };
+        let (alarm_inside, backoff) = (alarm.clone(), Backoff::new());
+        let reading = Reading { plan, events, alarm: alarm_inside, open: Some(open), lost: false, backoff, patience };
         let thread = Thread::spawn("stream", move || reading.run())?;
-        Ok(Reader { bell, opened, thread: Some(thread) })
+        Ok(Reader { alarm, opened, thread: Some(thread) })
     }
 
     /// Waits until the reader has caught up for the first time, at most `limit`.
@@ -156,7 +157,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.bell.ring();
+        self.alarm.ring();
         drop(self.thread.take());
     }
 }
@@ -170,7 +171,7 @@ impl fmt::Debug for Reader {
 struct Reading<T> {
     plan: Plan,
     events: Sender<T>,
-    bell: Bell,
+    alarm: Alarm,
     /// Dropped when the reader has caught up, or failed to, for the first time.
     open: Option<Sender<()>>,
     /// Whether [`Event::Lost`] was said and not yet taken back.
@@ -207,8 +208,8 @@ impl<T: From<(u64, Event)>> Reading<T> {
             if said.is_err() {
                 return;
             }
-            pause(self.backoff.pause(), &self.bell);
-            if self.bell.is_rung() {
+            pause(self.backoff.pause(), &self.alarm);
+            if self.alarm.is_rung() {
                 return;
             }
         }
@@ -216,8 +217,8 @@ impl<T: From<(u64, Event)>> Reading<T> {
 
     /// Connects, opens the stream and reads it to its end; answers why it ended.
     fn read_once(&mut self) -> Result<CallError, Unwanted> {
-        if let Err(error) = self.plan.link.ready(CONNECT_LIMIT, &self.bell) {
-            return if self.bell.is_rung() { Err(Unwanted) } else { Ok(error) };
+        if let Err(error) = self.plan.link.ready(CONNECT_LIMIT, &self.alarm) {
+            return if self.alarm.is_rung() { Err(Unwanted) } else { Ok(error) };
         }
         let start = self.plan.cursor.start(self.plan.last);
         let mut stream = match self.plan.link.subscribe(&self.plan.token, start) {
@@ -226,7 +227,7 @@ impl<T: From<(u64, Event)>> Reading<T> {
         };
         loop {
             let silence = Stopwatch::start();
-            match wait(stream.next(), &self.bell, self.patience.limit()) {
+            match wait(stream.next(), &self.alarm, self.patience.limit()) {
                 Waited::Ready(Some(Ok(batch))) => {
                     self.backoff.reset();
                     for event in batch.events {
@@ -270,7 +271,7 @@ impl<T: From<(u64, Event)>> Reading<T> {
     fn say(&self, event: Event) -> Result<(), Unwanted> {
         let mut unsent = T::from((self.plan.mark, event));
         loop {
-            if self.bell.is_rung() {
+            if self.alarm.is_rung() {
                 return Err(Unwanted);
             }
             match self.events.send_timeout(unsent, STILL_WANTED) {

@@ -1,8 +1,7 @@
 //! What the server's answers give, and what the account's own calls have to bring.
 
 use crate::base::clock::Time;
-use crate::client::session::time_of;
-use crate::proto::{self, Message, SessionState};
+use crate::proto::{self, Message, SessionState, time_of};
 use crate::security::secret::SecretText;
 
 /// What Login answered: a session and what it has to do next.

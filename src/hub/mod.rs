@@ -9,12 +9,13 @@
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use crate::base::lock::lock;
 use crate::store::sessions::SessionId;
 
 /// Messages on their way to the streams, which all share them.
@@ -125,7 +126,7 @@ struct Lent<O> {
 
 impl<O: Deliver> Subscriber<O> {
     fn lock(&self) -> MutexGuard<'_, Inbox<O>> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inbox)
     }
 
     fn wake(&self) {
@@ -202,13 +203,13 @@ impl<O: Deliver> Hub<O> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<O>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// Delivers frames, in the order of their ids, to everybody. Never waits for a stream.
     pub fn publish(&self, frames: &[Frame<O::Body>]) {
         let Some(last) = frames.last() else { return };
-        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _publishing = lock(&self.publishing);
         // Who comes later begins after these; who joins again meanwhile has them from the store. Nobody waits for the hub
         // while a thousand streams are written to.
         let subscribers: Vec<Arc<Subscriber<O>>> = {
