@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use super::refusal::Refusal;
 use crate::base::clock::Clock;
+use crate::model::ids::SessionId;
 use crate::model::login::LoginKey;
 use crate::security::throttle::{Origin, Rate, Throttle};
-use crate::store::sessions::SessionId;
 
 /// The rates.
 #[derive(Clone, Debug)]

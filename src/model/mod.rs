@@ -1,4 +1,5 @@
 //! The things that all rooms speak of, checked once.
 
+pub mod ids;
 pub mod login;
 pub mod reason;
