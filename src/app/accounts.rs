@@ -9,13 +9,14 @@ use super::refusal::{Error, Refusal};
 use super::sessions::Person;
 use super::{App, Connection, Credential, Opened, Registration};
 use crate::base::escape::one_line;
+use crate::model::ids::{SessionId, UserId};
 use crate::model::login::{Login, LoginKey};
 use crate::security::codes::{OneTimeCode, Purpose};
 use crate::security::passwords::{NewPassword, PasswordHash, Verified};
 use crate::security::secret::SecretText;
 use crate::security::totp::Code;
 use crate::store::factors;
-use crate::store::sessions::{self, End, Session, SessionId, State};
+use crate::store::sessions::{self, End, Session, State};
 use crate::store::users::{self, NewUser, User};
 use crate::store::{Tx, codes};
 
@@ -244,7 +245,7 @@ fn recover(tx: &Tx<'_>, act: &Act, user: &User, code: &SecretText) -> Result<(),
 }
 
 /// A refused login does not say that it was the code. The log does, of one that was used before: it may have been watched.
-fn which_is_not_said(stop: Stop, user_id: i64) -> Stop {
+fn which_is_not_said(stop: Stop, user_id: UserId) -> Stop {
     match stop {
         Stop::Keep(Refusal::Code) => Stop::Keep(Refusal::Credentials),
         Stop::Undo(Error::Refused(Refusal::Code | Refusal::EnrolmentNotStarted)) => Refusal::Credentials.into(),

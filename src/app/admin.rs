@@ -12,6 +12,7 @@ use super::{App, TokenKey};
 use crate::base::clock::Time;
 use crate::base::escape::one_line;
 use crate::base::lock::lock;
+use crate::model::ids::{SessionId, UserId};
 use crate::model::login::{Login, LoginKey};
 use crate::proto::admin::{AdminRequest, AdminResponse, AdminSession, AdminUser, Command, Invitation};
 use crate::proto::{Timestamp, timestamp};
@@ -19,7 +20,7 @@ use crate::security::codes::{OneTimeCode, Purpose};
 use crate::security::keys::{self, Guard};
 use crate::security::passwords::{NewPassword, PasswordHash};
 use crate::security::secret::SecretText;
-use crate::store::sessions::{self as rows, End, SessionId};
+use crate::store::sessions::{self as rows, End};
 use crate::store::users::{NewUser, User};
 use crate::store::{Tx, codes, deleted_authors, factors, guesses, users};
 
@@ -75,7 +76,7 @@ impl App {
             guesses_left: guesses::left(c, user.id, &self.limits.guesses, now)?,
             recovery_codes_left: codes::recovery_left(c, user.id)?,
             sessions: u32::try_from(rows::live_of(c, user.id, now)?.len()).unwrap_or(u32::MAX),
-            id: user.id,
+            id: user.id.number(),
             login: user.login,
             created_at: some(Some(user.created_at)),
             enrolled_at: some(user.enrolled_at),
@@ -299,14 +300,14 @@ impl App {
 }
 
 /// Ends every session of an account, and deletes what was pending.
-fn shut_out(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<Vec<SessionId>> {
+fn shut_out(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<Vec<SessionId>> {
     let ended = rows::end(tx, End::All(user_id))?;
     factors::delete_pending(tx, user_id)?;
     Ok(ended)
 }
 
 /// A new enrolment code in place of whatever codes the account has.
-fn new_enrolment_code(tx: &Tx<'_>, act: &Act, user_id: i64) -> Result<SecretText, Stop> {
+fn new_enrolment_code(tx: &Tx<'_>, act: &Act, user_id: UserId) -> Result<SecretText, Stop> {
     let code = OneTimeCode::random()?;
     let hash = act.keys.codes.hash(&code, Purpose::Enrolment { user_id });
     codes::replace_enrolment(tx, user_id, &hash, act.now + act.limits.enrolment_code)?;

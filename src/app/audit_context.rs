@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::app::AppLimits;
 use crate::app::refusal::{Error, Refusal};
 use crate::base::clock::Time;
+use crate::model::ids::{FactorId, SessionId, UserId};
 use crate::security::chain::Chain;
 use crate::security::codes::{CodeHasher, OneTimeCode, Purpose};
 use crate::security::secret::SecretText;
@@ -14,7 +15,7 @@ use crate::security::vault::{Vault, VaultError};
 use crate::store::audit::{self, Event};
 use crate::store::factors::{self, Factor};
 use crate::store::guesses::{self, Wait};
-use crate::store::sessions::{self, End, Session, SessionId, State};
+use crate::store::sessions::{self, End, Session, State};
 use crate::store::{Tx, codes, users};
 
 /// What opens, hashes and chains what is in the database.
@@ -101,7 +102,7 @@ impl Act {
     pub(super) fn use_code(
         &self,
         tx: &Tx<'_>,
-        user_id: i64,
+        user_id: UserId,
         factor: &Factor,
         code: Option<&Code>,
         guessing: Guessing,
@@ -141,7 +142,7 @@ impl Act {
         tx: &Tx<'_>,
         session: &mut Session,
         login: &str,
-        factor_id: i64,
+        factor_id: FactorId,
         ended: &mut Vec<SessionId>,
     ) -> Result<Welcome, Error> {
         let user_id = session.user_id;
@@ -190,7 +191,7 @@ impl Act {
     }
 
     /// Makes new recovery codes in place of the old ones.
-    pub(super) fn new_recovery_codes(&self, tx: &Tx<'_>, user_id: i64) -> Result<Vec<SecretText>, Error> {
+    pub(super) fn new_recovery_codes(&self, tx: &Tx<'_>, user_id: UserId) -> Result<Vec<SecretText>, Error> {
         let made = (0..self.limits.recovery_codes).map(|_| OneTimeCode::random()).collect::<Result<Vec<_>, _>>()?;
         let hash = |code: &OneTimeCode| self.keys.codes.hash(code, Purpose::Recovery { user_id });
         codes::replace_recovery(tx, user_id, &made.iter().map(hash).collect::<Vec<_>>())?;
@@ -198,7 +199,7 @@ impl Act {
     }
 
     /// Ends what waits at an account's door: sessions without their second factor, and enrolments that nobody confirmed.
-    pub(super) fn clear_the_door(&self, tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<Vec<SessionId>> {
+    pub(super) fn clear_the_door(&self, tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<Vec<SessionId>> {
         let ended = sessions::end(tx, End::Waiting(user_id))?;
         factors::delete_pending(tx, user_id)?;
         Ok(ended)

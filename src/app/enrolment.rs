@@ -8,13 +8,14 @@ use super::refusal::{Error, Refusal};
 use super::sessions::Person;
 use super::{App, Connection, Credential, Opened};
 use crate::base::clock::Time;
+use crate::model::ids::{FactorId, SessionId};
 use crate::model::login::LoginKey;
 use crate::security::passwords::Verified;
 use crate::security::secret::SecretText;
 use crate::security::totp::{self, Code};
 use crate::store::Tx;
 use crate::store::factors::{self, PendingOf};
-use crate::store::sessions::{self, Session, SessionId, State};
+use crate::store::sessions::{self, Session, State};
 use crate::store::users::{self, User};
 
 /// What somebody gives to start an enrolment.
@@ -216,7 +217,7 @@ pub(super) fn pass(
     login: &str,
     code: Option<&Code>,
     ended: &mut Vec<SessionId>,
-) -> Result<(i64, Vec<SecretText>), Stop> {
+) -> Result<(FactorId, Vec<SecretText>), Stop> {
     let user_id = session.user_id;
     let own = || factors::pending(tx, user_id, PendingOf::Session(session.id));
     let (pending, without) = match session.state {

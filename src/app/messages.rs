@@ -3,6 +3,7 @@
 use super::refusal::{Error, Refusal};
 use super::sessions::Caller;
 use super::{App, Credential};
+use crate::model::ids::{Cursor, EventId};
 use crate::model::login::is_spelling_of;
 use crate::model::text::Text;
 use crate::store::messages::NewMessage;
@@ -50,14 +51,13 @@ impl App {
     ///
     /// # Errors
     /// A cursor from the future.
-    pub fn cursor_of(&self, beginning: Beginning) -> Result<i64, Error> {
+    pub fn cursor_of(&self, beginning: Beginning) -> Result<Cursor, Error> {
         match beginning {
             // What is acknowledged is over, whether it has been published yet or not.
             Beginning::Now => Ok(self.store.read(messages::last_id)?),
             Beginning::After(cursor) => {
                 let last_id = self.store.read(messages::last_id)?;
-                let cursor = i64::try_from(cursor).ok().filter(|cursor| *cursor <= last_id);
-                Ok(cursor.ok_or(Refusal::CursorInFuture)?)
+                if cursor <= last_id { Ok(cursor) } else { Err(Refusal::CursorInFuture.into()) }
             }
             Beginning::Last(count) => {
                 let count = (count as usize).min(self.limits.history_page);
@@ -73,16 +73,16 @@ impl App {
     pub fn history(&self, by: &Credential, from: PageFrom, limit: u32) -> Result<Page, Error> {
         self.sessions.caller(by, &self.tokens, self.clock.now())?;
         let limit = if limit == 0 { DEFAULT_PAGE } else { limit as usize }.min(self.limits.history_page);
-        let id = |id: u64| i64::try_from(id).unwrap_or(i64::MAX);
         // One more than asked for tells whether there is more.
         let mut messages = self.store.read(|c| match from {
-            PageFrom::Before(before) => messages::before(c, id(before), limit + 1),
-            PageFrom::After(after) => messages::after(c, id(after), limit + 1),
+            PageFrom::Newest => messages::before(c, None, limit + 1),
+            PageFrom::Before(before) => messages::before(c, Some(before), limit + 1),
+            PageFrom::After(after) => messages::after(c, after, limit + 1),
         })?;
         let has_more = messages.len() > limit;
         if has_more {
             match from {
-                PageFrom::Before(_) => drop(messages.remove(0)),
+                PageFrom::Newest | PageFrom::Before(_) => drop(messages.remove(0)),
                 PageFrom::After(_) => messages.truncate(limit),
             }
         }
@@ -113,7 +113,7 @@ pub enum Beginning {
     /// With what comes next.
     Now,
     /// After this cursor.
-    After(u64),
+    After(Cursor),
     /// With the last so many messages.
     Last(u32),
 }
@@ -121,10 +121,12 @@ pub enum Beginning {
 /// Where a page of the history begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageFrom {
+    /// The newest of all.
+    Newest,
     /// Below this id, the newest.
-    Before(u64),
-    /// Above this id, the oldest.
-    After(u64),
+    Before(EventId),
+    /// After this cursor, the oldest.
+    After(Cursor),
 }
 
 /// A page of the history.

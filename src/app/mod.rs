@@ -22,6 +22,7 @@ use self::refusal::{Error, Refusal};
 use self::sessions::Sessions;
 use self::throttles::{ThrottleLimits, Throttles};
 use crate::base::clock::{Clock, Time};
+use crate::model::ids::SessionId;
 use crate::security::keys::Guard;
 use crate::security::passwords::Passwords;
 use crate::security::secret::SecretText;
@@ -29,7 +30,7 @@ use crate::security::tokens::{Claims, ISSUER, Tokens};
 use crate::store::audit::{self, Event};
 use crate::store::guesses::GuessLimits;
 use crate::store::messages::Retention;
-use crate::store::sessions::{Session, SessionId};
+use crate::store::sessions::Session;
 use crate::store::{Store, Tx, codes, deleted_authors, messages as stored, sessions as rows, users};
 
 /// Bounds of what the system does.

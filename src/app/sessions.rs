@@ -10,16 +10,17 @@ use super::Credential;
 use super::refusal::Refusal;
 use crate::base::clock::Time;
 use crate::base::lock::{read, write};
+use crate::model::ids::{SessionId, UserId};
 use crate::model::login::LoginKey;
 use crate::security::tokens::Tokens;
-use crate::store::sessions::{Session, SessionId, State};
+use crate::store::sessions::{Session, State};
 use crate::store::{Store, StoreError, sessions as rows, users};
 
 /// An account, as its sessions know it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Person {
     /// Its number.
-    pub id: i64,
+    pub id: UserId,
     /// The login as it is shown.
     pub login: String,
     /// The login as it is compared.
@@ -28,7 +29,7 @@ pub struct Person {
 
 impl Person {
     /// From what is kept.
-    pub fn new(id: i64, login: String) -> Arc<Person> {
+    pub fn new(id: UserId, login: String) -> Arc<Person> {
         let key = LoginKey::of(&login);
         Arc::new(Person { id, login, key })
     }
@@ -81,7 +82,7 @@ impl Sessions {
     /// The store's.
     pub fn load(&self, store: &Store, now: Time) -> Result<(), StoreError> {
         let found = store.read(|c| {
-            let mut people: HashMap<i64, Arc<Person>> = HashMap::new();
+            let mut people: HashMap<UserId, Arc<Person>> = HashMap::new();
             let mut found = Vec::new();
             for session in rows::all_live(c, now)? {
                 if !people.contains_key(&session.user_id)

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 
 use super::refusal::Refusal;
 use crate::base::clock::Clock;
+use crate::model::ids::SessionId;
 use crate::model::login::LoginKey;
 use crate::security::origin::Origin;
 use crate::security::throttle::{Rate, Throttle};
-use crate::store::sessions::SessionId;
 
 /// The rates.
 #[derive(Clone, Debug)]

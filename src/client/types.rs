@@ -1,107 +1,107 @@
-//! What the server's answers give, and what the account's own calls have to bring.
+//! Plain types for what the server answers, and for the proof that account calls need.
 
 use crate::base::clock::Time;
 use crate::proto::{self, Message, SessionState, time_of};
 use crate::security::secret::SecretText;
 
-/// What Login answered: a session and what it has to do next.
+/// Answer of Login: a session, and what it still needs.
 #[derive(Debug)]
-pub struct Opened {
-    /// What names the session.
+pub struct OpenedSession {
+    /// Names the session in later calls.
     pub token: SecretText,
-    /// What it has to do next.
+    /// What the session needs before it is complete.
     pub state: SessionState,
-    /// When it ends, by the server's clock.
+    /// When the session ends, by the server's clock.
     pub expires_at: Option<Time>,
-    /// What there is to know about the account, as far as this session may.
-    pub account: AccountNews,
+    /// Notes on the account, as far as this session may see them.
+    pub notes: LoginNotes,
 }
 
-/// What CheckOtp answered: a session that may do everything.
+/// Answer of CheckOtp: a session with every right of its account.
 #[derive(Debug)]
-pub struct Completed {
-    /// What names the session from now on.
+pub struct CompletedSession {
+    /// Names the session from now on.
     pub token: SecretText,
-    /// When it ends, by the server's clock.
+    /// When the session ends, by the server's clock.
     pub expires_at: Option<Time>,
-    /// What there is to know about the account.
-    pub account: AccountNews,
+    /// Notes on the account.
+    pub notes: LoginNotes,
 }
 
-/// A session that was opened by password and code in one call.
-impl From<Opened> for Completed {
-    fn from(opened: Opened) -> Completed {
-        Completed { token: opened.token, expires_at: opened.expires_at, account: opened.account }
+/// For a session that password and code opened in one call.
+impl From<OpenedSession> for CompletedSession {
+    fn from(opened: OpenedSession) -> CompletedSession {
+        CompletedSession { token: opened.token, expires_at: opened.expires_at, notes: opened.notes }
     }
 }
 
-/// What a login tells about the account.
+/// What a login says about its account.
 #[derive(Debug, Default)]
-pub struct AccountNews {
-    /// New ones, shown this once, if an enrolment was confirmed.
+pub struct LoginNotes {
+    /// New recovery codes, sent only when an enrolment was confirmed.
     pub recovery_codes: Vec<SecretText>,
-    /// How many recovery codes are left.
+    /// Number of unused recovery codes.
     pub recovery_codes_left: u32,
-    /// How many wrong codes there were since the last login.
+    /// Number of wrong codes since the last login.
     pub wrong_codes: u32,
 }
 
-/// What SendMessage answered: the message is stored.
+/// Answer of SendMessage: the message is stored.
 #[derive(Debug)]
-pub struct Stored {
-    /// When, by the server's clock.
+pub struct SendReceipt {
+    /// When it was stored, by the server's clock.
     pub server_time: Option<Time>,
 }
 
-/// A message of the common room, as it came: not to be shown without escaping.
+/// A message of the common room, as it came. Escape it before showing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// Its id: grows in order; 0 where the server gives none.
+pub struct ReceivedMessage {
+    /// Its id, which grows in order; 0 if the server gives none.
     pub id: u64,
-    /// Who said it.
+    /// The author's login.
     pub author: String,
-    /// What.
+    /// The text.
     pub text: String,
-    /// When, by the server's clock.
+    /// When it was sent, by the server's clock.
     pub time: Option<Time>,
 }
 
-impl From<Message> for Said {
-    fn from(message: Message) -> Said {
+impl From<Message> for ReceivedMessage {
+    fn from(message: Message) -> ReceivedMessage {
         let time = message.send_time.as_ref().map(time_of);
-        Said { id: message.id, author: message.author, text: message.text, time }
+        ReceivedMessage { id: message.id, author: message.author, text: message.text, time }
     }
 }
 
 /// A page of the history.
 #[derive(Debug)]
-pub struct Page {
-    /// Oldest first.
-    pub messages: Vec<Said>,
-    /// Whether there are older ones.
+pub struct HistoryPage {
+    /// The messages, oldest first.
+    pub messages: Vec<ReceivedMessage>,
+    /// Whether there are older messages.
     pub has_more: bool,
 }
 
-/// One of the account's sessions. What the server wrote is not to be shown without escaping.
+/// One of the account's sessions. Escape what the server wrote before showing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// What names it for [`crate::client::link::Link::end_session`].
+pub struct ListedSession {
+    /// Names it for [`crate::client::link::Link::end_session`].
     pub id: String,
-    /// What it has to do next.
+    /// What the session needs before it is complete.
     pub state: SessionState,
     /// When it was opened, by the server's clock.
     pub opened_at: Option<Time>,
     /// When it ends, by the server's clock.
     pub expires_at: Option<Time>,
-    /// Where it was opened from; empty where that is not known.
+    /// The address that opened it; empty if unknown.
     pub address: String,
-    /// Whether it is the one that asked.
+    /// Whether it is the session that asked.
     pub current: bool,
 }
 
-impl From<proto::Session> for Listed {
-    fn from(session: proto::Session) -> Listed {
-        Listed {
+impl From<proto::Session> for ListedSession {
+    fn from(session: proto::Session) -> ListedSession {
+        ListedSession {
             state: session.state.enum_value_or_default(),
             opened_at: session.opened_at.as_ref().map(time_of),
             expires_at: session.expires_at.as_ref().map(time_of),
@@ -112,9 +112,9 @@ impl From<proto::Session> for Listed {
     }
 }
 
-/// What proves that it is the account's owner who asks: password and a fresh code.
+/// Proves that the account's owner makes a call: the password and an unused code.
 #[derive(Clone, Debug)]
-pub struct Proof {
+pub struct OwnerProof {
     /// The password.
     pub password: SecretText,
     /// A code that was not used before.

@@ -16,15 +16,15 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::base::lock::lock;
-use crate::store::sessions::SessionId;
+use crate::model::ids::{Cursor, EventId, SessionId, UserId};
 
 /// Messages on their way to the streams, which all share them.
 #[derive(Clone, Debug)]
 pub struct Frame<B> {
     /// The id of the first one.
-    pub first: i64,
+    pub first: EventId,
     /// The id of the last one.
-    pub last: i64,
+    pub last: EventId,
     /// The messages. Cloning it must be cheap.
     pub body: B,
 }
@@ -34,8 +34,8 @@ pub trait Deliver: Send {
     /// The messages of a frame.
     type Body: Clone;
 
-    /// Writes what a frame has after an id, if that can be begun at once. Must not block.
-    fn offer(&mut self, frame: &Frame<Self::Body>, after: i64) -> Offered;
+    /// Writes what a frame has after a cursor, if that can be begun at once. Must not block.
+    fn offer(&mut self, frame: &Frame<Self::Body>, after: Cursor) -> Offered;
 }
 
 /// What became of a frame that was offered to a [`Deliver`].
@@ -93,15 +93,15 @@ pub struct Hub<O: Deliver> {
 
 struct Inner<O: Deliver> {
     subscribers: HashMap<u64, Arc<Subscriber<O>>>,
-    per_user: HashMap<i64, usize>,
+    per_user: HashMap<UserId, usize>,
     next: u64,
-    last_id: i64,
+    last_id: Cursor,
     draining: bool,
 }
 
 /// What the hub and a reader share.
 struct Subscriber<O: Deliver> {
-    user_id: i64,
+    user_id: UserId,
     session: SessionId,
     reader: OnceLock<Thread>,
     session_ended: AtomicBool,
@@ -120,8 +120,8 @@ struct Inbox<O: Deliver> {
 
 struct Lent<O> {
     outlet: O,
-    /// The id of the last message that went through it.
-    cursor: i64,
+    /// Behind the last message that went through it.
+    cursor: Cursor,
 }
 
 impl<O: Deliver> Subscriber<O> {
@@ -173,7 +173,7 @@ impl<O: Deliver> Subscriber<O> {
             if self.session_ended.load(Ordering::Acquire) {
                 return &[];
             }
-            if frame.last <= *cursor {
+            if !frame.last.is_after(*cursor) {
                 continue;
             }
             // A panic in there costs this stream, and not all of them their publisher.
@@ -182,7 +182,7 @@ impl<O: Deliver> Subscriber<O> {
                 Offered::Gone
             });
             match offered {
-                Offered::Taken => *cursor = frame.last,
+                Offered::Taken => *cursor = Cursor::behind(frame.last),
                 Offered::Busy => return frames.get(n..).unwrap_or_default(),
                 Offered::Gone => {
                     // Its thread, woken, finds that there is none.
@@ -196,8 +196,8 @@ impl<O: Deliver> Subscriber<O> {
 }
 
 impl<O: Deliver> Hub<O> {
-    /// A hub whose next message will have an id above `last_id`.
-    pub fn new(limits: HubLimits, last_id: i64) -> Hub<O> {
+    /// A hub whose next message will come after `last_id`.
+    pub fn new(limits: HubLimits, last_id: Cursor) -> Hub<O> {
         let inner = Inner { subscribers: HashMap::new(), per_user: HashMap::new(), next: 1, last_id, draining: false };
         Hub { limits, inner: Mutex::new(inner), publishing: Mutex::new(()) }
     }
@@ -214,21 +214,21 @@ impl<O: Deliver> Hub<O> {
         // while a thousand streams are written to.
         let subscribers: Vec<Arc<Subscriber<O>>> = {
             let mut inner = self.lock();
-            inner.last_id = inner.last_id.max(last.last);
+            inner.last_id = inner.last_id.max(Cursor::behind(last.last));
             inner.subscribers.values().cloned().collect()
         };
         subscribers.iter().for_each(|subscriber| subscriber.deliver(frames, self.limits.mailbox_frames));
     }
 
-    /// Opens a mailbox for everything after the message with the id `after`, which may not have been published yet.
+    /// Opens a mailbox for everything after a cursor, which may not have been published yet.
     ///
     /// # Errors
     /// [`SubscribeError`].
     pub fn subscribe(
         self: &Arc<Self>,
-        user_id: i64,
+        user_id: UserId,
         session: SessionId,
-        after: i64,
+        after: Cursor,
     ) -> Result<Subscription<O>, SubscribeError> {
         let mut inner = self.lock();
         if inner.draining {
@@ -269,9 +269,9 @@ impl<O: Deliver> Hub<O> {
         }
     }
 
-    /// Takes no more subscribers, and ends all streams after the message with the id `last_id`, which is in the store but may
-    /// not have been published yet, and after everything that was published.
-    pub fn drain(&self, last_id: i64) {
+    /// Takes no more subscribers, and ends all streams behind `last_id`, the last message in the store, which may not have been
+    /// published yet, and after everything that was published.
+    pub fn drain(&self, last_id: Cursor) {
         let mut inner = self.lock();
         inner.draining = true;
         inner.last_id = inner.last_id.max(last_id);
@@ -296,8 +296,8 @@ impl<O: Deliver> Hub<O> {
 pub struct Subscription<O: Deliver> {
     hub: Arc<Hub<O>>,
     id: u64,
-    opened_at: i64,
-    cursor: i64,
+    opened_at: Cursor,
+    cursor: Cursor,
     frames: Receiver<Frame<O::Body>>,
     shared: Arc<Subscriber<O>>,
 }
@@ -305,8 +305,8 @@ pub struct Subscription<O: Deliver> {
 /// What a reader should do next.
 #[derive(Clone, Debug)]
 pub enum Next<B> {
-    /// Deliver this: what is in it after this id.
-    Frame(Frame<B>, i64),
+    /// Deliver this: what is in it after this cursor.
+    Frame(Frame<B>, Cursor),
     /// Nothing: [`Subscription::rest`].
     Idle,
     /// Messages went past the mailbox, or will not come by it before the end: read on from the store after
@@ -322,8 +322,8 @@ impl<O: Deliver> Subscription<O> {
         self.id
     }
 
-    /// The id of the last message that was delivered, or that was there before.
-    pub fn cursor(&self) -> i64 {
+    /// Behind the last message that was delivered, or that was there before.
+    pub fn cursor(&self) -> Cursor {
         self.cursor
     }
 
@@ -349,8 +349,8 @@ impl<O: Deliver> Subscription<O> {
         let draining = self.shared.draining.load(Ordering::Acquire);
         while let Ok(frame) = self.frames.try_recv() {
             // After catching up from the store, the mailbox may hold what the store gave already.
-            if frame.last > self.cursor {
-                let after = std::mem::replace(&mut self.cursor, frame.last);
+            if frame.last.is_after(self.cursor) {
+                let after = std::mem::replace(&mut self.cursor, Cursor::behind(frame.last));
                 return Next::Frame(frame, after);
             }
         }
@@ -397,9 +397,9 @@ impl<O: Deliver> Subscription<O> {
         self.shared.session_ended.load(Ordering::Acquire)
     }
 
-    /// Notes that everything up to `id` was delivered from the store, or is not there any more.
-    pub fn skip_to(&mut self, id: i64) {
-        self.cursor = self.cursor.max(id);
+    /// Notes that everything up to a cursor was delivered from the store, or is not there any more.
+    pub fn skip_to(&mut self, cursor: Cursor) {
+        self.cursor = self.cursor.max(cursor);
     }
 
     /// Takes the mailbox up again, if everything that was published has been delivered. Returns whether it has; if not,
@@ -435,6 +435,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::ids::testing::{cursor, event};
 
     /// Notes what is written, and answers as it is told.
     #[derive(Clone, Debug, Default)]
@@ -453,13 +454,31 @@ mod tests {
         }
     }
 
+    /// The ids that a frame without gaps has after a cursor.
+    fn ids_after(frame: &Frame<()>, after: Cursor) -> std::ops::RangeInclusive<i64> {
+        frame.first.to_db().max(after.to_db() + 1)..=frame.last.to_db()
+    }
+
+    fn subscribe(
+        hub: &Arc<Hub<Paper>>,
+        user: i64,
+        session: SessionId,
+        after: i64,
+    ) -> Result<Subscription<Paper>, SubscribeError> {
+        hub.subscribe(UserId::from_number(user), session, cursor(after))
+    }
+
+    fn frame(first: i64, last: i64) -> Frame<()> {
+        Frame { first: event(first), last: event(last), body: () }
+    }
+
     impl Deliver for Paper {
         type Body = ();
 
-        fn offer(&mut self, frame: &Frame<()>, after: i64) -> Offered {
+        fn offer(&mut self, frame: &Frame<()>, after: Cursor) -> Offered {
             let answer = self.answer.load(Ordering::SeqCst);
             if answer == Offered::Taken as u8 {
-                self.written.lock().unwrap().extend(frame.first.max(after + 1)..=frame.last);
+                self.written.lock().unwrap().extend(ids_after(frame, after));
                 return Offered::Taken;
             }
             if answer == Offered::Busy as u8 { Offered::Busy } else { Offered::Gone }
@@ -469,7 +488,7 @@ mod tests {
     const LIMITS: HubLimits = HubLimits { mailbox_frames: 4, streams: 3, streams_per_user: 2 };
 
     fn hub() -> Arc<Hub<Paper>> {
-        Arc::new(Hub::new(LIMITS, 100))
+        Arc::new(Hub::new(LIMITS, cursor(100)))
     }
 
     fn session() -> SessionId {
@@ -477,12 +496,12 @@ mod tests {
     }
 
     fn frames(ids: std::ops::RangeInclusive<i64>) -> Vec<Frame<()>> {
-        ids.map(|id| Frame { first: id, last: id, body: () }).collect()
+        ids.map(|id| frame(id, id)).collect()
     }
 
     fn drain_ids(subscription: &mut Subscription<Paper>) -> Vec<i64> {
         std::iter::from_fn(|| match subscription.take_next() {
-            Next::Frame(frame, _) => Some(frame.last),
+            Next::Frame(frame, _) => Some(frame.last.to_db()),
             _ => None,
         })
         .collect()
@@ -491,9 +510,9 @@ mod tests {
     #[test]
     fn everybody_gets_what_comes_after_he_subscribed_in_order() {
         let hub = hub();
-        let mut first = hub.subscribe(1, session(), 100).unwrap();
+        let mut first = subscribe(&hub, 1, session(), 100).unwrap();
         hub.publish(&frames(101..=102));
-        let mut second = hub.subscribe(2, session(), 102).unwrap();
+        let mut second = subscribe(&hub, 2, session(), 102).unwrap();
         hub.publish(&frames(103..=103));
         assert_eq!(drain_ids(&mut first), [101, 102, 103]);
         assert_eq!(drain_ids(&mut second), [103]);
@@ -503,16 +522,16 @@ mod tests {
     #[test]
     fn a_full_mailbox_falls_behind_catches_up_and_joins_again_without_gap_or_double() {
         let hub = hub();
-        let mut slow = hub.subscribe(1, session(), 100).unwrap();
+        let mut slow = subscribe(&hub, 1, session(), 100).unwrap();
         hub.publish(&frames(101..=110));
         assert_eq!(drain_ids(&mut slow), [101, 102, 103, 104], "what the mailbox held");
         assert!(matches!(slow.take_next(), Next::Behind));
         hub.publish(&frames(111..=111));
         // The store gives a first page; more is published meanwhile.
-        slow.skip_to(110);
+        slow.skip_to(cursor(110));
         assert!(!slow.rejoin(), "111 was published and is not delivered");
         // The store gives 112 before it is published.
-        slow.skip_to(112);
+        slow.skip_to(cursor(112));
         assert!(slow.rejoin());
         hub.publish(&frames(112..=113));
         assert_eq!(drain_ids(&mut slow), [113]);
@@ -521,18 +540,18 @@ mod tests {
     #[test]
     fn who_begins_in_the_past_reads_from_the_store_until_he_has_caught_up() {
         let hub = hub();
-        let mut past = hub.subscribe(1, session(), 90).unwrap();
+        let mut past = subscribe(&hub, 1, session(), 90).unwrap();
         assert!(!past.has_caught_up());
         hub.publish(&frames(101..=101));
         assert!(matches!(past.take_next(), Next::Behind));
-        past.skip_to(100);
+        past.skip_to(cursor(100));
         assert!(past.has_caught_up(), "101 came later");
         assert!(!past.rejoin());
-        past.skip_to(101);
+        past.skip_to(cursor(101));
         assert!(past.rejoin());
         assert!(matches!(past.take_next(), Next::Idle));
         // What is known from elsewhere, and not published yet, does not come again.
-        let mut ahead = hub.subscribe(2, session(), 102).unwrap();
+        let mut ahead = subscribe(&hub, 2, session(), 102).unwrap();
         hub.publish(&frames(102..=103));
         assert_eq!(drain_ids(&mut ahead), [103]);
     }
@@ -540,22 +559,22 @@ mod tests {
     #[test]
     fn of_a_frame_that_was_delivered_in_part_the_rest_is_to_be_delivered() {
         let hub = hub();
-        let mut reader = hub.subscribe(1, session(), 102).unwrap();
-        hub.publish(&[Frame { first: 101, last: 105, body: () }]);
-        assert!(matches!(reader.take_next(), Next::Frame(Frame { last: 105, .. }, 102)));
-        assert_eq!(reader.cursor(), 105);
+        let mut reader = subscribe(&hub, 1, session(), 102).unwrap();
+        hub.publish(&[frame(101, 105)]);
+        assert!(matches!(reader.take_next(), Next::Frame(f, after) if f.last == event(105) && after == cursor(102)));
+        assert_eq!(reader.cursor(), cursor(105));
     }
 
     #[test]
     fn the_number_of_streams_is_bounded_and_freed_when_they_go() {
         let hub = hub();
-        let first = hub.subscribe(1, session(), 100).unwrap();
-        let _second = hub.subscribe(1, session(), 100).unwrap();
-        assert_eq!(hub.subscribe(1, session(), 100).err(), Some(SubscribeError::PerUser));
-        let _third = hub.subscribe(2, session(), 100).unwrap();
-        assert_eq!(hub.subscribe(3, session(), 100).err(), Some(SubscribeError::Total));
+        let first = subscribe(&hub, 1, session(), 100).unwrap();
+        let _second = subscribe(&hub, 1, session(), 100).unwrap();
+        assert_eq!(subscribe(&hub, 1, session(), 100).err(), Some(SubscribeError::PerUser));
+        let _third = subscribe(&hub, 2, session(), 100).unwrap();
+        assert_eq!(subscribe(&hub, 3, session(), 100).err(), Some(SubscribeError::Total));
         drop(first);
-        hub.subscribe(1, session(), 100).unwrap();
+        subscribe(&hub, 1, session(), 100).unwrap();
         assert_eq!(hub.len(), 2);
     }
 
@@ -563,8 +582,8 @@ mod tests {
     fn an_ended_session_gets_nothing_more_and_its_neighbour_everything() {
         let hub = hub();
         let revoked = session();
-        let mut gone = hub.subscribe(1, revoked, 100).unwrap();
-        let mut stays = hub.subscribe(1, session(), 100).unwrap();
+        let mut gone = subscribe(&hub, 1, revoked, 100).unwrap();
+        let mut stays = subscribe(&hub, 1, session(), 100).unwrap();
         hub.publish(&frames(101..=101));
         hub.end_sessions(&[revoked]);
         assert!(matches!(gone.take_next(), Next::Ended(Ended::Session)));
@@ -574,27 +593,27 @@ mod tests {
     #[test]
     fn draining_delivers_what_is_in_the_mailbox_and_takes_nobody_new() {
         let hub = hub();
-        let mut last = hub.subscribe(1, session(), 100).unwrap();
+        let mut last = subscribe(&hub, 1, session(), 100).unwrap();
         hub.publish(&frames(101..=102));
-        hub.drain(0);
+        hub.drain(cursor(0));
         assert_eq!(drain_ids(&mut last), [101, 102]);
         assert!(matches!(last.take_next(), Next::Ended(Ended::Draining)));
-        assert_eq!(hub.subscribe(2, session(), 100).err(), Some(SubscribeError::Draining));
+        assert_eq!(subscribe(&hub, 2, session(), 100).err(), Some(SubscribeError::Draining));
     }
 
     #[test]
     fn draining_waits_for_what_the_store_has_and_nobody_has_published_yet() {
         let hub = hub();
-        let mut last = hub.subscribe(1, session(), 100).unwrap();
+        let mut last = subscribe(&hub, 1, session(), 100).unwrap();
         hub.publish(&frames(101..=101));
-        hub.drain(103);
+        hub.drain(cursor(103));
         assert_eq!(drain_ids(&mut last), [101]);
         assert!(matches!(last.take_next(), Next::Behind));
         assert!(!last.rejoin());
         // The publisher comes first with one of them, and the store with both.
         hub.publish(&frames(102..=102));
         assert!(!last.rejoin());
-        last.skip_to(103);
+        last.skip_to(cursor(103));
         assert!(last.rejoin());
         hub.publish(&frames(103..=103));
         assert!(matches!(last.take_next(), Next::Ended(Ended::Draining)), "nothing twice");
@@ -605,7 +624,7 @@ mod tests {
         let hub = hub();
         let paper = Paper::default();
         let ended = session();
-        let mut reader = hub.subscribe(1, ended, 100).unwrap();
+        let mut reader = subscribe(&hub, 1, ended, 100).unwrap();
         reader.lend(paper.clone()).unwrap();
         hub.end_sessions(&[ended]);
         hub.publish(&frames(101..=101));
@@ -621,8 +640,8 @@ mod tests {
             let _poisons = torn.written.lock().unwrap();
             panic!("on purpose");
         }));
-        let mut first = hub.subscribe(1, session(), 100).unwrap();
-        let mut second = hub.subscribe(2, session(), 100).unwrap();
+        let mut first = subscribe(&hub, 1, session(), 100).unwrap();
+        let mut second = subscribe(&hub, 2, session(), 100).unwrap();
         first.lend(torn).unwrap();
         second.lend(paper.clone()).unwrap();
         hub.publish(&frames(101..=102));
@@ -634,11 +653,11 @@ mod tests {
     #[test]
     fn readers_that_come_and_rest_and_fall_behind_meanwhile_get_everything_once_and_in_order() {
         const LAST: i64 = 3_000;
-        let hub = Arc::new(Hub::new(HubLimits { mailbox_frames: 2, streams: 9, streams_per_user: 9 }, 0));
+        let hub = Arc::new(Hub::new(HubLimits { mailbox_frames: 2, streams: 9, streams_per_user: 9 }, Cursor::START));
         // What the store would have: all that is about to be published.
         let stored = Arc::new(std::sync::atomic::AtomicI64::new(0));
         let read = |busy: u8| {
-            let mut reader = hub.subscribe(1, session(), 0).unwrap();
+            let mut reader = subscribe(&hub, 1, session(), 0).unwrap();
             reader.attach();
             let paper = Paper::default();
             let mut outlet = Some(paper.clone());
@@ -646,15 +665,13 @@ mod tests {
                 // Now and then the publisher finds that a write is not over yet.
                 paper.answers(if n < busy { Offered::Busy } else { Offered::Taken });
                 match reader.take_next() {
-                    Next::Frame(frame, after) => {
-                        paper.written.lock().unwrap().extend(frame.first.max(after + 1)..=frame.last)
-                    }
+                    Next::Frame(frame, after) => paper.written.lock().unwrap().extend(ids_after(&frame, after)),
                     Next::Idle => outlet = reader.rest(outlet.take().unwrap(), Some(Duration::from_secs(30))),
                     Next::Behind if reader.rejoin() => {}
                     Next::Behind => {
                         let last = stored.load(Ordering::SeqCst);
-                        paper.written.lock().unwrap().extend(reader.cursor() + 1..=last);
-                        reader.skip_to(last);
+                        paper.written.lock().unwrap().extend(reader.cursor().to_db() + 1..=last);
+                        reader.skip_to(cursor(last));
                     }
                     Next::Ended(_) => break,
                 }
@@ -670,9 +687,9 @@ mod tests {
                         thread::yield_now();
                     }
                     stored.store(id, Ordering::SeqCst);
-                    hub.publish(&[Frame { first: id, last: id, body: () }]);
+                    hub.publish(&[frame(id, id)]);
                 }
-                hub.drain(LAST);
+                hub.drain(cursor(LAST));
             });
             for reader in readers {
                 assert_eq!(reader.join().unwrap(), (1..=LAST).collect::<Vec<_>>());
@@ -684,13 +701,13 @@ mod tests {
     fn to_a_reader_at_rest_the_publisher_writes_itself() {
         let hub = hub();
         let paper = Paper::default();
-        let mut reader = hub.subscribe(1, session(), 101).unwrap();
+        let mut reader = subscribe(&hub, 1, session(), 101).unwrap();
         reader.lend(paper.clone()).unwrap();
-        hub.publish(&[Frame { first: 101, last: 103, body: () }]);
+        hub.publish(&[frame(101, 103)]);
         hub.publish(&frames(104..=104));
         assert_eq!(paper.written(), [102, 103, 104], "101 it had");
         assert!(reader.take_back().is_some());
-        assert_eq!(reader.cursor(), 104);
+        assert_eq!(reader.cursor(), cursor(104));
         assert!(matches!(reader.take_next(), Next::Idle));
         hub.publish(&frames(105..=105));
         assert_eq!(paper.written().len(), 3, "the outlet is with its reader");
@@ -701,7 +718,7 @@ mod tests {
     fn what_cannot_be_written_at_once_is_in_the_mailbox_and_nothing_overtakes_it() {
         let hub = hub();
         let paper = Paper::default();
-        let mut reader = hub.subscribe(1, session(), 100).unwrap();
+        let mut reader = subscribe(&hub, 1, session(), 100).unwrap();
         reader.lend(paper.clone()).unwrap();
         paper.answers(Offered::Busy);
         hub.publish(&frames(101..=101));
@@ -719,7 +736,7 @@ mod tests {
         let ended = session();
         let paper = Paper::default();
         let rests = |reader: &mut Subscription<Paper>| reader.rest(paper.clone(), Some(Duration::from_secs(30)));
-        let mut reader = hub.subscribe(1, ended, 100).unwrap();
+        let mut reader = subscribe(&hub, 1, ended, 100).unwrap();
         reader.attach();
         thread::scope(|scope| {
             scope.spawn(|| hub.end_sessions(&[ended]));
@@ -728,7 +745,7 @@ mod tests {
             }
         });
         assert!(matches!(reader.take_next(), Next::Ended(Ended::Session)));
-        let mut reader = hub.subscribe(1, session(), 100).unwrap();
+        let mut reader = subscribe(&hub, 1, session(), 100).unwrap();
         reader.attach();
         paper.answers(Offered::Gone);
         thread::scope(|scope| {
@@ -769,7 +786,7 @@ mod tests {
         #[test]
         fn whoever_writes_everything_comes_once_and_in_order(turns in turns()) {
             let hub = hub();
-            let mut reader = hub.subscribe(1, session(), 100).unwrap();
+            let mut reader = subscribe(&hub, 1, session(), 100).unwrap();
             // What the reader writes himself, and what the publisher writes for him, goes the same way.
             let paper = Paper::default();
             let mut outlet = Some(paper.clone());
@@ -778,11 +795,11 @@ mod tests {
                 loop {
                     match reader.take_next() {
                         Next::Frame(frame, after) => {
-                            paper.written.lock().unwrap().extend(frame.first.max(after + 1)..=frame.last);
+                            paper.written.lock().unwrap().extend(ids_after(&frame, after));
                         }
                         Next::Behind => {
-                            paper.written.lock().unwrap().extend(reader.cursor() + 1..=last);
-                            reader.skip_to(last);
+                            paper.written.lock().unwrap().extend(reader.cursor().to_db() + 1..=last);
+                            reader.skip_to(cursor(last));
                             assert!(reader.rejoin());
                         }
                         _ => break,
@@ -792,7 +809,7 @@ mod tests {
             for turn in turns {
                 match turn {
                     Turn::Publish(count) => {
-                        hub.publish(&[Frame { first: last + 1, last: last + count, body: () }]);
+                        hub.publish(&[frame(last + 1, last + count)]);
                         last += count;
                     }
                     Turn::Rest => outlet = outlet.take().and_then(|outlet| reader.lend(outlet).err()),

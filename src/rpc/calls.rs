@@ -275,7 +275,7 @@ mod tests {
         });
         let shared = Shared {
             app,
-            hub: Arc::new(Hub::new(settings.hub, 0)),
+            hub: Arc::new(Hub::new(settings.hub, crate::model::ids::Cursor::START)),
             streams: Streams::default(),
             work: Pool::new("test-work", 1, 1).unwrap(),
             hash: Pool::new("test-hash", 1, 1).unwrap(),

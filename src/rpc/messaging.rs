@@ -14,6 +14,7 @@ use super::stream::{Form, Line, Stream};
 use super::wire;
 use crate::app::messages::{Beginning, Draft, PageFrom};
 use crate::app::refusal::{Error, Refusal};
+use crate::model::ids::{Cursor, EventId};
 use crate::proto::{
     Empty, HistoryFrom, HistoryRequest, HistoryResponse, Message, SendResponse, Start, SubscribeRequest, timestamp,
 };
@@ -40,9 +41,10 @@ pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message
 
 pub(super) fn history(shared: &Shared, incoming: Incoming, request: HistoryRequest) -> Result<HistoryResponse, Error> {
     let from = match request.from {
-        None | Some(HistoryFrom::Before(0)) => PageFrom::Before(u64::MAX),
-        Some(HistoryFrom::Before(id)) => PageFrom::Before(id),
-        Some(HistoryFrom::After(id)) => PageFrom::After(id),
+        // 0, like every number beyond all ids, is no id that anything could be below of.
+        Some(HistoryFrom::Before(id)) => EventId::from_wire(id).map_or(PageFrom::Newest, PageFrom::Before),
+        None => PageFrom::Newest,
+        Some(HistoryFrom::After(id)) => PageFrom::After(Cursor::from_wire(id).unwrap_or(Cursor::END)),
     };
     let page = shared.app.history(&incoming.credential, from, request.limit)?;
     Ok(HistoryResponse {
@@ -119,7 +121,9 @@ impl Asks for SubscribeRequest {
     fn beginning(&self) -> Result<Beginning, Refusal> {
         match self.start {
             None | Some(Start::Now(_)) => Ok(Beginning::Now),
-            Some(Start::After(cursor)) => Ok(Beginning::After(cursor)),
+            Some(Start::After(cursor)) => {
+                Cursor::from_wire(cursor).map(Beginning::After).map_err(|_| Refusal::CursorInFuture)
+            }
             Some(Start::Last(count)) => Ok(Beginning::Last(count)),
         }
     }

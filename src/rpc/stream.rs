@@ -26,6 +26,7 @@ use crate::base::lock::lock;
 use crate::base::threads::Thread;
 use crate::base::wait::{ThreadWaker, within};
 use crate::hub::{Deliver, Ended, Next, Offered, Subscription};
+use crate::model::ids::Cursor;
 use crate::proto::{CaughtUp, Gap, Happened, Heartbeat};
 use crate::store::messages;
 
@@ -156,7 +157,7 @@ impl Outlet {
 impl Deliver for Outlet {
     type Body = Arc<Batch>;
 
-    fn offer(&mut self, frame: &BatchFrame, after: i64) -> Offered {
+    fn offer(&mut self, frame: &BatchFrame, after: Cursor) -> Offered {
         match self.has_room() {
             Ok(true) => {}
             Ok(false) => return Offered::Busy,
@@ -270,8 +271,8 @@ impl Stream {
         Ok(After::Step)
     }
 
-    /// Sends what is in a frame after an id; as events together with what else is waiting, up to a size.
-    fn send(&mut self, outlet: &mut Outlet, frame: &BatchFrame, after: i64) -> Result<(), Over> {
+    /// Sends what is in a frame after a cursor; as events together with what else is waiting, up to a size.
+    fn send(&mut self, outlet: &mut Outlet, frame: &BatchFrame, after: Cursor) -> Result<(), Over> {
         match outlet.form {
             Form::Messages => {
                 let mut each = frame.body.each_after(after).peekable();
@@ -307,7 +308,7 @@ impl Stream {
         let after = self.subscription.cursor();
         match page.frame {
             Some(frame) => {
-                self.subscription.skip_to(frame.last);
+                self.subscription.skip_to(Cursor::behind(frame.last));
                 self.send(outlet, &frame, after)
             }
             // Nothing there up to the last message that was: it has been deleted.
@@ -362,8 +363,8 @@ impl Stream {
 /// What the store gave.
 struct Page {
     frame: Option<BatchFrame>,
-    /// The last id there was.
-    last_id: i64,
+    /// Behind the last id there was.
+    last_id: Cursor,
     /// Up to where nothing is kept.
-    purged_through: i64,
+    purged_through: Cursor,
 }

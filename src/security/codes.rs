@@ -10,6 +10,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::secret::{SecretBytes, SecretText};
+use crate::model::ids::UserId;
 
 /// How many random bytes a code has.
 const CODE_BYTES: usize = 10;
@@ -24,12 +25,12 @@ pub enum Purpose {
     /// One of an account's recovery codes.
     Recovery {
         /// Whose.
-        user_id: i64,
+        user_id: UserId,
     },
     /// The administrator's code for an account that lost its second factor.
     Enrolment {
         /// Whose.
-        user_id: i64,
+        user_id: UserId,
     },
     /// An invitation to register.
     Invitation,
@@ -143,12 +144,12 @@ mod tests {
     #[test]
     fn a_hash_is_good_for_one_key_one_account_and_one_purpose() {
         let code = OneTimeCode::random().unwrap();
-        let hash = hasher(1).hash(&code, Purpose::Recovery { user_id: 7 });
-        assert_eq!(hasher(1).hash(&code, Purpose::Recovery { user_id: 7 }), hash);
+        let hash = hasher(1).hash(&code, Purpose::Recovery { user_id: UserId::from_number(7) });
+        assert_eq!(hasher(1).hash(&code, Purpose::Recovery { user_id: UserId::from_number(7) }), hash);
         for (key, purpose) in [
-            (2, Purpose::Recovery { user_id: 7 }),
-            (1, Purpose::Recovery { user_id: 8 }),
-            (1, Purpose::Enrolment { user_id: 7 }),
+            (2, Purpose::Recovery { user_id: UserId::from_number(7) }),
+            (1, Purpose::Recovery { user_id: UserId::from_number(8) }),
+            (1, Purpose::Enrolment { user_id: UserId::from_number(7) }),
             (1, Purpose::Invitation),
         ] {
             assert_ne!(hasher(key).hash(&code, purpose), hash, "{purpose:?}");

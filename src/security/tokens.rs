@@ -16,6 +16,7 @@ use super::secret::{SecretBytes, SecretText};
 use crate::NAME;
 use crate::base::clock::Time;
 use crate::base::lock::{read, write};
+use crate::model::ids::UserId;
 
 /// The `iss` claim of our tokens.
 pub const ISSUER: &str = NAME;
@@ -27,7 +28,7 @@ const MAX_TOKEN_BYTES: usize = 2048;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The account's number.
-    pub user_id: i64,
+    pub user_id: UserId,
     /// The account's login.
     pub login: String,
     /// When the token ends, in seconds since the Unix epoch.
@@ -200,7 +201,7 @@ mod tests {
 
     fn claims() -> Claims {
         Claims {
-            user_id: 7,
+            user_id: UserId::from_number(7),
             login: "Вася".into(),
             exp: NOW.as_secs() + 86_400,
             iat: NOW.as_secs(),

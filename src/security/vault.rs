@@ -8,6 +8,7 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 
 use super::keys::key_id;
 use super::secret::SecretBytes;
+use crate::model::ids::UserId;
 
 const NONCE_BYTES: usize = 24;
 
@@ -23,7 +24,7 @@ pub enum Place {
     /// A TOTP secret.
     SecondFactor {
         /// Whose.
-        user_id: i64,
+        user_id: UserId,
     },
     /// A key that is used for something within the database, by its name.
     InnerKey(InnerKey),
@@ -129,7 +130,7 @@ impl Vault {
 mod tests {
     use super::*;
 
-    const PLACE: Place = Place::SecondFactor { user_id: 7 };
+    const PLACE: Place = Place::SecondFactor { user_id: UserId::from_number(7) };
 
     fn vault(byte: u8) -> Vault {
         Vault::new(&SecretBytes::new((0..32).map(|n| n ^ byte).collect())).unwrap()
@@ -140,7 +141,10 @@ mod tests {
         let secret = SecretBytes::new(b"12345678901234567890".to_vec());
         let sealed = vault(1).seal(PLACE, &secret).unwrap();
         assert_eq!(vault(1).open(PLACE, &sealed), Ok(secret.clone()));
-        assert_eq!(vault(1).open(Place::SecondFactor { user_id: 8 }, &sealed), Err(VaultError::Tampered));
+        assert_eq!(
+            vault(1).open(Place::SecondFactor { user_id: UserId::from_number(8) }, &sealed),
+            Err(VaultError::Tampered)
+        );
         assert_eq!(vault(1).open(Place::InnerKey(InnerKey::Codes), &sealed), Err(VaultError::Tampered));
         assert_eq!(vault(2).open(PLACE, &sealed), Err(VaultError::OtherKey));
         assert!(!sealed.bytes.windows(20).any(|w| w == secret.expose()));

@@ -19,6 +19,7 @@ use crate::base::logging::CHAT_TARGET;
 use crate::base::threads::{Pool, Thread};
 use crate::config::Settings;
 use crate::hub::Hub;
+use crate::model::ids::Cursor;
 use crate::rpc::edge::limiter::Limiter;
 use crate::rpc::edge::pending::Pending;
 use crate::rpc::edge::tls::{TlsFiles, Watch};
@@ -258,7 +259,7 @@ impl Running {
         let watch = Stopwatch::start();
         log::info!("stopping: {} streams get their last messages", self.shared.hub.len());
         // What has been acknowledged until now goes out; where that cannot be told, what has been published.
-        self.shared.hub.drain(self.shared.app.store.read(messages::last_id).unwrap_or(0));
+        self.shared.hub.drain(self.shared.app.store.read(messages::last_id).unwrap_or(Cursor::START));
         let left = self.shared.streams.join(self.grace.max(LAST_FRAMES), hurry);
         if left > 0 {
             log::warn!("{left} streams did not end by themselves and are cut off");

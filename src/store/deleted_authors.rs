@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::model::ids::UserId;
 use crate::store::messages;
 use crate::store::writer::Tx;
 
@@ -13,7 +14,7 @@ pub const NEUTRAL_NAME: &str = "(deleted)";
 ///
 /// # Errors
 /// SQLite's.
-pub fn note(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<()> {
+pub fn note(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<()> {
     tx.sql()
         .prepare_cached("INSERT INTO departures (user_id, after_message, last_message) VALUES (?1, 0, ?2)")?
         .execute(params![user_id, messages::last_id(tx)?])?;
@@ -39,7 +40,7 @@ pub fn step(tx: &Tx<'_>, ids: i64, keep: bool) -> rusqlite::Result<bool> {
         .prepare_cached("SELECT user_id, after_message, last_message FROM departures ORDER BY user_id LIMIT 1")?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((user_id, after, last)): Option<(i64, i64, i64)> = next else { return Ok(false) };
+    let Some((user_id, after, last)): Option<(UserId, i64, i64)> = next else { return Ok(false) };
     let upto = after.saturating_add(ids).min(last);
     let range = params![user_id, after, upto];
     if keep {
@@ -65,6 +66,7 @@ mod tests {
     use super::super::{Store, StoreError};
     use super::*;
     use crate::base::clock::Time;
+    use crate::model::ids::Cursor;
 
     fn write<T: Send + 'static>(
         store: &Store,
@@ -75,7 +77,8 @@ mod tests {
 
     fn append(tx: &Tx<'_>, user_id: i64, author: &str) -> rusqlite::Result<()> {
         let sent_at = Time::from_secs(0);
-        let new = messages::NewMessage { user_id, author, text: "x", sent_at, client_id: None };
+        let new =
+            messages::NewMessage { user_id: UserId::from_number(user_id), author, text: "x", sent_at, client_id: None };
         messages::append(tx, &new).map(|_| ())
     }
 
@@ -87,7 +90,7 @@ mod tests {
                 let (user, author) = [(1, "one"), (2, "two"), (3, "three")][n % 3];
                 append(tx, user, author)?;
             }
-            note(tx, 1)?;
+            note(tx, UserId::from_number(1))?;
             append(tx, 3, "three")
         });
         let mut steps = 1;
@@ -95,9 +98,9 @@ mod tests {
             steps += 1;
         }
         assert_eq!(steps, 100_usize.div_ceil(7));
-        write(&store, |tx| note(tx, 2));
+        write(&store, |tx| note(tx, UserId::from_number(2)));
         while write(&store, |tx| step(tx, 7, false)) {}
-        let left = store.read(|c| messages::after(c, 0, 1_000)).unwrap();
+        let left = store.read(|c| messages::after(c, Cursor::START, 1_000)).unwrap();
         let of = |author: &str| left.iter().filter(|m| m.author == author).count();
         assert_eq!((of("one"), of(NEUTRAL_NAME), of("two"), of("three")), (0, 34, 0, 34));
         assert!(!store.read(any).unwrap());

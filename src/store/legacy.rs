@@ -6,12 +6,13 @@ use std::path::Path;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::model::ids::UserId;
 use crate::model::login::LoginKey;
 use crate::security::secret::SecretText;
 
 /// A row of it. What is not text is taken as missing.
 pub(super) struct LegacyUser {
-    pub(super) id: i64,
+    pub(super) id: UserId,
     pub(super) login: String,
     pub(super) password_hash: SecretText,
     pub(super) secret: Option<SecretText>,
@@ -88,7 +89,12 @@ mod tests {
     use super::*;
 
     fn user(id: i64, login: &str) -> LegacyUser {
-        LegacyUser { id, login: login.into(), password_hash: SecretText::new(String::new()), secret: None }
+        LegacyUser {
+            id: UserId::from_number(id),
+            login: login.into(),
+            password_hash: SecretText::new(String::new()),
+            secret: None,
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod codes;
+mod columns;
 pub mod deleted_authors;
 pub mod factors;
 pub mod guesses;

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Tx;
 use super::{DirectoryLock, FILE_NAME, OpenError, open_for_writing};
+use crate::model::ids::FactorId;
 use crate::security::secret::SecretBytes;
 use crate::security::vault::{InnerKey, Place, Sealed, Vault, VaultError};
 
@@ -87,7 +88,7 @@ pub fn reseal(
 ) -> Result<usize, ResealError> {
     let mut connection = open_for_writing(&data_dir.join(FILE_NAME), Duration::from_secs(5))?;
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let factors: Vec<(i64, Place, Sealed)> = transaction
+    let factors: Vec<(FactorId, Place, Sealed)> = transaction
         .prepare("SELECT id, user_id, key_id, sealed FROM second_factors")?
         .query_map([], |row| {
             let sealed = Sealed { key_id: row.get(2)?, bytes: row.get(3)? };

@@ -6,7 +6,7 @@ use grpc_otp_chat::base::clock::Clock;
 use grpc_otp_chat::client::endpoint::Endpoint;
 use grpc_otp_chat::client::error::CallError;
 use grpc_otp_chat::client::link::Link;
-use grpc_otp_chat::client::session::ServerClock;
+use grpc_otp_chat::client::server_clock::ServerClock;
 use grpc_otp_chat::security::secret::SecretText;
 use grpc_otp_chat::security::totp;
 

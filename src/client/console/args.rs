@@ -8,7 +8,7 @@ use clap::builder::FalseyValueParser;
 use crate::base::lang::Lang;
 use crate::client::console::command::MAX_HISTORY;
 use crate::client::endpoint::ServerName;
-use crate::client::tls::Wish;
+use crate::client::tls::TlsOptions;
 use crate::security::certificate::Fingerprint;
 
 const EXAMPLES: &str = "\
@@ -89,10 +89,10 @@ pub struct Args {
 
 impl Args {
     /// What is asked of TLS; `None` if it is not to be spoken.
-    pub fn tls(&self) -> Option<Wish> {
+    pub fn tls(&self) -> Option<TlsOptions> {
         let identity = self.tls_client_cert.clone().zip(self.tls_client_key.clone());
-        let wish = Wish { ca: self.ca.clone(), pin: self.pin, identity };
-        (self.tls || wish != Wish::default()).then_some(wish)
+        let wish = TlsOptions { ca: self.ca.clone(), pin: self.pin, identity };
+        (self.tls || wish != TlsOptions::default()).then_some(wish)
     }
 
     /// The language that was asked for, or the locale's.
@@ -126,7 +126,7 @@ mod tests {
         let pin = "ab".repeat(32);
         let tls = |args: &[&str]| Args::try_parse_from([&["otpchat"], args].concat()).map(|args| args.tls());
         assert_eq!(tls(&[]).unwrap(), None);
-        assert_eq!(tls(&["--tls"]).unwrap(), Some(Wish::default()));
+        assert_eq!(tls(&["--tls"]).unwrap(), Some(TlsOptions::default()));
         assert_eq!(tls(&["--ca", "a"]).unwrap().unwrap().ca, Some("a".into()));
         assert!(tls(&["--pin", &pin]).unwrap().unwrap().pin.is_some());
         let ours = tls(&["--tls-client-cert", "c", "--tls-client-key", "k"]).unwrap().unwrap();

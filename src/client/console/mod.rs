@@ -39,12 +39,14 @@ use crate::client::console::terminal::editor_gate::Gate;
 use crate::client::console::terminal::input::{Asked, Input};
 use crate::client::console::terminal::screen::Screen;
 use crate::client::endpoint::{Endpoint, EndpointError};
-use crate::client::error::{CallError, Refusal};
+use crate::client::error::{CallError, ServerRefusal};
 use crate::client::link::{Link, silence_core};
-use crate::client::session::{ServerClock, Session};
-use crate::client::stream::{Cursor, Live, Reader};
+use crate::client::read_cursor::{ReadCursor, StreamState};
+use crate::client::server_clock::ServerClock;
+use crate::client::session::ClientSession;
+use crate::client::stream::StreamReader;
 use crate::client::tls::Tls;
-use crate::client::types::Listed;
+use crate::client::types::ListedSession;
 
 /// The prompt of the chat itself.
 const PROMPT: &str = "> ";
@@ -116,15 +118,15 @@ struct Console {
     link: Arc<Link>,
     presence: Arc<Presence>,
     clock: Arc<ServerClock>,
-    reader: Option<Reader>,
+    reader: Option<StreamReader>,
     outbox: Outbox,
-    live: Arc<Live>,
-    cursor: Cursor,
+    live: Arc<StreamState>,
+    cursor: ReadCursor,
     place: Arc<Mutex<Place>>,
     news: Sender<News>,
     room: Thread,
     /// The sessions as they were last listed: what the numbers of `/logout` mean.
-    listed: Vec<Listed>,
+    listed: Vec<ListedSession>,
     /// Whether it was said that the server's clock and ours are too far apart.
     told_apart: bool,
     /// A line that was refused, to be edited and sent again.
@@ -153,7 +155,7 @@ impl Console {
         let place = Arc::new(Mutex::new(Place::new(render::date(Some(clock.ours())))));
         let (news, receiver) = bounded(NEWS);
         let (wake, woken) = bounded(1);
-        let live = Arc::new(Live::new(wake.clone()));
+        let live = Arc::new(StreamState::new(wake.clone()));
         let means = Means {
             link: link.clone(),
             presence: presence.clone(),
@@ -183,7 +185,7 @@ impl Console {
             reader: None,
             outbox: Outbox::start(means, wake)?,
             live,
-            cursor: Cursor::default(),
+            cursor: ReadCursor::default(),
             place,
             news,
             room: Thread::spawn("room", move || room.run())?,
@@ -299,7 +301,7 @@ impl Console {
         match self.outbox.send(&session.login, said, line, !self.input.is_interactive())? {
             Outcome::Sent => {
                 // It is shown when it comes back by the stream, in its place among the others; not twice.
-                if self.live.is() {
+                if self.live.is_live() {
                     self.screen.take_back(PROMPT, line)?;
                 }
                 Ok(Next::Line)
@@ -384,7 +386,7 @@ impl Console {
     }
 
     /// There is no session any more, here.
-    fn forget_session(&mut self) -> Option<Session> {
+    fn forget_session(&mut self) -> Option<ClientSession> {
         let session = self.presence.leave();
         self.reader = None;
         self.listed.clear();
@@ -392,7 +394,7 @@ impl Console {
     }
 
     /// The server says that the session is of no more use.
-    fn session_over(&mut self, why: &Refusal) -> io::Result<Next> {
+    fn session_over(&mut self, why: &ServerRefusal) -> io::Result<Next> {
         self.forget_session();
         let why = text::refusal(why, self.lang);
         self.complain(&text::SESSION_OVER.with(self.lang, &[&why]))

@@ -1,6 +1,7 @@
 //! Tokens that this server never issued, or whose session is not there.
 
 use data_encoding::BASE64URL_NOPAD;
+use grpc_otp_chat::model::ids::UserId;
 use grpc_otp_chat::proto::ListSessionsRequest;
 use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::security::keys::{Guard, load};
@@ -77,7 +78,7 @@ fn a_token_is_worth_no_more_than_the_session_that_it_names() {
     check(Claims { sid: "0".repeat(32), ..claims.clone() }, "SESSION_ENDED");
     check(Claims { sid: claims.sid[..16].to_owned(), ..claims.clone() }, "TOKEN_INVALID");
     check(Claims { sid: claims.sid.to_uppercase() + " ", ..claims.clone() }, "TOKEN_INVALID");
-    check(Claims { user_id: 2, login: "user2".into(), ..claims.clone() }, "TOKEN_INVALID");
+    check(Claims { user_id: UserId::from_number(2), login: "user2".into(), ..claims.clone() }, "TOKEN_INVALID");
     check(Claims { exp: now.as_secs(), ..claims.clone() }, "SESSION_ENDED");
     check(Claims { exp: 0, ..claims.clone() }, "SESSION_ENDED");
     check(Claims { iss: "somebody".into(), ..claims.clone() }, "TOKEN_INVALID");

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use data_encoding::{BASE32, BASE32_NOPAD, BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use grpc_otp_chat::base::clock::Time;
+use grpc_otp_chat::model::ids::UserId;
 use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::proto::{LoginRequest, RegisterRequest};
 use grpc_otp_chat::security::codes::{CodeHasher, OneTimeCode, Purpose};
@@ -127,12 +128,12 @@ fn one_time_code(house: &House, purpose: Purpose) -> String {
             params![hash, until],
         ),
         Purpose::Enrolment { user_id } | Purpose::Recovery { user_id } => database
-            .execute("UPDATE users SET awaits_admin = 1 WHERE id = ?1", [user_id])
-            .and_then(|_| database.execute("DELETE FROM second_factors WHERE user_id = ?1", [user_id]))
+            .execute("UPDATE users SET awaits_admin = 1 WHERE id = ?1", [user_id.number()])
+            .and_then(|_| database.execute("DELETE FROM second_factors WHERE user_id = ?1", [user_id.number()]))
             .and_then(|_| {
                 database.execute(
                     "INSERT INTO one_time_codes (hash, user_id, purpose, expires_at) VALUES (?1, ?2, 'enrolment', ?3)",
-                    params![hash, user_id, until],
+                    params![hash, user_id.number(), until],
                 )
             }),
     };
@@ -180,7 +181,7 @@ fn a_stolen_database_holds_nothing_that_lets_anybody_in() {
         ..Default::default()
     };
     assert!(house.peer().call(&methods::REGISTER, &request).expect("an answer").success);
-    let enrolment = one_time_code(&house, Purpose::Enrolment { user_id: 2 });
+    let enrolment = one_time_code(&house, Purpose::Enrolment { user_id: UserId::from_number(2) });
     secrets.code("an enrolment code", &enrolment);
     let request = LoginRequest {
         login: "invited".into(),

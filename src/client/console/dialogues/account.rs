@@ -9,13 +9,13 @@ use crate::client::console::text::{self, Text};
 use crate::client::console::{Console, Next};
 use crate::client::error::CallError;
 use crate::client::link::Link;
-use crate::client::session::Session;
-use crate::client::types::{Completed, Proof};
+use crate::client::session::ClientSession;
+use crate::client::types::{CompletedSession, OwnerProof};
 use crate::model::reason::Reason;
 
 /// A proof, and how many more may be refused as wrong.
 struct Proving {
-    proof: Proof,
+    proof: OwnerProof,
     tries: u32,
     ask_password: Text,
 }
@@ -48,7 +48,7 @@ impl Console {
         self.finish(Done::Failed, text::NOT_DONE)
     }
 
-    fn new_password(&mut self, session: &Session) -> io::Result<Done<()>> {
+    fn new_password(&mut self, session: &ClientSession) -> io::Result<Done<()>> {
         let mut proving = or_leave!(self.ask_proof(text::ASK_OLD_PASSWORD)?);
         let mut new = or_leave!(self.ask_new_password(text::ASK_NEW_PASSWORD, text::ASK_NEW_PASSWORD_AGAIN)?);
         loop {
@@ -66,19 +66,19 @@ impl Console {
         }
     }
 
-    fn new_factor(&mut self, session: Session) -> io::Result<Done<()>> {
-        let Session { login, token, .. } = session;
+    fn new_factor(&mut self, session: ClientSession) -> io::Result<Done<()>> {
+        let ClientSession { login, token, .. } = session;
         let uri = or_leave!(self.prove(|link, proof| link.init_otp(&login, &token, Some(proof)))?);
         let completed = or_leave!(self.confirm_enrolment(&login, &token, &uri, Purpose::Replace)?);
-        let Completed { token: renewed, expires_at, .. } = completed;
+        let CompletedSession { token: renewed, expires_at, .. } = completed;
         // The room is read with the session that lasts longer.
         if renewed != token {
-            self.enter(Session { login, token: renewed, expires_at })?;
+            self.enter(ClientSession { login, token: renewed, expires_at })?;
         }
         Ok(Done::With(()))
     }
 
-    fn delete(&mut self, session: &Session) -> io::Result<Done<()>> {
+    fn delete(&mut self, session: &ClientSession) -> io::Result<Done<()>> {
         self.screen.notice(&text::DELETE_WARNING.with(self.lang, &[&session.login]))?;
         let confirmed = or_leave!(self.ask_login(text::CONFIRM_LOGIN)?);
         if confirmed != session.login {
@@ -96,7 +96,7 @@ impl Console {
     /// Asks for password and a fresh code and makes the call with them, until it is done or nothing more can help.
     pub(in crate::client::console) fn prove<T>(
         &mut self,
-        call: impl Fn(&Link, &Proof) -> Result<T, CallError>,
+        call: impl Fn(&Link, &OwnerProof) -> Result<T, CallError>,
     ) -> io::Result<Done<T>> {
         let mut proving = or_leave!(self.ask_proof(text::ASK_PASSWORD)?);
         loop {
@@ -113,7 +113,7 @@ impl Console {
         }
         let password = or_leave!(self.ask_password(ask_password)?);
         let code = or_leave!(self.ask_code(text::ASK_CODE)?);
-        Ok(Done::With(Proving { proof: Proof { password, code }, tries: CODE_TRIES, ask_password }))
+        Ok(Done::With(Proving { proof: OwnerProof { password, code }, tries: CODE_TRIES, ask_password }))
     }
 
     /// Says why the proof did not do, and asks again for what may have been wrong with it.

@@ -6,7 +6,7 @@ use crate::base::lang::Lang;
 use crate::client::console::Console;
 use crate::client::console::terminal::prompt::{Again, Done, or_leave};
 use crate::client::console::text::{self, Text};
-use crate::client::types::Completed;
+use crate::client::types::CompletedSession;
 use crate::qr::file::PictureFile;
 use crate::qr::{self, Cells};
 use crate::security::secret::SecretText;
@@ -66,7 +66,7 @@ impl Console {
         login: &str,
         token: &SecretText,
         why: Purpose,
-    ) -> io::Result<Done<Completed>> {
+    ) -> io::Result<Done<CompletedSession>> {
         match self.link.init_otp(login, token, None) {
             Ok(uri) => self.confirm_enrolment(login, token, &uri, why),
             Err(error) => {
@@ -84,7 +84,7 @@ impl Console {
         token: &SecretText,
         uri: &SecretText,
         why: Purpose,
-    ) -> io::Result<Done<Completed>> {
+    ) -> io::Result<Done<CompletedSession>> {
         let picture = self.show(login, uri, why)?;
         let done = self.first_code(login, token, why)?;
         let words = match done {
@@ -96,13 +96,13 @@ impl Console {
             self.put_away(picture)?;
         }
         if let Done::With(completed) = &done {
-            self.show_recovery_codes(&completed.account.recovery_codes)?;
+            self.show_recovery_codes(&completed.notes.recovery_codes)?;
         }
         // What was left has just been said.
         Ok(if matches!(done, Done::Left) { Done::Failed } else { done })
     }
 
-    fn first_code(&mut self, login: &str, token: &SecretText, why: Purpose) -> io::Result<Done<Completed>> {
+    fn first_code(&mut self, login: &str, token: &SecretText, why: Purpose) -> io::Result<Done<CompletedSession>> {
         loop {
             let code = or_leave!(self.ask_code(text::ASK_CODE)?);
             let confirm = || self.link.check_otp(login, token, &code);

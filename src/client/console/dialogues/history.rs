@@ -7,8 +7,8 @@ use crate::client::console::room::render;
 use crate::client::console::text;
 use crate::client::console::{Console, Next, room};
 use crate::client::error::CallError;
-use crate::client::link::PAGE;
-use crate::client::types::Page;
+use crate::client::link::room::PAGE;
+use crate::client::types::HistoryPage;
 use crate::security::secret::SecretText;
 
 impl Console {
@@ -38,7 +38,7 @@ impl Console {
     }
 
     /// The newest `count` messages below the id `before`, by as many calls as it takes.
-    fn fetch(&self, token: &SecretText, before: u64, count: u32) -> Result<Page, CallError> {
+    fn fetch(&self, token: &SecretText, before: u64, count: u32) -> Result<HistoryPage, CallError> {
         let mut pages = Vec::new();
         let (mut before, mut left, mut has_more) = (before, count, true);
         while left > 0 && has_more {
@@ -52,6 +52,6 @@ impl Console {
             has_more = page.has_more;
             pages.push(page.messages);
         }
-        Ok(Page { messages: pages.into_iter().rev().flatten().collect(), has_more })
+        Ok(HistoryPage { messages: pages.into_iter().rev().flatten().collect(), has_more })
     }
 }

@@ -12,9 +12,9 @@ use crate::client::console::terminal::prompt::{Again, Done, or_leave};
 use crate::client::console::text::{self, Text};
 use crate::client::console::{Console, Next};
 use crate::client::error::CallError;
-use crate::client::session::Session;
-use crate::client::stream::{Plan, Reader};
-use crate::client::types::{AccountNews, Completed, Opened};
+use crate::client::session::ClientSession;
+use crate::client::stream::{ReaderPlan, StreamReader};
+use crate::client::types::{CompletedSession, LoginNotes, OpenedSession};
 use crate::model::reason::Reason;
 use crate::proto::SessionState;
 use crate::security::secret::SecretText;
@@ -28,9 +28,9 @@ const OPEN_LIMIT: Duration = Duration::from_secs(2);
 /// What a login gave that asked for a code.
 enum Given {
     /// A code: the session is complete.
-    Code(Completed),
+    Code(CompletedSession),
     /// A recovery code: another session, which needs enrolment.
-    Recovery(Opened),
+    Recovery(OpenedSession),
 }
 
 impl Console {
@@ -159,7 +159,7 @@ impl Console {
     }
 
     /// Logs in with the administrator's one-time code.
-    fn open_by_enrolment_code(&mut self, login: &str, password: &SecretText) -> io::Result<Done<Opened>> {
+    fn open_by_enrolment_code(&mut self, login: &str, password: &SecretText) -> io::Result<Done<OpenedSession>> {
         let mut tries = CODE_TRIES;
         loop {
             let code = or_leave!(self.ask_code(text::ASK_ENROLMENT_CODE)?);
@@ -171,11 +171,17 @@ impl Console {
     }
 
     /// Gives the session what it still needs. One that does not get it is ended on the server as well.
-    fn complete(&mut self, login: String, password: &SecretText, opened: Opened, why: Purpose) -> io::Result<Done<()>> {
+    fn complete(
+        &mut self,
+        login: String,
+        password: &SecretText,
+        opened: OpenedSession,
+        why: Purpose,
+    ) -> io::Result<Done<()>> {
         self.check_clock()?;
-        let Opened { token, state, expires_at, account } = opened;
+        let OpenedSession { token, state, expires_at, notes } = opened;
         let done = match state {
-            SessionState::COMPLETE => Done::With(Completed { token: token.clone(), expires_at, account }),
+            SessionState::COMPLETE => Done::With(CompletedSession { token: token.clone(), expires_at, notes }),
             SessionState::NEEDS_ENROLMENT => {
                 match why {
                     Purpose::First => self.screen.notice(text::NO_FACTOR_YET.say(self.lang))?,
@@ -190,7 +196,7 @@ impl Console {
                     Done::With(Given::Recovery(opened)) => {
                         // Best effort: it ends by itself within minutes.
                         let _ = self.link.logout(&token);
-                        let left = opened.account.recovery_codes_left;
+                        let left = opened.notes.recovery_codes_left;
                         return self.complete(login, password, opened, Purpose::Recovery { left });
                     }
                     Done::Left => Done::Left,
@@ -200,10 +206,10 @@ impl Console {
             }
         };
         Ok(match done {
-            Done::With(Completed { token, expires_at, account }) => {
-                let session = Session { login, token, expires_at };
+            Done::With(CompletedSession { token, expires_at, notes }) => {
+                let session = ClientSession { login, token, expires_at };
                 self.enter(session.clone())?;
-                self.welcome(&session, &account)?;
+                self.welcome(&session, &notes)?;
                 Done::With(())
             }
             other => {
@@ -228,7 +234,7 @@ impl Console {
                 Typed::Code(code) => match self.link.check_otp(login, token, &code) {
                     // Others who know the password have pushed the session out while the code was typed.
                     Err(error) if reason(&error) == Some(Reason::SessionEnded) => {
-                        self.link.login_at_once(login, password, &code).map(|opened| Given::Code(opened.into()))
+                        self.link.login_with_code(login, password, &code).map(|opened| Given::Code(opened.into()))
                     }
                     checked => checked.map(Given::Code),
                 },
@@ -263,20 +269,20 @@ impl Console {
     }
 
     /// From now on the room is read with this session. An earlier reader ends when the new one has begun.
-    pub(in crate::client::console) fn enter(&mut self, session: Session) -> io::Result<()> {
+    pub(in crate::client::console) fn enter(&mut self, session: ClientSession) -> io::Result<()> {
         // Their numbers were those of another session's list.
         self.listed.clear();
         let token = session.token.clone();
         let mark = self.presence.enter(session);
-        let plan = Plan {
+        let plan = ReaderPlan {
             link: self.link.clone(),
             token,
-            mark,
+            generation: mark,
             cursor: self.cursor.clone(),
             last: self.args.history.unwrap_or(if self.screen.is_terminal() { HISTORY } else { 0 }),
-            live: self.live.clone(),
+            state: self.live.clone(),
         };
-        let reader = Reader::start(plan, self.news.clone())?;
+        let reader = StreamReader::start(plan, self.news.clone())?;
         // What was said before is to be seen first, and what is said next, by ourselves for instance, in its place.
         reader.wait_until_caught_up(OPEN_LIMIT);
         self.reader = Some(reader);
@@ -284,7 +290,7 @@ impl Console {
     }
 
     /// Logged in: what there is to know.
-    fn welcome(&mut self, session: &Session, account: &AccountNews) -> io::Result<()> {
+    fn welcome(&mut self, session: &ClientSession, account: &LoginNotes) -> io::Result<()> {
         let words = match session.expires_at {
             Some(end) => {
                 let end = render::date_and_time(self.clock.local(end));
@@ -314,7 +320,7 @@ impl Console {
 
     /// Says, once, that the server's clock and ours are too far apart.
     fn check_clock(&mut self) -> io::Result<()> {
-        let apart = self.clock.apart();
+        let apart = self.clock.skew();
         if let Some(apart) = apart
             && !self.told_apart
         {

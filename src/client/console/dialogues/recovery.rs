@@ -9,7 +9,7 @@ use crate::client::console::room::render::Paint;
 use crate::client::console::terminal::prompt::{Done, or_leave};
 use crate::client::console::text;
 use crate::client::console::{Console, Next};
-use crate::client::session::Session;
+use crate::client::session::ClientSession;
 use crate::security::secret::SecretText;
 
 /// Letters and digits of a recovery code: 80 bits in base32.
@@ -65,7 +65,7 @@ impl Console {
         self.finish(done, text::NOT_DONE)
     }
 
-    fn make_recovery_codes(&mut self, session: &Session) -> io::Result<Done<()>> {
+    fn make_recovery_codes(&mut self, session: &ClientSession) -> io::Result<Done<()>> {
         let codes = or_leave!(self.prove(|link, proof| link.new_recovery_codes(&session.token, proof))?);
         self.screen.notice(text::OLD_CODES_VOID.say(self.lang))?;
         self.show_recovery_codes(&codes)?;

@@ -11,8 +11,8 @@ use crate::client::console::terminal::prompt::{Done, or_leave};
 use crate::client::console::text;
 use crate::client::console::{Console, Next};
 use crate::client::error::CallError;
-use crate::client::session::Session;
-use crate::client::types::Listed;
+use crate::client::session::ClientSession;
+use crate::client::types::ListedSession;
 use crate::proto::{SessionState, WhichSessions};
 
 impl Console {
@@ -67,20 +67,20 @@ impl Console {
         }
     }
 
-    fn end_many(&mut self, end: fn(&mut Self, &Session) -> io::Result<Done<()>>) -> io::Result<Next> {
+    fn end_many(&mut self, end: fn(&mut Self, &ClientSession) -> io::Result<Done<()>>) -> io::Result<Next> {
         let Some(session) = self.presence.session() else { return self.needs_login() };
         let done = end(self, &session)?;
         self.finish(done, text::NOT_DONE)
     }
 
-    fn end_others(&mut self, session: &Session) -> io::Result<Done<()>> {
+    fn end_others(&mut self, session: &ClientSession) -> io::Result<Done<()>> {
         let others = WhichSessions::OTHERS;
         let ended = or_leave!(self.prove(|link, proof| link.end_sessions(&session.token, others, proof))?);
         self.screen.notice(&text::OTHERS_ENDED.with(self.lang, &[&ended.to_string()]))?;
         Ok(Done::With(()))
     }
 
-    fn end_all(&mut self, session: &Session) -> io::Result<Done<()>> {
+    fn end_all(&mut self, session: &ClientSession) -> io::Result<Done<()>> {
         let (all, presence) = (WhichSessions::ALL, self.presence.clone());
         let ended = or_leave!(self.prove(|link, proof| presence.expect_end(|| link.end_sessions(
             &session.token,
@@ -100,7 +100,7 @@ impl Console {
         }
     }
 
-    fn row(&self, number: usize, session: &Listed) -> [String; 6] {
+    fn row(&self, number: usize, session: &ListedSession) -> [String; 6] {
         let time = |time: Option<Time>| {
             time.map_or_else(|| "?".to_owned(), |time| render::date_and_time(self.clock.local(time)))
         };

@@ -17,9 +17,10 @@ use crate::client::console::room::outbox::Posted;
 use crate::client::console::room::timeline::Place;
 use crate::client::console::terminal::screen::Screen;
 use crate::client::console::text;
-use crate::client::session::{ServerClock, Session};
-use crate::client::stream::Event;
-use crate::client::types::Said;
+use crate::client::server_clock::ServerClock;
+use crate::client::session::ClientSession;
+use crate::client::stream::StreamEvent;
+use crate::client::types::ReceivedMessage;
 use crate::model::login::is_spelling_of;
 
 /// How long before its end a session is said to be nearly over.
@@ -35,7 +36,7 @@ pub struct Presence(Mutex<State>);
 struct State {
     /// Counts the sessions, so that the end of an earlier one is not taken for the end of this one.
     mark: u64,
-    session: Option<Session>,
+    session: Option<ClientSession>,
     /// Whether it took the place of another session, and the room was being read all along.
     renewed: bool,
     warned: bool,
@@ -45,12 +46,12 @@ struct State {
 
 impl Presence {
     /// The session there is.
-    pub fn session(&self) -> Option<Session> {
+    pub fn session(&self) -> Option<ClientSession> {
         self.lock().session.clone()
     }
 
     /// Somebody has logged in; answers the mark of this session.
-    pub fn enter(&self, session: Session) -> u64 {
+    pub fn enter(&self, session: ClientSession) -> u64 {
         let mut state = self.lock();
         state.mark += 1;
         state.renewed = state.session.replace(session).is_some();
@@ -71,7 +72,7 @@ impl Presence {
     }
 
     /// The session there is has ended.
-    pub fn leave(&self) -> Option<Session> {
+    pub fn leave(&self) -> Option<ClientSession> {
         self.lock().session.take()
     }
 
@@ -110,13 +111,13 @@ impl Presence {
 #[derive(Debug)]
 pub enum News {
     /// A reader brings it; with its mark.
-    Stream(u64, Event),
+    Stream(u64, StreamEvent),
     /// The outbox has it.
     Post(Posted),
 }
 
-impl From<(u64, Event)> for News {
-    fn from((mark, event): (u64, Event)) -> News {
+impl From<(u64, StreamEvent)> for News {
+    fn from((mark, event): (u64, StreamEvent)) -> News {
         News::Stream(mark, event)
     }
 }
@@ -167,7 +168,7 @@ impl Room {
         }
     }
 
-    fn said(&self, said: &Said) -> io::Result<()> {
+    fn said(&self, said: &ReceivedMessage) -> io::Result<()> {
         let ours = self.presence.is(&said.author);
         let turns = {
             let mut place = self.place();
@@ -182,27 +183,27 @@ impl Room {
         self.screen.message(&block(said, turns, &self.screen))
     }
 
-    fn stream_event(&self, mark: u64, event: Event) -> io::Result<()> {
+    fn stream_event(&self, mark: u64, event: StreamEvent) -> io::Result<()> {
         match event {
-            Event::Said(said) => self.said(&said),
-            Event::Over(refusal) if self.presence.ended(mark) => {
+            StreamEvent::Message(said) => self.said(&said),
+            StreamEvent::SessionOver(refusal) if self.presence.ended(mark) => {
                 let why = text::refusal(&refusal, self.lang);
                 self.screen.notice_among_messages(&text::SESSION_OVER.with(self.lang, &[&why]))
             }
-            Event::Gap => self.screen.notice_among_messages(text::GAP.say(self.lang)),
-            Event::Anew => {
+            StreamEvent::Gap => self.screen.notice_among_messages(text::GAP.say(self.lang)),
+            StreamEvent::StartedOver => {
                 self.place().begin_anew();
                 self.screen.notice_among_messages(text::ANEW.say(self.lang))
             }
-            Event::CaughtUp { cursor } => {
+            StreamEvent::CaughtUp { cursor } => {
                 let mark = self.place().caught_up(cursor);
                 mark.map_or(Ok(()), |mark| self.screen.notice_among_messages(&text::mark(mark, self.lang)))
             }
-            Event::Lost(error) if self.presence.latest(mark).is_some() => {
+            StreamEvent::Lost(error) if self.presence.latest(mark).is_some() => {
                 self.place().lost();
                 self.screen.notice_among_messages(&text::LOST.with(self.lang, &[&text::loss(&error, self.lang)]))
             }
-            Event::Over(_) | Event::Lost(_) => Ok(()),
+            StreamEvent::SessionOver(_) | StreamEvent::Lost(_) => Ok(()),
         }
     }
 
@@ -230,7 +231,7 @@ impl Room {
 }
 
 /// A message as it is shown, and above it its date where that `turns`.
-pub(super) fn block(said: &Said, turns: bool, screen: &Screen) -> String {
+pub(super) fn block(said: &ReceivedMessage, turns: bool, screen: &Screen) -> String {
     let time = render::time_of_day(said.time);
     let window = screen.window().map(|cells| cells.columns);
     let message = render::message(&time, &said.author, &said.text, window, screen.paint());
@@ -245,7 +246,7 @@ mod tests {
     use super::*;
     use crate::base::clock::{Clock, Time};
     use crate::client::console::room::render::Paint;
-    use crate::client::error::{CallError, Refusal};
+    use crate::client::error::{CallError, ServerRefusal};
     use crate::security::secret::SecretText;
 
     #[derive(Clone, Default)]
@@ -266,13 +267,13 @@ mod tests {
         }
     }
 
-    fn session(expires_at: i64) -> Session {
+    fn session(expires_at: i64) -> ClientSession {
         let token = SecretText::new("token".to_owned());
-        Session { login: "alice".to_owned(), token, expires_at: Some(Time::from_secs(expires_at)) }
+        ClientSession { login: "alice".to_owned(), token, expires_at: Some(Time::from_secs(expires_at)) }
     }
 
     /// What is shown on stdout and stderr when these events come.
-    fn show(presence: Arc<Presence>, clock: Clock, events: Vec<(u64, Event)>) -> (String, String) {
+    fn show(presence: Arc<Presence>, clock: Clock, events: Vec<(u64, StreamEvent)>) -> (String, String) {
         let (messages, notices) = (Paper::default(), Paper::default());
         let screen = Screen::plain(Box::new(messages.clone()), Box::new(notices.clone()), Paint::None);
         let (sender, receiver) = crossbeam_channel::unbounded();
@@ -286,8 +287,8 @@ mod tests {
         (messages.text(), notices.text())
     }
 
-    fn said(id: u64, text: &str) -> Event {
-        Event::Said(Said { id, author: "bob".to_owned(), text: text.to_owned(), time: None })
+    fn said(id: u64, text: &str) -> StreamEvent {
+        StreamEvent::Message(ReceivedMessage { id, author: "bob".to_owned(), text: text.to_owned(), time: None })
     }
 
     #[test]
@@ -304,7 +305,7 @@ mod tests {
         let presence = Arc::new(Presence::default());
         let first = presence.enter(session(1_000_000));
         let second = presence.enter(session(1_000_000));
-        let over = || Event::Over(Refusal::in_response("SESSION_ENDED", ""));
+        let over = || StreamEvent::SessionOver(ServerRefusal::in_response("SESSION_ENDED", ""));
         let clock = || Clock::manual(Time::from_secs(0));
         assert_eq!(show(presence.clone(), clock(), vec![(first, over())]).1, "");
         assert!(presence.session().is_some());
@@ -316,7 +317,7 @@ mod tests {
     fn an_end_that_is_asked_for_is_no_news() {
         let presence = Arc::new(Presence::default());
         let clock = || Clock::manual(Time::from_secs(0));
-        let over = |mark| vec![(mark, Event::Over(Refusal::in_response("SESSION_ENDED", "")))];
+        let over = |mark| vec![(mark, StreamEvent::SessionOver(ServerRefusal::in_response("SESSION_ENDED", "")))];
         let mark = presence.enter(session(1_000_000));
         let said = presence.expect_end(|| Ok::<_, ()>(show(presence.clone(), clock(), over(mark)).1));
         assert_eq!(said, Ok(String::new()));
@@ -331,8 +332,13 @@ mod tests {
         let presence = Arc::new(Presence::default());
         presence.enter(session(10_000));
         let at = |server: i64| {
-            let said = Said { id: 0, author: String::new(), text: String::new(), time: Some(Time::from_secs(server)) };
-            (1, Event::Said(said))
+            let said = ReceivedMessage {
+                id: 0,
+                author: String::new(),
+                text: String::new(),
+                time: Some(Time::from_secs(server)),
+            };
+            (1, StreamEvent::Message(said))
         };
         let ours = Clock::manual(Time::from_secs(77));
         let (_, notices) = show(presence, ours, vec![at(8_000), at(9_099), at(9_101), at(9_200)]);
@@ -343,8 +349,8 @@ mod tests {
     fn losing_the_connection_and_getting_it_back_are_said_with_what_came_meanwhile() {
         let presence = Arc::new(Presence::default());
         let mark = presence.enter(session(1_000_000));
-        let caught_up = |cursor| (mark, Event::CaughtUp { cursor });
-        let lost = || (mark, Event::Lost(CallError::Unreachable));
+        let caught_up = |cursor| (mark, StreamEvent::CaughtUp { cursor });
+        let lost = || (mark, StreamEvent::Lost(CallError::Unreachable));
         let events =
             vec![(mark, said(1, "a")), caught_up(1), lost(), (mark, said(2, "b")), caught_up(2), lost(), caught_up(2)];
         let (messages, notices) = show(presence, Clock::manual(Time::from_secs(0)), events);
@@ -363,7 +369,7 @@ mod tests {
         let first = presence.enter(session(1_000_000));
         presence.enter(session(1_000_000));
         let (_, notices) =
-            show(presence, Clock::manual(Time::from_secs(0)), vec![(first, Event::Lost(CallError::NoAnswer))]);
+            show(presence, Clock::manual(Time::from_secs(0)), vec![(first, StreamEvent::Lost(CallError::NoAnswer))]);
         assert_eq!(notices, "");
     }
 
@@ -371,7 +377,15 @@ mod tests {
     fn lines_of_another_day_are_below_its_date() {
         let at = |id: u64, days: i64| {
             let (author, text) = ("bob".to_owned(), id.to_string());
-            (1, Event::Said(Said { id, author, text, time: Some(Time::from_secs(43_200 + days * 86_400)) }))
+            (
+                1,
+                StreamEvent::Message(ReceivedMessage {
+                    id,
+                    author,
+                    text,
+                    time: Some(Time::from_secs(43_200 + days * 86_400)),
+                }),
+            )
         };
         let events = vec![at(1, 0), at(2, 1), at(3, 1), at(4, 2)];
         let (messages, _) = show(Arc::default(), Clock::system(), events);
@@ -385,7 +399,7 @@ mod tests {
         let (messages, notices) = (Paper::default(), Paper::default());
         let screen = Screen::plain(Box::new(messages.clone()), Box::new(notices.clone()), Paint::None);
         let (sender, news) = crossbeam_channel::unbounded();
-        let refusal = CallError::Refused(Refusal::in_response("TEXT_INVALID", ""));
+        let refusal = CallError::Refused(ServerRefusal::in_response("TEXT_INVALID", ""));
         let (login, text) = ("alice".to_owned(), "hi\x1b".to_owned());
         for posted in [Posted::Sent(2), Posted::Refused(text.clone(), refusal), Posted::Dropped { login, text }] {
             sender.send(News::Post(posted)).unwrap();

@@ -20,8 +20,9 @@ use crate::client::backoff::{Backoff, LONGEST};
 use crate::client::console::room::{News, Presence};
 use crate::client::error::CallError;
 use crate::client::link::Link;
-use crate::client::session::{ServerClock, Session};
-use crate::client::stream::Live;
+use crate::client::read_cursor::StreamState;
+use crate::client::server_clock::ServerClock;
+use crate::client::session::ClientSession;
 use crate::model::login::LoginKey;
 use crate::model::reason::Reason;
 
@@ -202,7 +203,7 @@ pub struct Means {
     /// What the server's clock says.
     pub clock: Arc<ServerClock>,
     /// Whether the room is being read: while it is not, a try that failed is not repeated in a hurry.
-    pub live: Arc<Live>,
+    pub live: Arc<StreamState>,
     /// Where to tell what has become of lines that nobody waits for any more.
     pub news: Sender<News>,
     /// A token in it means that something has changed: [`Live`] puts one there.
@@ -324,7 +325,7 @@ impl Sending {
     }
 
     /// The first line, and the session to send it with.
-    fn next(&self) -> Option<(Session, Unsent)> {
+    fn next(&self) -> Option<(ClientSession, Unsent)> {
         let session = self.means.presence.session()?;
         let (dropped, first) = {
             let mut queue = self.desk.lock();
@@ -346,7 +347,7 @@ impl Sending {
             queue.failed(why);
             None
         });
-        let pause = if self.means.live.is() { backoff.pause() } else { LONGEST };
+        let pause = if self.means.live.is_live() { backoff.pause() } else { LONGEST };
         let _ = self.means.woken.recv_timeout(pause);
     }
 
@@ -379,7 +380,7 @@ fn new_client_id() -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::error::Refusal;
+    use crate::client::error::ServerRefusal;
 
     fn line(login: &str, text: &str) -> Unsent {
         let [login, text, client_id] = [login, text, text].map(str::to_owned);
@@ -412,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_refused_line_does_not_hold_up_the_next_and_is_given_back() {
-        let refusal = || CallError::Refused(Refusal::in_response("TEXT_INVALID", ""));
+        let refusal = || CallError::Refused(ServerRefusal::in_response("TEXT_INVALID", ""));
         let mut queue = Queue::default();
         assert!(queue.push(line("alice", "a")));
         assert_eq!(queue.refused(refusal()), None);
@@ -446,7 +447,7 @@ mod tests {
 
     #[test]
     fn what_another_try_may_help_is_tried_again() {
-        let refused = |word: &str| CallError::Refused(Refusal::in_response(word, ""));
+        let refused = |word: &str| CallError::Refused(ServerRefusal::in_response(word, ""));
         for (error, verdict) in [
             (CallError::Unreachable, Verdict::Again),
             (CallError::NoAnswer, Verdict::Again),

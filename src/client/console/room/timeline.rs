@@ -1,7 +1,7 @@
 //! What of the common room stands on the screen: so that nothing is shown twice, whichever way it comes, and what has to be
 //! said between the messages.
 
-use crate::client::types::Page;
+use crate::client::types::HistoryPage;
 
 /// What of the room stands on the screen, from one message to another without a hole but those that were said.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Place {
 
     /// A page of the history is to be shown: takes out what the stream has brought in the meantime, and counts the rest as
     /// shown.
-    pub fn take_up(&mut self, page: &mut Page) {
+    pub fn take_up(&mut self, page: &mut HistoryPage) {
         if let Some(oldest) = self.oldest {
             page.messages.retain(|said| said.id < oldest);
         }
@@ -132,17 +132,17 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::types::Said;
+    use crate::client::types::ReceivedMessage;
 
     const OTHERS: bool = false;
     const OURS: bool = true;
 
-    fn page(ids: &[u64]) -> Page {
-        let said = |&id| Said { id, author: String::new(), text: String::new(), time: None };
-        Page { messages: ids.iter().map(said).collect(), has_more: false }
+    fn page(ids: &[u64]) -> HistoryPage {
+        let said = |&id| ReceivedMessage { id, author: String::new(), text: String::new(), time: None };
+        HistoryPage { messages: ids.iter().map(said).collect(), has_more: false }
     }
 
-    fn ids(page: &Page) -> Vec<u64> {
+    fn ids(page: &HistoryPage) -> Vec<u64> {
         page.messages.iter().map(|said| said.id).collect()
     }
 

@@ -7,9 +7,9 @@ use crate::base::escape::one_line;
 use crate::base::lang::Lang;
 use crate::base::plural::Noun;
 use crate::client::console::room::timeline::Mark;
-use crate::client::error::{CallError, Refusal};
-use crate::client::session::Apart;
-use crate::client::tls::{Fault, SetupError};
+use crate::client::error::{CallError, ServerRefusal};
+use crate::client::server_clock::ClockSkew;
+use crate::client::tls::fault::{TlsFault, TlsSetupError};
 use crate::model::reason::Reason;
 use crate::security::certificate::CertificateError;
 use crate::security::keys::KeyError;
@@ -112,7 +112,7 @@ texts! {
     /// A command with something after it. Command.
     NO_ARGUMENTS = "{} takes nothing after it, nothing was done.", "У команды {} нет параметров, ничего не сделано.";
 
-    /// Said something before logging in.
+    /// ReceivedMessage something before logging in.
     LOG_IN_FIRST = "You are not logged in: /login, or /register for a new account.",
         "Вы не вошли: /login, а для новой учётной записи — /register.";
     /// Registering while logged in. Login.
@@ -265,7 +265,7 @@ texts! {
     /// A number beyond the list. Number.
     NO_SUCH_NUMBER = "The list has no session {}.", "В списке нет сеанса {}.";
     /// One was ended. Number.
-    SESSION_N_ENDED = "Session {} is ended.", "Сеанс {} завершён.";
+    SESSION_N_ENDED = "ClientSession {} is ended.", "Сеанс {} завершён.";
     /// All others were ended. How many.
     OTHERS_ENDED = "Other sessions ended: {}.", "Завершено других сеансов: {}.";
     /// All were ended. How many.
@@ -295,7 +295,7 @@ texts! {
     BACK_NOTHING = "Connected again, nothing was missed.", "Связь восстановлена, ничего не пропущено.";
     /// The stream is back. How many messages.
     BACK = "Connected again: {} came while the connection was lost.", "Связь восстановлена; пока её не было, пришло {}.";
-    /// Said while nobody was logged in. How many messages.
+    /// ReceivedMessage while nobody was logged in. How many messages.
     MEANWHILE = "While nobody was logged in here, {} came.", "Пока здесь никто не был в чате, пришло {}.";
     /// Below the last messages.
     LIVE = "Those were the last messages (older ones: /history); now the room is live.",
@@ -463,31 +463,31 @@ pub fn mark(mark: Mark, lang: Lang) -> String {
 }
 
 /// Why TLS cannot be spoken with `server`.
-fn tls_fault(fault: &Fault, server: &str, lang: Lang) -> String {
+fn tls_fault(fault: &TlsFault, server: &str, lang: Lang) -> String {
     let text = match fault {
-        Fault::NotTls => NOT_TLS,
-        Fault::TlsOnly => TLS_ONLY,
-        Fault::UnknownAuthority => UNKNOWN_AUTHORITY,
-        Fault::Expired => CERTIFICATE_EXPIRED,
-        Fault::NotYet => CERTIFICATE_NOT_YET,
-        Fault::OtherName => OTHER_NAME,
-        Fault::OtherCertificate(shown) => return OTHER_CERTIFICATE.with(lang, &[server, &shown.to_string()]),
-        Fault::Nameless => NAMELESS,
-        Fault::WantsOurs => WANTS_OURS,
-        Fault::RefusesOurs => REFUSES_OURS,
-        Fault::Other(words) => return NO_TLS.with(lang, &[server, words]),
+        TlsFault::NotTls => NOT_TLS,
+        TlsFault::TlsOnly => TLS_ONLY,
+        TlsFault::UnknownAuthority => UNKNOWN_AUTHORITY,
+        TlsFault::Expired => CERTIFICATE_EXPIRED,
+        TlsFault::NotYet => CERTIFICATE_NOT_YET,
+        TlsFault::OtherName => OTHER_NAME,
+        TlsFault::OtherCertificate(shown) => return OTHER_CERTIFICATE.with(lang, &[server, &shown.to_string()]),
+        TlsFault::Nameless => NAMELESS,
+        TlsFault::WantsOurs => WANTS_OURS,
+        TlsFault::RefusesOurs => REFUSES_OURS,
+        TlsFault::Other(words) => return NO_TLS.with(lang, &[server, words]),
     };
     text.with(lang, &[server])
 }
 
 /// Why TLS cannot be set up for `server`.
-pub fn no_tls(error: &SetupError, server: &str, lang: Lang) -> String {
+pub fn no_tls(error: &TlsSetupError, server: &str, lang: Lang) -> String {
     match error {
-        SetupError::Certificate(error) => certificate(error, lang),
-        SetupError::NoStore => NO_STORE.say(lang).to_owned(),
-        SetupError::Unreachable => UNREACHABLE.with(lang, &[server]),
-        SetupError::Fault(fault) => tls_fault(fault, server, lang),
-        SetupError::OpenSsl(error) => NO_TLS.with(lang, &[server, &error.to_string()]),
+        TlsSetupError::Certificate(error) => certificate(error, lang),
+        TlsSetupError::NoStore => NO_STORE.say(lang).to_owned(),
+        TlsSetupError::Unreachable => UNREACHABLE.with(lang, &[server]),
+        TlsSetupError::Fault(fault) => tls_fault(fault, server, lang),
+        TlsSetupError::OpenSsl(error) => NO_TLS.with(lang, &[server, &error.to_string()]),
     }
 }
 
@@ -533,7 +533,7 @@ pub fn loss(error: &CallError, lang: Lang) -> String {
 
 /// A refusal as a sentence: our own where we know the reason, the server's where we do not or where only that has the
 /// figures. What the server says is escaped.
-pub fn refusal(refusal: &Refusal, lang: Lang) -> String {
+pub fn refusal(refusal: &ServerRefusal, lang: Lang) -> String {
     let theirs = one_line(&refusal.sentence);
     match refusal.reason {
         Some(Reason::Internal) if !theirs.is_empty() => {
@@ -557,10 +557,10 @@ fn waiting(reason: Reason, retry_after: Option<Duration>, lang: Lang) -> String 
 }
 
 /// That the server's clock and ours are too far apart.
-pub fn clocks_apart(apart: Apart, lang: Lang) -> String {
+pub fn clocks_apart(apart: ClockSkew, lang: Lang) -> String {
     match apart {
-        Apart::OursAhead(by) => CLOCK_AHEAD.with(lang, &[&duration_words::about(by, lang)]),
-        Apart::OursBehind(by) => CLOCK_BEHIND.with(lang, &[&duration_words::about(by, lang)]),
+        ClockSkew::OursAhead(by) => CLOCK_AHEAD.with(lang, &[&duration_words::about(by, lang)]),
+        ClockSkew::OursBehind(by) => CLOCK_BEHIND.with(lang, &[&duration_words::about(by, lang)]),
     }
 }
 
@@ -585,7 +585,7 @@ mod tests {
 
     #[test]
     fn what_the_server_says_is_escaped_and_used_where_we_have_no_words() {
-        let said = |word: &str, sentence: &str| refusal(&Refusal::in_response(word, sentence), Lang::En);
+        let said = |word: &str, sentence: &str| refusal(&ServerRefusal::in_response(word, sentence), Lang::En);
         assert_eq!(said("INVALID_CODE", "\x1b[2J"), Reason::InvalidCode.sentence(Lang::En));
         assert_eq!(said("SOMETHING_NEWER", "wait\n\x1b[2J"), "The server says: wait\\u{a}\\u{1b}[2J");
         assert!(said("INTERNAL", "incident 7").ends_with("The server says: incident 7"));
@@ -596,7 +596,7 @@ mod tests {
     fn every_reason_is_said_in_the_persons_language_and_only_the_incident_in_the_servers_words() {
         for &reason in Reason::ALL {
             let [en, ru] =
-                [Lang::En, Lang::Ru].map(|lang| refusal(&Refusal::in_response(reason.word(), "GIBBERISH"), lang));
+                [Lang::En, Lang::Ru].map(|lang| refusal(&ServerRefusal::in_response(reason.word(), "GIBBERISH"), lang));
             for (said, lang) in [(&en, Lang::En), (&ru, Lang::Ru)] {
                 assert!(said.starts_with(reason.sentence(lang)), "{reason}: {said}");
                 assert_eq!(said.contains("GIBBERISH"), reason == Reason::Internal, "{reason}: {said}");
@@ -607,7 +607,7 @@ mod tests {
 
     #[test]
     fn how_long_to_wait_is_said_where_waiting_helps() {
-        let said = |word: &str, lang| refusal(&Refusal::in_response(word, "").after(300), lang);
+        let said = |word: &str, lang| refusal(&ServerRefusal::in_response(word, "").after(300), lang);
         assert_eq!(said("THROTTLED", Lang::En), "Too many tries: try again in 5 minutes.");
         assert_eq!(said("THROTTLED", Lang::Ru), "Слишком много попыток: попробуйте снова через 5 минут.");
         let spent = said("GUESSES_SPENT", Lang::En);
