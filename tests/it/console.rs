@@ -222,7 +222,7 @@ fn the_server_is_restarted_and_both_go_on_with_their_sessions() {
     server.start_again();
     alice.wait_for("Connected again");
     bob.wait_for("Connected again");
-    alice.wait_for("What waited has been sent: 1 line.");
+    alice.wait_for("Sent after waiting: 1 line.");
     alice.wait_for("] alice: not into the void");
     bob.wait_for("] alice: not into the void");
     say(&bob, "bob", "after");
@@ -281,7 +281,7 @@ fn a_session_is_renewed_without_losing_the_place_and_logout_ends_it() {
     alice.wait_for("Renewing the session of alice");
     alice.wait_for_prompt("Password: > ");
     alice.type_keys("\x03");
-    alice.wait_for("The session you have goes on.");
+    alice.wait_for("Your present session continues.");
     say(&alice, "alice", "still here");
     alice.answer(CHAT, "/login");
     alice.answer("Password: > ", PASSWORD);

@@ -51,19 +51,19 @@ fn after_a_login_the_last_lines_are_there_and_history_goes_back_from_them() {
     assert!(row_of(&alice, "Those were the last messages") < row_of(&alice, "] alice: now"));
 
     alice.answer(CHAT, "/history 7");
-    alice.wait_for("There are older ones still");
+    alice.wait_for("There are older messages: /history.");
     let mut expected: Vec<String> = expected.into_iter().chain(["now".to_owned()]).collect();
     expected.extend((4..=10).map(|number| format!("line {number}.")));
     assert_eq!(texts(&alice), expected);
     alice.answer(CHAT, "/history");
-    alice.wait_for("There is nothing older.");
+    alice.wait_for("There are no older messages.");
     expected.extend(before);
     expected.extend((1..=3).map(|number| format!("line {number}.")));
     assert_eq!(texts(&alice), expected, "each message once, whichever way it came");
     alice.answer(CHAT, "/history 501");
     alice.wait_for("a number from 1 to 500");
     alice.answer(CHAT, "/history");
-    alice.wait_for_times("There is nothing older.", 2);
+    alice.wait_for_times("There are no older messages.", 2);
     assert_eq!(texts(&alice), expected);
 
     // None at the login, and then by name.
@@ -73,7 +73,7 @@ fn after_a_login_the_last_lines_are_there_and_history_goes_back_from_them() {
     assert_eq!(texts(&quiet), ["live"]);
     assert!(!quiet.all_text().contains("Those were the last messages"));
     quiet.answer(CHAT, "/history 2");
-    quiet.wait_for("There are older ones still");
+    quiet.wait_for("There are older messages: /history.");
     assert_eq!(texts(&quiet), ["live", "line 30.", "now"]);
 }
 
@@ -96,7 +96,7 @@ fn what_is_typed_while_the_server_is_down_is_shown_to_both_once_and_in_the_same_
     server.start_again();
     for terminal in [&alice, &bob] {
         terminal.wait_for("Connected again");
-        terminal.wait_for("What waited has been sent: 3 lines.");
+        terminal.wait_for("Sent after waiting: 3 lines.");
     }
     say(&alice, "alice", "the end");
     bob.wait_for("] alice: the end");
@@ -207,7 +207,7 @@ fn a_console_that_logs_out_and_in_again_goes_on_where_it_was() {
     alice.wait_for("alice is logged out.");
     say(&bob, "bob", "meanwhile");
     log_in(&alice, "alice", &mut authenticator);
-    alice.wait_for("While nobody was logged in here, 1 message came.");
+    alice.wait_for("While you were logged out here, 1 message came.");
     say(&bob, "bob", "after");
     alice.wait_for("] bob: after");
     let shown = texts(&alice);

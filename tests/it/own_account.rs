@@ -93,7 +93,7 @@ fn a_session_is_renewed_by_a_recovery_code_and_the_end_of_the_old_one_is_no_news
         alice.wait_for_prompt("OTP code: > ");
         if left {
             alice.type_keys("\r");
-            alice.wait_for("The session you have goes on.");
+            alice.wait_for("Your present session continues.");
             say(&alice, "alice", "as before");
         }
     }
@@ -276,7 +276,7 @@ fn leaving_for_good_takes_login_password_and_code_and_ends_everything() {
     hear(&other, &[&alice, &other]);
 
     alice.answer(CHAT, "/delete-account");
-    alice.wait_for("This deletes the account alice for good");
+    alice.wait_for("This deletes the account alice permanently");
     alice.answer("Your login, to confirm: > ", "bob");
     alice.wait_for("That is not alice: nothing was done.");
     alice.answer(CHAT, "/delete-account");
@@ -336,7 +336,7 @@ fn an_invitation_is_asked_for_where_the_server_wants_one_and_login_and_password_
     }
     let invitation = shown(&administer(&server, &["invite", "new", "--note", "for Alice"]), "Invitation code");
     alice.answer("Invitation: > ", &invitation.to_lowercase());
-    alice.wait_for("The account alice is there. Now its second factor.");
+    alice.wait_for("The account alice is created. Next: its second factor.");
     alice.wait_for_prompt("OTP code: > ");
     let mut authenticator = Authenticator::new(&read_png(&home.path().join("qr/alice.png")));
     give_code(&alice, &mut authenticator, "You are logged in as alice");
