@@ -167,9 +167,11 @@ impl Deliver for Outlet {
             Form::Messages => {
                 let mut each = frame.body.each_after(after);
                 match (each.next(), each.next()) {
+                    // A frame that holds nothing for this form counts as written.
+                    (None, _) => return Offered::Taken,
                     (Some(slice), None) => slice,
-                    // Several are several writes.
-                    _ => return Offered::Busy,
+                    // Several messages are several writes.
+                    (Some(_), Some(_)) => return Offered::Busy,
                 }
             }
         };
