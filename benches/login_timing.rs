@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use grpc_otp_chat::base::clock::{Clock, Stopwatch};
 use grpc_otp_chat::config::Flags;
-use grpc_otp_chat::proto::methods;
+use grpc_otp_chat::proto::methods::{self, TOKEN_KEY};
 use grpc_otp_chat::proto::{LoginRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp};
 use grpc_otp_chat::security::passwords::{Cost, Passwords};
 use grpc_otp_chat::security::throttle::Rate;
@@ -95,7 +95,7 @@ fn people(client: &Client, directory: &std::path::Path) {
     let opened = client.unary_call(&methods::LOGIN, &request, CallOption::default()).expect("an answer");
     let options = || {
         let mut headers = MetadataBuilder::new();
-        headers.add_str("token", &opened.token).expect("a header");
+        headers.add_str(TOKEN_KEY, &opened.token).expect("a header");
         CallOption::default().headers(headers.build())
     };
     let request = RequestInitOtp { login: "enrolled".into(), ..Default::default() };

@@ -21,6 +21,9 @@
 //!   joins it.
 //! - Time enters through [`base::clock`].
 
+/// The name of the product, as authenticators, tokens and errors carry it.
+pub const NAME: &str = "grpc-otp-chat";
+
 pub mod base;
 pub mod proto;
 

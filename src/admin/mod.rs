@@ -14,14 +14,13 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use self::args::{Command, InviteCommand, UserCommand};
 use self::table::{Cell, Form, Table};
 use crate::app::refusal;
-use crate::client::session::time_of;
 use crate::config::Settings;
 use crate::model::login::LoginKey;
-use crate::proto::Timestamp;
 use crate::proto::admin::{
     AddUser, AdminResponse, AdminUser, Command as Act, EndUserSessions, ListInvitations, ListUsers, NewInvitation,
     OneUser, ResetPassword, RevokeInvitation, RotateTokenKey,
 };
+use crate::proto::{Timestamp, time_of};
 use crate::security::keys::KeyError;
 use crate::server::{Progress, StartError};
 use crate::store::{OpenError, StoreError, sealed};

@@ -2,7 +2,6 @@
 //! database itself. Each one is in the audit.
 
 use std::fs;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use protobuf::MessageField;
@@ -12,6 +11,7 @@ use super::refusal::{Error, Refusal};
 use super::{App, TokenKey};
 use crate::base::clock::Time;
 use crate::base::escape::one_line;
+use crate::base::lock::lock;
 use crate::model::ids::{SessionId, UserId};
 use crate::model::login::{Login, LoginKey};
 use crate::proto::admin::{AdminRequest, AdminResponse, AdminSession, AdminUser, Command, Invitation};
@@ -274,7 +274,7 @@ impl App {
         if *guard == Guard::Place {
             return Err(Refusal::KeyHandedIn.into());
         }
-        let _alone = rotating.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = lock(rotating);
         let act = self.act(None);
         // There is room for one old key: people whose tokens are under it would have to log in.
         if let Some(since) = keys::changed_at(&keys::path_of_old(path))

@@ -5,12 +5,11 @@ use std::time::Duration;
 use crate::hub::SubscribeError;
 use crate::model::login::LoginError;
 use crate::model::reason::Reason;
+use crate::model::text::TextError;
 use crate::security::passwords::{HashError, PasswordError};
 use crate::security::tokens::{SignError, TokenError};
 use crate::security::vault::VaultError;
 use crate::store::{StoreError, WriteFailed};
-
-use super::messages::TextError;
 
 /// A call that was not carried out because of what the caller asked. Its text is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,11 +4,12 @@
 //! has run out is dropped from elsewhere.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use super::Credential;
 use super::refusal::Refusal;
 use crate::base::clock::Time;
+use crate::base::lock::{read, write};
 use crate::model::ids::{SessionId, UserId};
 use crate::model::login::LoginKey;
 use crate::security::tokens::Tokens;
@@ -104,7 +105,7 @@ impl Sessions {
     /// Takes over a session that was opened or completed.
     pub(super) fn changed(&self, session: &Session, person: Arc<Person>) {
         let entry = Entry { person, state: session.state, expires_at: session.expires_at };
-        self.live.write().unwrap_or_else(PoisonError::into_inner).insert(session.id, entry);
+        write(&self.live).insert(session.id, entry);
     }
 
     /// Drops sessions that ended, and their streams.
@@ -113,7 +114,7 @@ impl Sessions {
             return;
         }
         {
-            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            let mut live = write(&self.live);
             for id in ids {
                 live.remove(id);
             }
@@ -124,7 +125,7 @@ impl Sessions {
     /// Drops sessions whose time is over; their rows go with the next sweep of the database.
     pub(super) fn expire(&self, now: Time) {
         let over: Vec<SessionId> = {
-            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            let mut live = write(&self.live);
             live.extract_if(|_, entry| entry.expires_at <= now).map(|(id, _)| id).collect()
         };
         if !over.is_empty() {
@@ -134,7 +135,7 @@ impl Sessions {
 
     /// Whether a session is still complete and its time not over.
     pub fn is_complete(&self, id: SessionId, now: Time) -> bool {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = read(&self.live);
         live.get(&id).is_some_and(|entry| entry.state == State::Complete && entry.expires_at > now)
     }
 
@@ -160,7 +161,7 @@ impl Sessions {
     fn find(&self, by: &Credential, tokens: &Tokens, now: Time) -> Result<(SessionId, Arc<Person>, State), Refusal> {
         let claims = tokens.prove(by.token()?.expose(), now)?;
         let id: SessionId = claims.sid.parse().map_err(|_| Refusal::TokenInvalid)?;
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = read(&self.live);
         let entry = live.get(&id).filter(|entry| entry.expires_at > now).ok_or(Refusal::SessionEnded)?;
         if entry.person.id != claims.user_id {
             return Err(Refusal::TokenInvalid);

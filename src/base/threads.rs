@@ -5,11 +5,13 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::base::lock::lock;
 
 /// The longest thread name that Linux shows whole, in bytes.
 pub const MAX_NAME_BYTES: usize = 15;
@@ -96,11 +98,11 @@ impl Pool {
     pub fn new(name: &str, threads: usize, queue: usize) -> io::Result<Pool> {
         let (sender, receiver) = bounded::<Job>(queue);
         // If a thread cannot be had, dropping the pool ends those that were started.
-        let mut pool = Pool { queue: Mutex::new(Some(sender)), threads: Mutex::default() };
+        let pool = Pool { queue: Mutex::new(Some(sender)), threads: Mutex::default() };
         for n in 0..threads {
             let jobs = receiver.clone();
             let thread = Thread::spawn(&format!("{name}-{n}"), move || work_off(&jobs))?;
-            pool.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
+            lock(&pool.threads).push(thread);
         }
         Ok(pool)
     }
@@ -110,7 +112,7 @@ impl Pool {
     /// # Errors
     /// [`Full`] if the queue is full.
     pub fn try_run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Full> {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = lock(&self.queue);
         // What did not go in is dropped after the lock is free: it may answer somebody.
         let refused = match queue.as_ref().map(|queue| queue.try_send(Box::new(job))) {
             Some(Ok(())) => return Ok(()),
@@ -126,8 +128,8 @@ impl Pool {
     ///
     /// Returns whether all have ended.
     pub fn stop(&self, limit: Duration) -> bool {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        lock(&self.queue).take();
+        let threads = std::mem::take(&mut *lock(&self.threads));
         threads.into_iter().map(|thread| thread.join_within(limit)).filter(|ended| !ended).count() == 0
     }
 }
@@ -135,7 +137,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         // The threads end when their queue is gone; dropping their handles then joins them.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        lock(&self.queue).take();
     }
 }
 

@@ -7,7 +7,7 @@
 //! - [`link`] is one connection and its calls, each with a deadline; [`types`] are their answers, [`error`] says why a call
 //!   failed;
 //! - [`stream`] is the thread that reads the common room, reconnects by itself and sends [`stream::StreamEvent`]s into a
-//!   channel; [`read_cursor`] is how far it has read; [`backoff`] paces the attempts; [`wait`] lets a plain thread wait for a
+//!   channel; [`read_cursor`] is how far it has read; [`backoff`] paces the attempts; [`crate::base::wait`] lets a plain thread wait for a
 //!   future;
 //! - [`session`] is the session that the server gave us, [`server_clock`] how the server's clock differs from ours;
 //! - [`console`] asks, shows and sends.
@@ -25,4 +25,3 @@ pub mod session;
 pub mod stream;
 pub mod tls;
 pub mod types;
-pub mod wait;

@@ -1,9 +1,10 @@
 //! How far the room has been read, and whether it is being read now. Successive stream readers share both.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::Sender;
 
+use crate::base::lock::lock;
 use crate::proto::Start;
 
 /// How far the room has been read. Each reader continues where the last one stopped. Clones share one cursor.
@@ -13,7 +14,7 @@ pub struct ReadCursor(Arc<Mutex<Option<u64>>>);
 impl ReadCursor {
     /// Where the next stream starts: after what was read, or, if nothing was, with the `last` messages.
     pub(super) fn start(&self, last: u32) -> Start {
-        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match *lock(&self.0) {
             Some(cursor) => Start::After(cursor),
             None if last == 0 => Start::Now(true),
             None => Start::Last(last),
@@ -22,13 +23,13 @@ impl ReadCursor {
 
     /// Everything up to `cursor` has been read. The cursor never goes back, because two readers may overlap.
     pub(super) fn advance(&self, cursor: u64) {
-        let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = lock(&self.0);
         *read = Some(read.map_or(cursor, |before| before.max(cursor)));
     }
 
     /// Starts over, as if nothing had been read.
     pub(super) fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.0) = None;
     }
 }
 
@@ -48,12 +49,12 @@ impl StreamState {
 
     /// Whether new messages arrive as they are said, as far as this client knows.
     pub fn is_live(&self) -> bool {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).1
+        lock(&self.latest).1
     }
 
     /// Notes whether the reader of `generation` is live; ignored if a later reader has started.
     pub(super) fn set(&self, generation: u64, live: bool) {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = lock(&self.latest);
         if generation < latest.0 {
             return;
         }

@@ -1,10 +1,11 @@
 //! The server's clock, as far as its answers reveal it.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock::{Clock, Time};
+use crate::base::lock::lock;
 
 /// Clocks further apart than this deserve a warning: a code is good for 30 seconds.
 const WARN_BEYOND: Duration = Duration::from_secs(15);
@@ -66,12 +67,12 @@ impl ServerClock {
     pub fn answered(&self, sent: Time, time: Time) {
         let received = self.clock.now();
         self.set(time, middle(sent, received));
-        *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = skew(sent, received, time);
+        *lock(&self.skew) = skew(sent, received, time);
     }
 
     /// The skew that the last answer showed, if it deserves a warning.
     pub fn skew(&self) -> Option<ClockSkew> {
-        *self.skew.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.skew)
     }
 
     fn set(&self, theirs: Time, ours: Time) {

@@ -11,12 +11,12 @@ use futures_util::StreamExt;
 
 use crate::base::clock::Stopwatch;
 use crate::base::threads::Thread;
+use crate::base::wait::{Alarm, Waited, pause, wait};
 use crate::client::backoff::Backoff;
 use crate::client::error::{CallError, ServerRefusal};
 use crate::client::link::Link;
 use crate::client::read_cursor::{ReadCursor, StreamState};
 use crate::client::types::ReceivedMessage;
-use crate::client::wait::{Bell, Waited, pause, wait};
 use crate::model::reason::Reason;
 use crate::proto::{self, Happened};
 use crate::security::secret::SecretText;
@@ -70,7 +70,7 @@ pub struct ReaderPlan {
 
 /// A running reader. Dropping it ends the stream and joins the thread.
 pub struct StreamReader {
-    bell: Bell,
+    alarm: Alarm,
     opened: Receiver<()>,
     thread: Option<Thread>,
 }
@@ -84,19 +84,19 @@ impl StreamReader {
         plan: ReaderPlan,
         events: Sender<T>,
     ) -> io::Result<StreamReader> {
-        let bell = Bell::default();
+        let alarm = Alarm::default();
         let (open, opened) = bounded(1);
         let reading = ReaderThread {
             plan,
             events,
-            bell: bell.clone(),
+            alarm: alarm.clone(),
             open: Some(open),
             lost: false,
             backoff: Backoff::new(),
             silence_limit: SilenceLimit::default(),
         };
         let thread = Thread::spawn("stream", move || reading.run())?;
-        Ok(StreamReader { bell, opened, thread: Some(thread) })
+        Ok(StreamReader { alarm, opened, thread: Some(thread) })
     }
 
     /// Waits at most `limit` until the reader has caught up for the first time.
@@ -108,7 +108,7 @@ impl StreamReader {
 
 impl Drop for StreamReader {
     fn drop(&mut self) {
-        self.bell.ring();
+        self.alarm.ring();
         drop(self.thread.take());
     }
 }
@@ -122,7 +122,7 @@ impl fmt::Debug for StreamReader {
 struct ReaderThread<T> {
     plan: ReaderPlan,
     events: Sender<T>,
-    bell: Bell,
+    alarm: Alarm,
     /// Dropped when the first attempt has caught up or failed.
     open: Option<Sender<()>>,
     /// Whether [`StreamEvent::Lost`] was reported and no catch-up since.
@@ -159,8 +159,8 @@ impl<T: From<(u64, StreamEvent)>> ReaderThread<T> {
             if reported.is_err() {
                 return;
             }
-            pause(self.backoff.pause(), &self.bell);
-            if self.bell.is_rung() {
+            pause(self.backoff.pause(), &self.alarm);
+            if self.alarm.is_rung() {
                 return;
             }
         }
@@ -168,8 +168,8 @@ impl<T: From<(u64, StreamEvent)>> ReaderThread<T> {
 
     /// Connects, opens the stream and reads it to its end; returns why it ended.
     fn read_once(&mut self) -> Result<CallError, Stopped> {
-        if let Err(error) = self.plan.link.ready(CONNECT_LIMIT, &self.bell) {
-            return if self.bell.is_rung() { Err(Stopped) } else { Ok(error) };
+        if let Err(error) = self.plan.link.ready(CONNECT_LIMIT, &self.alarm) {
+            return if self.alarm.is_rung() { Err(Stopped) } else { Ok(error) };
         }
         let start = self.plan.cursor.start(self.plan.last);
         let mut stream = match self.plan.link.subscribe(&self.plan.token, start) {
@@ -178,7 +178,7 @@ impl<T: From<(u64, StreamEvent)>> ReaderThread<T> {
         };
         loop {
             let silence = Stopwatch::start();
-            match wait(stream.next(), &self.bell, self.silence_limit.get()) {
+            match wait(stream.next(), &self.alarm, self.silence_limit.get()) {
                 Waited::Ready(Some(Ok(batch))) => {
                     self.backoff.reset();
                     for event in batch.events {
@@ -222,7 +222,7 @@ impl<T: From<(u64, StreamEvent)>> ReaderThread<T> {
     fn report(&self, event: StreamEvent) -> Result<(), Stopped> {
         let mut unsent = T::from((self.plan.generation, event));
         loop {
-            if self.bell.is_rung() {
+            if self.alarm.is_rung() {
                 return Err(Stopped);
             }
             match self.events.send_timeout(unsent, STOP_CHECK) {

@@ -1,8 +1,7 @@
 //! Plain types for what the server answers, and for the proof that account calls need.
 
 use crate::base::clock::Time;
-use crate::client::session::time_of;
-use crate::proto::{self, Message, SessionState};
+use crate::proto::{self, Message, SessionState, time_of};
 use crate::security::secret::SecretText;
 
 /// Answer of Login: a session, and what it still needs.

@@ -13,6 +13,9 @@ use crate::app::throttles::ThrottleLimits;
 use crate::app::{AppLimits, Registration};
 use crate::hub::HubLimits;
 use crate::rpc::edge::proxy::{self, TrustedProxies};
+use crate::rpc::edge::tls::TlsFiles;
+use crate::rpc::limits::RpcLimits;
+use crate::rpc::listen::Listen;
 use crate::security::keys::Guard;
 use crate::security::passwords::Cost;
 use crate::security::throttle::Rate;
@@ -332,67 +335,6 @@ pub struct Settings {
     pub grace: Duration,
 }
 
-/// An address to listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// The address.
-    pub address: SocketAddr,
-    /// Whether a machine without such an address goes on without it.
-    pub optional: bool,
-    /// Whether it speaks TLS.
-    pub tls: bool,
-}
-
-/// What TLS is served with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate and those that lead up to its authority.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-    /// The authorities of client certificates, where clients need one.
-    pub client_ca: Option<PathBuf>,
-}
-
-/// Bounds of the wire.
-#[derive(Clone, Debug)]
-pub struct RpcLimits {
-    /// Threads that work on calls.
-    pub workers: usize,
-    /// Calls that wait for them.
-    pub work_queue: usize,
-    /// Threads that hash passwords.
-    pub hashers: usize,
-    /// Calls that wait for them.
-    pub hash_queue: usize,
-    /// Bytes of a request.
-    pub request_bytes: u32,
-    /// Bytes of a call's headers.
-    pub header_bytes: u32,
-    /// Connections in all.
-    pub connections: usize,
-    /// Connections of one address.
-    pub connections_per_address: usize,
-    /// How long a new connection may take to introduce itself.
-    pub handshake: Duration,
-    /// How long a connection may stay without a call.
-    pub connection_idle: Duration,
-    /// Calls at once on one connection.
-    pub calls_per_connection: u32,
-    /// Bytes that the transport may use.
-    pub transport_bytes: usize,
-    /// How long a client may leave a message of its stream unread.
-    pub stream_stall: Duration,
-    /// How long a stream that ends waits for its client to take the status.
-    pub stream_end: Duration,
-    /// How many messages a stream that fell behind reads from the store at once.
-    pub catch_up_page: usize,
-    /// Bytes of events that leave in one gRPC message, about.
-    pub batch_bytes: usize,
-    /// How long a subscriber hears nothing before it is sent a heartbeat.
-    pub heartbeat: Duration,
-}
-
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
@@ -561,13 +503,6 @@ impl Settings {
     pub fn guard_of(&self, key: &Path) -> Guard {
         let handed_in = |dir: &PathBuf| key.parent() == Some(dir);
         if self.credentials_dir.as_ref().is_some_and(handed_in) { Guard::Place } else { Guard::Mode }
-    }
-}
-
-impl Listen {
-    /// Whether strangers would talk to it unencrypted.
-    fn exposes_plaintext(&self) -> bool {
-        !self.tls && !self.address.ip().is_loopback()
     }
 }
 

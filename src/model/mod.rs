@@ -3,3 +3,4 @@
 pub mod ids;
 pub mod login;
 pub mod reason;
+pub mod text;

@@ -11,6 +11,9 @@ use crate::proto::{
     ResponseInitOtp, SendResponse, SubscribeRequest,
 };
 
+/// The metadata key of the token.
+pub const TOKEN_KEY: &str = "token";
+
 const fn method<Q: protobuf::Message, A: protobuf::Message>(kind: MethodType, name: &'static str) -> Method<Q, A> {
     Method {
         ty: kind,

@@ -49,6 +49,8 @@ pub mod details {
 }
 pub use protobuf::well_known_types::timestamp::Timestamp;
 
+use std::time::Duration;
+
 use crate::base::clock::Time;
 
 /// A time as the wire has it.
@@ -60,6 +62,11 @@ pub fn timestamp(time: Time) -> Timestamp {
     timestamp
 }
 
+/// The time that a protocol timestamp names.
+pub fn time_of(timestamp: &Timestamp) -> Time {
+    Time::from_secs(timestamp.seconds) + Duration::from_nanos(u64::try_from(timestamp.nanos).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +75,19 @@ mod tests {
     fn times_before_1970_have_positive_nanos() {
         let t = timestamp(Time::from_micros(-1));
         assert_eq!((t.seconds, t.nanos), (-1, 999_999_000));
+    }
+    #[test]
+    fn a_time_finds_its_way_back() {
+        for micros in [-1, 0, 1, 1_700_000_000_123_456] {
+            let time = Time::from_micros(micros);
+            assert_eq!(time_of(&timestamp(time)), time);
+        }
+    }
+
+    #[test]
+    fn wild_timestamps_do_no_harm() {
+        for (seconds, nanos) in [(i64::MAX, i32::MAX), (i64::MIN, i32::MIN), (0, -1)] {
+            time_of(&Timestamp { seconds, nanos, ..Default::default() });
+        }
     }
 }

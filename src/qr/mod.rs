@@ -10,6 +10,8 @@ use qrcode::types::QrError;
 use qrcode::{Color, EcLevel, QrCode};
 use zeroize::Zeroizing;
 
+use crate::security::totp::secret_in_uri;
+
 /// Width of the light border of the picture on disk, in modules (ISO/IEC 18004 asks for four).
 const PNG_BORDER: usize = 4;
 /// Pixels along one side of a module in the picture on disk.
@@ -97,8 +99,7 @@ pub fn png_picture(text: &str) -> Result<Zeroizing<Vec<u8>>, PictureError> {
 
 /// The secret of an `otpauth://` URI, in groups of four letters for typing; `None` if the URI names none.
 pub fn secret_in_letters(uri: &str) -> Option<Zeroizing<String>> {
-    let (_, query) = uri.split_once('?')?;
-    let secret = query.split('&').find_map(|pair| pair.strip_prefix("secret="))?;
+    let secret = secret_in_uri(uri)?;
     let letters = secret.chars().filter(char::is_ascii_alphanumeric);
     let mut grouped = Zeroizing::new(String::with_capacity(secret.len() * 5 / 4 + 1));
     for (place, letter) in letters.enumerate() {

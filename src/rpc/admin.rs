@@ -12,7 +12,8 @@ use grpcio::{Environment, Server, ServerBuilder, ServerCredentials};
 use crate::proto::admin::{AdminRequest, Command};
 
 use super::calls::{Calls, Lane};
-use super::{ListenError, Shared, channel};
+use super::listen::ListenError;
+use super::{Shared, channel};
 use crate::proto::methods;
 
 /// The longest path that a socket may have, in bytes, with the zero behind it (unix(7)).

@@ -7,10 +7,8 @@ use grpcio::{Metadata, RpcContext};
 use super::edge::connection;
 use super::edge::proxy::{FORWARDED_KEY, TrustedProxies};
 use crate::app::{Connection, Credential};
+use crate::proto::methods::TOKEN_KEY;
 use crate::security::secret::SecretText;
-
-/// The metadata key of the token.
-pub const TOKEN_KEY: &str = "token";
 
 /// Who calls, before anything is proved.
 #[derive(Clone, Debug)]

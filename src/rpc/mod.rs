@@ -8,17 +8,18 @@ mod auth;
 pub mod caller;
 mod calls;
 pub mod edge;
+pub mod limits;
+pub mod listen;
 mod messaging;
 mod otp;
 pub mod reply;
 pub mod status;
 pub mod stream;
-pub mod wait;
 pub mod wire;
 
 use std::ffi::CString;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,13 +30,14 @@ use self::edge::pending::Pending;
 use self::edge::proxy::TrustedProxies;
 use self::edge::pulse::Pulse;
 use self::edge::tls::Tls;
+use self::limits::RpcLimits;
+use self::listen::{Listen, ListenError};
 use self::status::Call;
 use self::stream::{LOOK_AGAIN, Outlet, Streams};
-use self::wait::within;
 use crate::app::App;
 use crate::base::clock::Stopwatch;
 use crate::base::threads::Pool;
-use crate::config::{Listen, RpcLimits};
+use crate::base::wait::within;
 use crate::hub::Hub;
 
 /// What all handlers share.
@@ -73,37 +75,6 @@ impl Shared {
         let named = app.sessions.named(&incoming.credential, &app.tokens, app.clock.now());
         named.ok().map(|(_, person)| person.login.clone())
     }
-}
-
-/// The server could not listen.
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    /// The port is taken, or the address is not this machine's.
-    #[error(
-        "cannot listen on {address}: {source}; stop the program that has the port, or choose another with --listen"
-    )]
-    Address {
-        /// Where.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The socket of the administrator's tool.
-    #[error("cannot listen on {}: {text}", path.display())]
-    Admin {
-        /// Where.
-        path: PathBuf,
-        /// What went wrong.
-        text: String,
-    },
-    /// The C core refused.
-    #[error("cannot listen on {address}: {text}")]
-    Core {
-        /// Where.
-        address: SocketAddr,
-        /// What it said.
-        text: String,
-    },
 }
 
 /// The listening server. To be stopped by [`Front::stop`].

@@ -9,6 +9,7 @@ use log::Level;
 use protobuf::Message as _;
 use protobuf::well_known_types::any::Any;
 
+use crate::NAME;
 use crate::app::refusal::Error;
 use crate::base::clock::{Clock, Time};
 use crate::base::escape::one_line;
@@ -16,7 +17,7 @@ use crate::model::reason::Reason;
 use crate::proto::details;
 
 /// The `domain` of every `ErrorInfo` of ours.
-pub const DOMAIN: &str = "grpc-otp-chat";
+pub const DOMAIN: &str = NAME;
 
 /// The longest account name that is logged, in characters: what is longer is nobody's.
 const MAX_ACCOUNT_CHARS: usize = 64;
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_failed_call_carries_reason_field_and_delay() {
-        let text = Refusal::Text(crate::app::messages::TextError::Empty);
+        let text = Refusal::Text(crate::model::text::TextError::Empty);
         let status = Failure::of(&text.into(), &call(None)).status();
         assert_eq!(status.code(), Code::INVALID_ARGUMENT);
         let parsed = details::Status::parse_from_bytes(status.details()).unwrap();

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -16,14 +16,15 @@ use std::time::Duration;
 use futures_util::Sink;
 use grpcio::{DuplexSink, GrpcSlice, WriteFlags};
 
+use super::limits::RpcLimits;
 use super::status::{Call, Failure};
-use super::wait::{Bell, within};
 use super::wire::{self, Batch, BatchFrame};
 use crate::app::App;
 use crate::app::refusal::Refusal;
 use crate::base::clock::Stopwatch;
+use crate::base::lock::lock;
 use crate::base::threads::Thread;
-use crate::config::RpcLimits;
+use crate::base::wait::{ThreadWaker, within};
 use crate::hub::{Deliver, Ended, Next, Offered, Subscription};
 use crate::model::ids::Cursor;
 use crate::proto::{CaughtUp, Gap, Happened, Heartbeat};
@@ -51,13 +52,13 @@ impl Streams {
     /// The system refuses another thread.
     pub fn start(&self, id: u64, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let thread = Thread::spawn_small(&format!("stream-{}", id % 10_000_000), STACK_BYTES, run)?;
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).insert(id, thread);
+        lock(&self.threads).insert(id, thread);
         Ok(())
     }
 
     /// Joins the threads that have ended.
     pub fn reap(&self) {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = lock(&self.threads);
         threads.retain(|_, thread| !thread.has_ended());
     }
 
@@ -75,7 +76,7 @@ impl Streams {
 
     /// How many threads there are, ended ones that were not reaped included.
     pub fn len(&self) -> usize {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).len()
+        lock(&self.threads).len()
     }
 
     /// Whether there is none.
@@ -109,14 +110,14 @@ pub struct Outlet {
     /// Since something was written.
     silence: Stopwatch,
     /// Rings when a write is over that somebody waits for, and when the client has gone.
-    bell: Arc<Bell>,
+    bell: Arc<ThreadWaker>,
     waker: Waker,
 }
 
 impl Outlet {
     /// For the calling thread, the stream's.
     fn new(line: Line, form: Form) -> Outlet {
-        let bell = Bell::here();
+        let bell = ThreadWaker::here();
         let waker = Waker::from(Arc::clone(&bell));
         Outlet { line, form, told_caught_up: form == Form::Messages, silence: Stopwatch::start(), bell, waker }
     }

@@ -1,14 +1,15 @@
 //! Key files: 32 random bytes, made at first start, readable by their owner only.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::secret::SecretBytes;
 use crate::base::clock::Time;
+use crate::base::durable::{self, with_suffix};
 
 /// The length of every key, in bytes.
 pub const KEY_BYTES: usize = 32;
@@ -131,12 +132,6 @@ pub fn path_of_new(path: &Path) -> PathBuf {
     with_suffix(path, ".new")
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
 /// Replaces the key in `path` by a new one; the old one goes to [`path_of_old`], in place of what was there. There is a key in
 /// `path` at every moment.
 ///
@@ -145,11 +140,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 pub fn rotate(path: &Path) -> Result<SecretBytes, KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
     let old = path_of_old(path);
-    match fs::remove_file(&old) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-        _ => {}
-    }
-    write_new(&old, &load(path, Guard::Mode)?).map_err(io)?;
+    durable::remove_if_there(&old).map_err(io)?;
+    durable::replace(&old, load(path, Guard::Mode)?.expose()).map_err(io)?;
     create(path).map_err(io)?;
     load(path, Guard::Mode)
 }
@@ -163,7 +155,7 @@ pub fn keep_copy(path: &Path) -> Result<PathBuf, KeyError> {
     let key = load(path, Guard::Mode)?;
     let kept = with_suffix(path, &format!(".{}", key_id(&key)));
     if !kept.exists() {
-        write_new(&kept, &key).map_err(io)?;
+        durable::replace(&kept, key.expose()).map_err(io)?;
     }
     Ok(kept)
 }
@@ -174,8 +166,7 @@ pub fn keep_copy(path: &Path) -> Result<PathBuf, KeyError> {
 /// The file cannot be renamed.
 pub fn take_over_new(path: &Path) -> Result<(), KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
-    fs::rename(path_of_new(path), path).map_err(io)?;
-    sync_directory_of(path).map_err(io)
+    durable::rename(&path_of_new(path), path).map_err(io)
 }
 
 /// When the key in `path` was put there; `None` if there is none. (By the time of its inode, which no program can set.)
@@ -184,33 +175,7 @@ pub fn changed_at(path: &Path) -> Option<Time> {
 }
 
 fn create(path: &Path) -> io::Result<()> {
-    write_new(path, &SecretBytes::random(KEY_BYTES).map_err(io::Error::from)?)
-}
-
-/// Writes a key, complete on disk before it gets its name.
-fn write_new(path: &Path, key: &SecretBytes) -> io::Result<()> {
-    let unnamed = with_suffix(path, "-making");
-    match fs::remove_file(&unnamed) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
-    file.write_all(key.expose())?;
-    file.sync_all()?;
-    fs::rename(&unnamed, path)?;
-    sync_directory_of(path)
-}
-
-/// Makes a rename or a new name in the directory of `path` durable.
-///
-/// # Errors
-/// The directory cannot be opened or synced.
-pub fn sync_directory_of(path: &Path) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(directory)?.sync_all()
+    durable::replace(path, SecretBytes::random(KEY_BYTES).map_err(io::Error::from)?.expose())
 }
 
 /// A short name for a key that tells nothing about it: the first 8 bytes of SHA-256 over a label and the key, in hex.

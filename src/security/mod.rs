@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod chain;
 pub mod codes;
 pub mod keys;
+pub mod origin;
 pub mod passwords;
 pub mod secret;
 pub mod throttle;

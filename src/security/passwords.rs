@@ -5,7 +5,7 @@
 //! over the hex, so that an old row is as hard to crack as a new one.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::secret::SecretText;
+use crate::base::lock::lock;
 use crate::model::login::LoginKey;
 
 /// How many characters a password has at least (a second factor is always there).
@@ -132,10 +133,10 @@ struct Memory(Arc<Mutex<Vec<Vec<Block>>>>);
 
 impl Memory {
     fn with<R>(&self, blocks: usize, work: impl FnOnce(&mut [Block]) -> R) -> R {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = lock(&self.0).pop();
         let mut memory = kept.filter(|kept| kept.len() >= blocks).unwrap_or_else(|| vec![Block::default(); blocks]);
         let result = work(memory.get_mut(..blocks).unwrap_or_default());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+        lock(&self.0).push(memory);
         result
     }
 }

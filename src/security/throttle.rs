@@ -8,9 +8,10 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
+
+use crate::base::lock::lock;
 
 /// How many tries, and how fast they come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl<K: Hash + Eq> Throttle<K> {
     /// # Errors
     /// The bucket is empty: how long until there is one. Nothing was taken.
     pub fn take(&self, key: K, now: Duration) -> Result<(), Duration> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let most_owed = self.rate.refill.saturating_mul(self.rate.burst.max(1));
         let full_at = self.bucket(&mut state, key, now);
         let owed = full_at.saturating_sub(now) + self.rate.refill;
@@ -67,7 +68,7 @@ impl<K: Hash + Eq> Throttle<K> {
 
     /// Gives a try back that [`Throttle::take`] took.
     pub fn give_back(&self, key: K, now: Duration) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let full_at = self.bucket(&mut state, key, now);
         *full_at = full_at.saturating_sub(self.rate.refill);
     }
@@ -87,32 +88,12 @@ impl<K: Hash + Eq> Throttle<K> {
 
     /// Forgets the buckets that are full. To be called now and then.
     pub fn sweep(&self, now: Duration) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         state.full_at.retain(|_, full_at| *full_at > now);
         state.swept_at = now;
         // What many tries took must not be kept for good.
         if state.full_at.capacity() / 4 > state.full_at.len() {
             state.full_at.shrink_to_fit();
-        }
-    }
-}
-
-/// Where somebody comes from, as coarse as addresses are handed out: an IPv4 address, or the /64 of an IPv6 one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// A whole address, or the first of its network.
-    Network(IpAddr),
-    /// Not known.
-    Unknown,
-}
-
-impl Origin {
-    /// Of an address, where it is known.
-    pub fn of(address: Option<IpAddr>) -> Origin {
-        match address.map(|address| address.to_canonical()) {
-            None => Origin::Unknown,
-            Some(v4 @ IpAddr::V4(_)) => Origin::Network(v4),
-            Some(IpAddr::V6(v6)) => Origin::Network(Ipv6Addr::from(u128::from(v6) >> 64 << 64).into()),
         }
     }
 }
@@ -165,16 +146,6 @@ mod tests {
         assert_eq!(throttle.take(5_000, 1_000 * SECOND), Ok(()), "full buckets make room");
         throttle.sweep(5_000 * SECOND);
         assert!(throttle.state.lock().unwrap().full_at.is_empty());
-    }
-
-    #[test]
-    fn an_origin_is_an_ipv4_address_or_an_ipv6_network() {
-        let of = |text: &str| Origin::of(Some(text.parse().unwrap()));
-        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
-        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
-        assert_eq!(Origin::of(None), Origin::Unknown);
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 //! A token only names a session; what that session may do is a row on the server. Times are compared by our clock, so the
 //! library's own reading of the time is switched off.
 
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{OnceLock, RwLock};
 
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::secret::{SecretBytes, SecretText};
+use crate::NAME;
 use crate::base::clock::Time;
+use crate::base::lock::{read, write};
 use crate::model::ids::UserId;
 
-/// Who issues our tokens.
-pub const ISSUER: &str = "grpc-otp-chat";
+/// The `iss` claim of our tokens.
+pub const ISSUER: &str = NAME;
 
 /// Longer than any token of ours: what is longer is not decoded.
 const MAX_TOKEN_BYTES: usize = 2048;
@@ -86,14 +88,13 @@ impl Tokens {
     /// Takes the key that was there before as well: tokens under it are good until `until`.
     #[must_use]
     pub fn with_key_before(self, key: &SecretBytes, until: Time) -> Tokens {
-        self.ring.write().unwrap_or_else(PoisonError::into_inner).before =
-            Some((DecodingKey::from_secret(key.expose()), until));
+        write(&self.ring).before = Some((DecodingKey::from_secret(key.expose()), until));
         self
     }
 
     /// Replaces the key: new tokens come under `key`, and those under the one that was there are good until `until`.
     pub fn rotate(&self, key: &SecretBytes, until: Time) {
-        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        let mut ring = write(&self.ring);
         let old = std::mem::replace(&mut *ring, Ring::of(key));
         ring.before = Some((old.decoding, until));
     }
@@ -103,7 +104,7 @@ impl Tokens {
     /// # Errors
     /// [`SignError`] if the claims cannot be written as JSON.
     pub fn issue(&self, claims: &Claims) -> Result<SecretText, SignError> {
-        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        let ring = read(&self.ring);
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &ring.encoding);
         token.map(SecretText::new).map_err(|_| SignError)
     }
@@ -116,7 +117,7 @@ impl Tokens {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
-        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        let ring = read(&self.ring);
         let under = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation);
         let before = ring.before.as_ref().filter(|(_, until)| now < *until);
         let claims = under(&ring.decoding)

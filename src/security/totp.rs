@@ -6,6 +6,7 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use totp_rs::{Algorithm, Builder, Secret, Totp};
 
 use super::secret::SecretBytes;
+use crate::NAME;
 use crate::base::clock::Time;
 
 /// The length of a new secret, in bytes (RFC 4226, section 4, R6).
@@ -13,7 +14,7 @@ pub const SECRET_BYTES: usize = 20;
 /// How long a step lasts, in seconds.
 pub const STEP_SECS: i64 = 30;
 /// The name that authenticators show beside the login.
-pub const ISSUER: &str = "grpc-otp-chat";
+pub const ISSUER: &str = NAME;
 
 /// A number of 30-second steps since the Unix epoch.
 pub type Step = i64;
@@ -101,6 +102,12 @@ pub fn uri(login: &str, secret: &SecretBytes) -> String {
     let login = percent_encode(login);
     let secret = zeroize::Zeroizing::new(BASE32_NOPAD.encode(secret.expose()));
     format!("otpauth://totp/{ISSUER}:{login}?secret={}&issuer={ISSUER}", secret.as_str())
+}
+
+/// The secret that an `otpauth://` URI names, as it is written there; `None` if it names none.
+pub fn secret_in_uri(uri: &str) -> Option<&str> {
+    let (_, query) = uri.split_once('?')?;
+    query.split('&').find_map(|pair| pair.strip_prefix("secret=")).filter(|secret| !secret.is_empty())
 }
 
 /// A secret in base32 as the predecessor kept it: in either case, with spaces, hyphens or padding, of any length.

@@ -16,8 +16,8 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::legacy::{self, LegacyUser};
 use super::{DirectoryLock, FILE_NAME, OpenError, factors, schema};
 use crate::base::clock::Time;
+use crate::base::durable;
 use crate::model::login::LoginKey;
-use crate::security::keys::sync_directory_of;
 use crate::security::passwords::{HashError, Passwords};
 use crate::security::totp::secret_from_base32;
 use crate::security::vault::{Place, Vault, VaultError};
@@ -119,8 +119,7 @@ pub fn run(
     copy_aside(&original, data_dir)?;
     let io = |source| UpgradeError::Io { path: new.clone(), source };
     fs::File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
-    fs::rename(&new, &path).map_err(io)?;
-    sync_directory_of(&path).map_err(io)?;
+    durable::rename(&new, &path).map_err(io)?;
     drop(guard);
     drop(connection);
     drop(original);
@@ -132,12 +131,11 @@ fn copy_aside(mut original: &fs::File, data_dir: &Path) -> Result<(), UpgradeErr
     let copy = copy_in(data_dir);
     let unnamed = data_dir.join(format!("{FILE_NAME}.copying"));
     let io = |source| UpgradeError::Io { path: copy.clone(), source };
-    remove_if_there(&unnamed).map_err(io)?;
+    durable::remove_if_there(&unnamed).map_err(io)?;
     let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed).map_err(io)?;
     io::copy(&mut original, &mut to).map_err(io)?;
     to.sync_all().map_err(io)?;
-    fs::rename(&unnamed, &copy).map_err(io)?;
-    sync_directory_of(&copy).map_err(io)
+    durable::rename(&unnamed, &copy).map_err(io)
 }
 
 /// Builds the new database.
@@ -153,7 +151,7 @@ fn build(
     let sql = |source| UpgradeError::New { path: path.to_owned(), source };
     // What an interrupted upgrade left.
     for suffix in ["", "-journal", "-wal", "-shm"] {
-        remove_if_there(&PathBuf::from(format!("{}{suffix}", path.display()))).map_err(io)?;
+        durable::remove_if_there(&PathBuf::from(format!("{}{suffix}", path.display()))).map_err(io)?;
     }
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
     let mut connection = Connection::open(path).map_err(sql)?;
@@ -197,11 +195,4 @@ fn hear(
     all: usize,
 ) -> Result<(), UpgradeError> {
     if progress(done, all).is_break() { Err(UpgradeError::Interrupted) } else { Ok(()) }
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

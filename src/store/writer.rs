@@ -16,6 +16,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreLimits;
 use super::audit::{Head, HeadFile};
 use super::messages::StoredMessage;
+use crate::base::lock::lock;
 use crate::base::threads::Thread;
 
 /// Receives the messages of each commit, in their order, on the writer's thread.
@@ -141,7 +142,7 @@ impl Writer {
         E: From<WriteFailed> + Send + 'static,
     {
         let job: Box<dyn Job> = Box::new(Pending { write: Some(write), then, result: None });
-        let queue = self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let queue = lock(&self.queue).clone();
         let Some(queue) = queue else { return job.finish(Some(WriteFailed::Stopped)) };
         match queue.try_send(job) {
             Ok(()) => {}
@@ -151,8 +152,8 @@ impl Writer {
     }
 
     pub(super) fn stop(&self, limit: Duration) -> bool {
-        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        lock(&self.queue).take();
+        let thread = lock(&self.thread).take();
         thread.is_none_or(|thread| thread.join_within(limit))
     }
 }
@@ -160,7 +161,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // The thread ends when its queue is gone; dropping its handle then joins it.
-        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        lock(&self.queue).take();
     }
 }
 

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use grpc_otp_chat::base::clock::{Clock, Time};
 use grpc_otp_chat::config::{Flags, Settings};
-use grpc_otp_chat::proto::methods;
+use grpc_otp_chat::proto::methods::{self, TOKEN_KEY};
 use grpc_otp_chat::proto::{
     Empty, Event, EventBatch, Happened, LoginRequest, LoginResponse, LogoutRequest, Message, RegisterRequest,
     RegisterResponse, RequestCheckOtp, RequestInitOtp, ResponseCheckOtp, ResponseInitOtp, SendResponse, SessionState,
@@ -174,8 +174,7 @@ pub(crate) struct Member {
 /// The secret in an `otpauth://` URI.
 pub(crate) fn secret_of(uri: &str) -> SecretBytes {
     assert!(uri.starts_with("otpauth://totp/"), "{uri}");
-    let base32 = uri.split("secret=").nth(1).and_then(|rest| rest.split('&').next()).expect("a secret");
-    totp::secret_from_base32(base32).expect("base32")
+    totp::secret_in_uri(uri).and_then(totp::secret_from_base32).expect("a secret in base32")
 }
 
 /// Somebody on a connection of his own, with a token or without.
@@ -232,7 +231,7 @@ impl Peer {
     fn options(&self) -> CallOption {
         let mut headers = MetadataBuilder::new();
         if let Some(token) = &self.token {
-            headers.add_str("token", token).expect("a header");
+            headers.add_str(TOKEN_KEY, token).expect("a header");
         }
         for (key, value) in &self.more_metadata {
             // What cannot be metadata at all never leaves a client.

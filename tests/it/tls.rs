@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread::Builder;
 
 use crossbeam_channel::{TryRecvError, bounded};
-use grpc_otp_chat::config::TlsFiles;
+use grpc_otp_chat::rpc::edge::tls::TlsFiles;
 use grpc_otp_chat::security::certificate::Fingerprint;
 use grpc_otp_chat::security::keys::Guard;
 use grpcio::{ChannelCredentials, ChannelCredentialsBuilder};

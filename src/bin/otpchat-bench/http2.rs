@@ -3,6 +3,8 @@
 //! grpcio spends ten times as much on reading a message as a fast server does on sending it, and would measure itself. What
 //! comes in response headers is not looked at: a call went well if its answer is there.
 
+use grpc_otp_chat::proto::methods::TOKEN_KEY;
+
 /// What a client says first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEAD_BYTES: usize = 9;
@@ -114,7 +116,7 @@ impl Headers {
             first.push(REMEMBER | name);
             text(&mut first, value);
         }
-        let named = [("te", Some("trailers")), ("token", token)].map(|(name, value)| Some((name, value?)));
+        let named = [("te", Some("trailers")), (TOKEN_KEY, token)].map(|(name, value)| Some((name, value?)));
         let mut remembered: u8 = 3;
         for (name, value) in named.into_iter().flatten() {
             first.push(REMEMBER);

@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::Sender;
 use futures_channel::oneshot;
@@ -16,6 +16,8 @@ use grpcio::{
 use crate::BenchError;
 use crate::readers::{Listening, State};
 use grpc_otp_chat::base::clock::Stopwatch;
+use grpc_otp_chat::base::lock::lock;
+use grpc_otp_chat::proto::methods::TOKEN_KEY;
 use grpc_otp_chat::security::secret::SecretText;
 
 /// Open streams. Dropping it hangs up on all.
@@ -78,7 +80,7 @@ impl Ordinary {
                 let (state, changed, kind) = (Arc::clone(state), changed.clone(), listening.kind);
                 client.spawn(async move {
                     while let Either::Left((item, _)) = select(stream.next(), &mut ended).await {
-                        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                        let mut state = lock(&state);
                         let before = state.progress();
                         let over = match item {
                             Some(Ok(message)) => {
@@ -116,7 +118,7 @@ fn connect(environment: &Arc<Environment>, address: SocketAddr) -> Channel {
 fn options(token: Option<&SecretText>) -> grpcio::Result<CallOption> {
     let mut metadata = grpcio::MetadataBuilder::with_capacity(1);
     if let Some(token) = token {
-        metadata.add_str("token", token.expose())?;
+        metadata.add_str(TOKEN_KEY, token.expose())?;
     }
     Ok(CallOption::default().headers(metadata.build()))
 }

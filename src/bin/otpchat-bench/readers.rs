@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -18,6 +18,7 @@ use crate::ordinary::Ordinary;
 use crate::text::{self, Found};
 use crate::{BenchError, Reader, Stop, StreamKind};
 use grpc_otp_chat::base::clock::Stopwatch;
+use grpc_otp_chat::base::lock::lock;
 use grpc_otp_chat::base::threads::Thread;
 use grpc_otp_chat::security::secret::SecretText;
 
@@ -133,7 +134,7 @@ impl Readers {
 
     /// What has come so far.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Begins a round of `count` messages, at most `in_flight` under way at once.
@@ -231,7 +232,7 @@ fn connect(listening: &Listening) -> Result<Vec<Connection>, BenchError> {
 impl Reactor {
     fn run(mut self) {
         if let Err(error) = self.read_on() {
-            self.state.lock().unwrap_or_else(PoisonError::into_inner).faults.push(error.to_string());
+            lock(&self.state).faults.push(error.to_string());
         }
     }
 
@@ -249,7 +250,7 @@ impl Reactor {
                 Err(error) => return Err(error.into()),
             }
             let state = Arc::clone(&self.state);
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = lock(&state);
             let before = state.progress();
             for event in &events {
                 let which = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);

@@ -2,12 +2,12 @@
 
 use zeroize::Zeroize;
 
+use crate::base::wait::Alarm;
 use crate::client::error::CallError;
 use crate::client::link::{CALL_LIMIT, CONNECT_LIMIT, Link, PASSWORD_LIMIT, refusal};
-use crate::client::session::time_of;
 use crate::client::types::{CompletedSession, ListedSession, LoginNotes, OpenedSession, OwnerProof};
-use crate::client::wait::Bell;
 use crate::proto::methods;
+use crate::proto::time_of;
 use crate::proto::{
     ChangePasswordRequest, DeleteAccountRequest, EndSessionsRequest, ListSessionsRequest, LoginRequest, LogoutRequest,
     NewRecoveryCodesRequest, RegisterRequest, RequestCheckOtp, RequestInitOtp, WhichSessions,
@@ -72,7 +72,7 @@ impl Link {
     }
 
     fn open(&self, mut request: LoginRequest) -> Result<OpenedSession, CallError> {
-        self.ready(CONNECT_LIMIT, &Bell::default())?;
+        self.ready(CONNECT_LIMIT, &Alarm::default())?;
         let sent = self.clock.ours();
         let answer = self.call(&methods::LOGIN, &request, None, PASSWORD_LIMIT);
         request.password.zeroize();
@@ -126,7 +126,7 @@ impl Link {
     /// See [`CallError`].
     pub fn check_otp(&self, login: &str, token: &SecretText, code: &SecretText) -> Result<CompletedSession, CallError> {
         let request = RequestCheckOtp { login: login.to_owned(), otp: code.expose().to_owned(), ..Default::default() };
-        self.ready(CONNECT_LIMIT, &Bell::default())?;
+        self.ready(CONNECT_LIMIT, &Alarm::default())?;
         let sent = self.clock.ours();
         let mut answer = self.call(&methods::CHECK_OTP, &request, Some(token), CALL_LIMIT)?;
         self.note_time(sent, answer.server_time.as_ref());

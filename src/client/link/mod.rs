@@ -14,13 +14,14 @@ use grpcio::{
 };
 
 use crate::base::clock::Time;
+use crate::base::wait::{Alarm, Waited, wait};
 use crate::client::endpoint::{Endpoint, ServerName};
 use crate::client::error::{CallError, ServerRefusal};
 use crate::client::server_clock::ServerClock;
-use crate::client::session::time_of;
 use crate::client::tls::{self, Tls};
-use crate::client::wait::{Bell, Waited, wait};
 use crate::proto::Timestamp;
+use crate::proto::methods::TOKEN_KEY;
+use crate::proto::time_of;
 use crate::security::secret::SecretText;
 
 /// How long a call waits for a connection before it reports that there is none.
@@ -90,9 +91,9 @@ impl Link {
     /// Waits until there is a connection.
     ///
     /// # Errors
-    /// [`CallError::Unreachable`] after `limit`, or sooner if an attempt is refused or `bell` rings; [`CallError::Tls`] if
+    /// [`CallError::Unreachable`] after `limit`, or sooner if an attempt is refused or `alarm` rings; [`CallError::Tls`] if
     /// TLS is the cause.
-    pub fn ready(&self, limit: Duration, bell: &Bell) -> Result<(), CallError> {
+    pub fn ready(&self, limit: Duration, alarm: &Alarm) -> Result<(), CallError> {
         let channel = self.client.channel();
         let deadline = Deadline::from(limit);
         let connected = async {
@@ -111,7 +112,7 @@ impl Link {
                 }
             }
         };
-        match wait(connected, bell, None) {
+        match wait(connected, alarm, None) {
             Waited::Ready(true) => Ok(()),
             Waited::Ready(false) => {
                 Err(tls::diagnose(&self.endpoint, self.tls.as_ref()).map_or(CallError::Unreachable, CallError::Tls))
@@ -135,7 +136,7 @@ impl Link {
         limit: Duration,
     ) -> Result<A, CallError> {
         let options = with_token(CallOption::default().timeout(limit), token)?;
-        self.ready(CONNECT_LIMIT, &Bell::default())?;
+        self.ready(CONNECT_LIMIT, &Alarm::default())?;
         Ok(self.client.unary_call(method, request, options)?)
     }
 }
@@ -153,7 +154,7 @@ async fn wait_for_change(channel: &Channel, state: ConnectivityState, deadline: 
 fn with_token(options: CallOption, token: Option<&SecretText>) -> Result<CallOption, CallError> {
     let Some(token) = token else { return Ok(options) };
     let mut metadata = MetadataBuilder::with_capacity(1);
-    metadata.add_str("token", token.expose())?;
+    metadata.add_str(TOKEN_KEY, token.expose())?;
     Ok(options.headers(metadata.build()))
 }
 

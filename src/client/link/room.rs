@@ -2,13 +2,13 @@
 
 use grpcio::{CallOption, ClientSStreamReceiver};
 
+use crate::base::wait::{Alarm, Waited, wait};
 use crate::client::error::CallError;
 use crate::client::link::{CALL_LIMIT, Link, SEND_CONNECT_LIMIT, refusal, with_token};
-use crate::client::session::time_of;
 use crate::client::types::{HistoryPage, ReceivedMessage, SendReceipt};
-use crate::client::wait::{Bell, Waited, wait};
 use crate::model::reason::Reason;
 use crate::proto::methods;
+use crate::proto::time_of;
 use crate::proto::{EventBatch, HistoryFrom, HistoryRequest, Message, Start, SubscribeRequest};
 use crate::security::secret::SecretText;
 
@@ -17,16 +17,22 @@ pub const PAGE: u32 = 100;
 
 impl Link {
     /// Sends `text` to the common room. When this returns, the text is stored, and only once however often it is sent with the
-    /// same `client_id`. Ringing `bell` cancels the call.
+    /// same `client_id`. Ringing `alarm` cancels the call.
     ///
     /// # Errors
     /// See [`CallError`]. After [`CallError::NoAnswer`] the text may be stored or not.
-    pub fn send(&self, token: &SecretText, text: &str, client_id: &str, bell: &Bell) -> Result<SendReceipt, CallError> {
+    pub fn send(
+        &self,
+        token: &SecretText,
+        text: &str,
+        client_id: &str,
+        alarm: &Alarm,
+    ) -> Result<SendReceipt, CallError> {
         let message = Message { text: text.to_owned(), client_id: client_id.to_owned(), ..Default::default() };
         let options = with_token(CallOption::default().timeout(CALL_LIMIT), Some(token))?;
-        self.ready(SEND_CONNECT_LIMIT, bell)?;
+        self.ready(SEND_CONNECT_LIMIT, alarm)?;
         let call = self.client.unary_call_async(&methods::SEND_MESSAGE, &message, options)?;
-        let Waited::Ready(answer) = wait(call, bell, None) else { return Err(CallError::NoAnswer) };
+        let Waited::Ready(answer) = wait(call, alarm, None) else { return Err(CallError::NoAnswer) };
         let answer = answer?;
         if !answer.success {
             return Err(refusal(Reason::StorageFailed.word(), "", 0));

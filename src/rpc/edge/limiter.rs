@@ -18,11 +18,12 @@ use rustix::process::{self, PidfdFlags, PidfdGetfdFlags, Resource, Rlimit};
 
 use crate::base::clock::Stopwatch;
 use crate::base::threads::Thread;
-use crate::config::RpcLimits;
 use crate::rpc::edge::pending::{Pending, Wake};
 use crate::rpc::edge::proxy::TrustedProxies;
 use crate::rpc::edge::pulse::Pulse;
+use crate::rpc::limits::RpcLimits;
 use crate::rpc::{Front, Shared};
+use crate::security::origin::network;
 
 /// How often to look who is connected.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -247,7 +248,7 @@ impl Watch {
 fn beyond(sockets: &[Socket], bounds: &Bounds) -> Vec<Socket> {
     let mut held: HashMap<IpAddr, usize> = HashMap::new();
     for socket in sockets {
-        *held.entry(household(socket.peer.ip())).or_default() += 1;
+        *held.entry(network(socket.peer.ip())).or_default() += 1;
     }
     let kept_at = |level: usize| -> usize { held.iter().map(|(who, n)| level.min(*n).min(bounds.of(*who))).sum() };
     let (mut level, mut above) = (1, bounds.all + 1);
@@ -258,7 +259,7 @@ fn beyond(sockets: &[Socket], bounds: &Bounds) -> Vec<Socket> {
     let mut taken: HashMap<IpAddr, usize> = HashMap::new();
     let mut kept = 0;
     let is_beyond = |socket: &&Socket| {
-        let who = household(socket.peer.ip());
+        let who = network(socket.peer.ip());
         let n = taken.entry(who).or_default();
         *n += 1;
         // With more addresses than connections, the first ones stay.
@@ -267,14 +268,6 @@ fn beyond(sockets: &[Socket], bounds: &Bounds) -> Vec<Socket> {
         !stays
     };
     sockets.iter().filter(is_beyond).copied().collect()
-}
-
-/// Whose address it is: of IPv6, everybody has a /64 to himself.
-fn household(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) if !v6.is_loopback() => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        other => other,
-    }
 }
 
 /// The established connections to these ports in a list of the system's.
@@ -363,7 +356,7 @@ struct Report {
 
 impl Report {
     fn add(&mut self, peer: IpAddr, reason: &'static str) {
-        *self.cut_off.entry((household(peer), reason)).or_default() += 1;
+        *self.cut_off.entry((network(peer), reason)).or_default() += 1;
     }
 
     fn log(&mut self) {

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -15,6 +15,7 @@ use futures_util::StreamExt as _;
 use grpcio::{Error, RequestStream, RpcStatus, RpcStatusCode};
 
 use crate::base::clock::Stopwatch;
+use crate::base::lock::lock;
 
 /// So many calls may a connection take back before their message came; half of them are forgiven every
 /// [`FORGIVE_EVERY`].
@@ -73,7 +74,7 @@ impl Pending {
         let mut id = 0;
         let too_large = header_bytes > self.header_bytes;
         if let Some(connection) = connection {
-            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut connections = lock(&self.connections);
             let count = connections.entry(connection).or_default();
             if too_large {
                 count.taken_back = TAKEN_BACK + 1;
@@ -92,7 +93,7 @@ impl Pending {
     }
 
     fn end(&self, connection: SocketAddr, id: u64, came: bool) {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = lock(&self.connections);
         let Some(count) = connections.get_mut(&connection) else { return };
         count.waiting.remove(&id);
         if !came {
@@ -126,7 +127,7 @@ impl Pending {
 
     /// The connections that are to be hung up on; they are counted anew from here.
     pub fn offenders(&self) -> Vec<SocketAddr> {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = lock(&self.connections);
         let mut offenders = Vec::new();
         connections.retain(|connection, count| {
             count.forgive();

@@ -1,12 +1,13 @@
 //! Whether the poll thread gets to its work in time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_channel::oneshot;
 use grpcio::{ChannelBuilder, Client, Environment};
 
 use crate::base::clock::Stopwatch;
+use crate::base::lock::lock;
 
 /// Asks the poll thread for a sign of life.
 pub(in crate::rpc) struct Pulse {
@@ -27,13 +28,13 @@ impl Pulse {
     /// Whether the poll thread has answered what it was asked the last time, and took no longer than `limit`. Once it has, it is
     /// asked again.
     pub(in crate::rpc) fn beats_within(&self, limit: Duration) -> bool {
-        let Some(took) = self.answered.lock().unwrap_or_else(PoisonError::into_inner).take() else { return false };
+        let Some(took) = lock(&self.answered).take() else { return false };
         let (ask, asked) = oneshot::channel::<()>();
         let (answered, watch) = (Arc::clone(&self.answered), Stopwatch::start());
         // Begun here, where it has to wait, it is ended by the poll thread.
         self.client.spawn(async move {
             let _ = asked.await;
-            *answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch.elapsed());
+            *lock(&answered) = Some(watch.elapsed());
         });
         let _ = ask.send(());
         took <= limit

@@ -6,16 +6,27 @@
 use std::error::Error;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use grpcio::{CertificateRequestType, ServerCredentials, ServerCredentialsBuilder, ServerCredentialsFetcher};
 
 use crate::base::clock::Time;
-use crate::config::TlsFiles;
+use crate::base::lock::lock;
 use crate::security::certificate::{self, CertificateError, Pair, Validity};
 use crate::security::keys::Guard;
+
+/// What TLS is served with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and those that lead up to its authority.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authorities of client certificates, where clients need one.
+    pub client_ca: Option<PathBuf>,
+}
 
 /// What is served now. Clones share it.
 #[derive(Clone, Debug)]
@@ -45,12 +56,12 @@ impl Tls {
     }
 
     fn current(&self) -> Arc<Current> {
-        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock(&self.current))
     }
 
     fn replace(&self, loaded: Loaded) {
         let version = self.current().version + 1;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Current { version, loaded });
+        *lock(&self.current) = Arc::new(Current { version, loaded });
     }
 }
 

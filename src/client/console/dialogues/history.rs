@@ -1,8 +1,8 @@
 //! `/history`: what was said before the oldest message on the screen.
 
 use std::io;
-use std::sync::PoisonError;
 
+use crate::base::lock::lock;
 use crate::client::console::room::render;
 use crate::client::console::text;
 use crate::client::console::{Console, Next, room};
@@ -15,14 +15,14 @@ impl Console {
     /// `/history`: the `count` messages before the oldest that is shown so far.
     pub(in crate::client::console) fn show_history(&mut self, count: u32) -> io::Result<Next> {
         let Some(session) = self.presence.session() else { return self.needs_login() };
-        let before = self.place.lock().unwrap_or_else(PoisonError::into_inner).older_than();
+        let before = lock(&self.place).older_than();
         let mut page = match self.fetch(&session.token, before, count) {
             Ok(page) => page,
             Err(error) => return self.call_failed(&error),
         };
         let mut blocks = Vec::with_capacity(page.messages.len());
         {
-            let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut place = lock(&self.place);
             place.take_up(&mut page);
             for said in &page.messages {
                 let turns = place.turns(render::date(said.time).as_deref());

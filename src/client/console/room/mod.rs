@@ -5,13 +5,14 @@ pub mod render;
 pub mod timeline;
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::base::escape::one_line;
 use crate::base::lang::Lang;
+use crate::base::lock::lock;
 use crate::client::console::room::outbox::Posted;
 use crate::client::console::room::timeline::Place;
 use crate::client::console::terminal::screen::Screen;
@@ -102,7 +103,7 @@ impl Presence {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -219,7 +220,7 @@ impl Room {
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.place)
     }
 
     fn warn(&self) -> io::Result<()> {

@@ -6,14 +6,16 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
 use data_encoding::HEXLOWER;
 
 use crate::base::clock::Stopwatch;
+use crate::base::lock::{self, lock};
 use crate::base::threads::Thread;
+use crate::base::wait::Alarm;
 use crate::client::backoff::{Backoff, LONGEST};
 use crate::client::console::room::{News, Presence};
 use crate::client::error::CallError;
@@ -21,7 +23,6 @@ use crate::client::link::Link;
 use crate::client::read_cursor::StreamState;
 use crate::client::server_clock::ServerClock;
 use crate::client::session::ClientSession;
-use crate::client::wait::Bell;
 use crate::model::login::LoginKey;
 use crate::model::reason::Reason;
 
@@ -176,7 +177,7 @@ impl Verdict {
 pub struct Outbox {
     desk: Arc<Desk>,
     wake: Sender<()>,
-    bell: Bell,
+    alarm: Alarm,
     thread: Option<Thread>,
 }
 
@@ -188,7 +189,7 @@ struct Desk {
 
 impl Desk {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }
 
@@ -215,10 +216,10 @@ impl Outbox {
     /// # Errors
     /// The system refuses another thread.
     pub fn start(means: Means, wake: Sender<()>) -> io::Result<Outbox> {
-        let (desk, bell) = (Arc::<Desk>::default(), Bell::default());
-        let sending = Sending { means, desk: desk.clone(), bell: bell.clone() };
+        let (desk, alarm) = (Arc::<Desk>::default(), Alarm::default());
+        let sending = Sending { means, desk: desk.clone(), alarm: alarm.clone() };
         let thread = Thread::spawn("outbox", move || sending.run())?;
-        Ok(Outbox { desk, wake, bell, thread: Some(thread) })
+        Ok(Outbox { desk, wake, alarm, thread: Some(thread) })
     }
 
     /// Sends `text` of `login`, which was typed as `line`, and waits a moment for what becomes of it. With
@@ -260,7 +261,7 @@ impl Outbox {
                 return queue;
             }
             let Some(left) = waited.left_of(limit) else { return queue };
-            queue = self.desk.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+            queue = lock::wait_timeout(&self.desk.changed, queue, left);
         }
     }
 
@@ -282,7 +283,7 @@ impl Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        self.bell.ring();
+        self.alarm.ring();
         let _ = self.wake.try_send(());
         drop(self.thread.take());
     }
@@ -291,20 +292,20 @@ impl Drop for Outbox {
 struct Sending {
     means: Means,
     desk: Arc<Desk>,
-    bell: Bell,
+    alarm: Alarm,
 }
 
 impl Sending {
     fn run(self) {
         let mut backoff = Backoff::new();
-        while !self.bell.is_rung() {
+        while !self.alarm.is_rung() {
             let Some((session, line)) = self.next() else {
                 // Something to send, somebody to send it for, or the end.
                 let _ = self.means.woken.recv();
                 continue;
             };
-            let tried = self.means.link.send(&session.token, &line.text, &line.client_id, &self.bell);
-            if self.bell.is_rung() {
+            let tried = self.means.link.send(&session.token, &line.text, &line.client_id, &self.alarm);
+            if self.alarm.is_rung() {
                 return;
             }
             let verdict = tried.as_ref().err().map(Verdict::of);
@@ -360,7 +361,7 @@ impl Sending {
 
     fn tell(&self, posted: Posted) {
         let mut unsent = News::Post(posted);
-        while !self.bell.is_rung() {
+        while !self.alarm.is_rung() {
             match self.means.news.send_timeout(unsent, STILL_WANTED) {
                 Err(SendTimeoutError::Timeout(back)) => unsent = back,
                 Ok(()) | Err(SendTimeoutError::Disconnected(_)) => return,

@@ -4,7 +4,9 @@
 //! does not, and a line handed to it then would come out of order or wait until the next prompt. So the thread that shows
 //! messages asks here first, and the editor tells when its line is on the screen.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+use crate::base::lock::{self, lock};
 
 /// Open while the editor shows its line.
 #[derive(Debug, Default)]
@@ -54,7 +56,7 @@ impl Gate {
             match *state {
                 State::Open => return Passed::Editor,
                 State::Gone => return Passed::Gone,
-                State::Closed => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                State::Closed => state = lock::wait(&self.changed, state),
             }
         }
     }
@@ -68,7 +70,7 @@ impl Gate {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Where the console's words go: messages and notices, on a terminal or into pipes.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustyline::ExternalPrinter;
 use terminal_size::{Height, Width, terminal_size_of};
 
+use crate::base::lock::lock;
 use crate::client::console::room::render::{self, Paint};
 use crate::client::console::terminal::editor_gate::{Gate, Passed};
 use crate::qr::Cells;
@@ -147,7 +148,7 @@ impl Editor {
         match self.gate.pass() {
             Passed::Gone => write_to(after, block),
             Passed::Editor => {
-                let mut printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut printer = lock(&self.printer);
                 // It fails when the editor went in the meantime.
                 printer.print(format!("{block}\n")).or_else(|_| write_to(after, block))
             }
@@ -160,7 +161,7 @@ fn write_to(sink: &Mutex<Sink>, text: &str) -> io::Result<()> {
 }
 
 fn write_all(sink: &Mutex<Sink>, text: &str) -> io::Result<()> {
-    let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut sink = lock(sink);
     sink.write_all(text.as_bytes())?;
     sink.flush()
 }
