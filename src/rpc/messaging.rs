@@ -10,7 +10,7 @@ use super::Shared;
 use super::caller::Incoming;
 use super::reply::Reply;
 use super::status::{Call, Failure};
-use super::stream::{Form, Line, Stream};
+use super::stream::{CallEnds, Stream, StreamForm};
 use super::wire;
 use crate::app::messages::{Beginning, Draft, PageFrom};
 use crate::app::refusal::{Error, Refusal};
@@ -56,8 +56,8 @@ pub(super) fn history(shared: &Shared, incoming: Incoming, request: HistoryReque
 
 /// A stream that is not open yet. Dropped without being opened, it refuses.
 pub(super) struct Opening {
-    line: Option<Line>,
-    refuse: Option<oneshot::Sender<(Line, Failure)>>,
+    line: Option<CallEnds>,
+    refuse: Option<oneshot::Sender<(CallEnds, Failure)>>,
     call: Call,
     started: bool,
 }
@@ -69,14 +69,14 @@ impl Opening {
         requests: RequestStream<Q>,
         call: Call,
     ) -> (Opening, impl Future<Output = ()> + Send + 'static) {
-        let (refuse, refused) = oneshot::channel::<(Line, Failure)>();
+        let (refuse, refused) = oneshot::channel::<(CallEnds, Failure)>();
         let refusing = async move {
-            if let Ok((Line { sink, requests }, failure)) = refused.await {
+            if let Ok((CallEnds { sink, requests }, failure)) = refused.await {
                 let _ = sink.fail(failure.status()).await;
                 drop(requests);
             }
         };
-        let line = Line { sink, requests: Box::new(requests) };
+        let line = CallEnds { sink, requests: Box::new(requests) };
         (Opening { line: Some(line), refuse: Some(refuse), call, started: false }, refusing)
     }
 
@@ -101,14 +101,14 @@ impl Drop for Opening {
 
 /// What a stream asks for.
 pub(super) trait Asks: protobuf::Message {
-    const FORM: Form;
+    const FORM: StreamForm;
 
     /// Where it begins.
     fn beginning(&self) -> Result<Beginning, Refusal>;
 }
 
 impl Asks for Empty {
-    const FORM: Form = Form::Messages;
+    const FORM: StreamForm = StreamForm::Messages;
 
     fn beginning(&self) -> Result<Beginning, Refusal> {
         Ok(Beginning::Now)
@@ -116,7 +116,7 @@ impl Asks for Empty {
 }
 
 impl Asks for SubscribeRequest {
-    const FORM: Form = Form::Events;
+    const FORM: StreamForm = StreamForm::Events;
 
     fn beginning(&self) -> Result<Beginning, Refusal> {
         match self.start {
