@@ -313,7 +313,7 @@ fn two_consoles_talk_by_tls_and_are_told_of_another_certificate() {
     alice.answer(console::CHAT, "are you the same?");
     alice.wait_for("shows another certificate");
     bob.answer(console::CHAT, "are you the same?");
-    bob.wait_for("trusted here");
+    bob.wait_for("machine trusts");
 }
 
 /// Runs `otpchat` for a login that must fail; its standard error says how.

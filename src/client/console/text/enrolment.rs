@@ -43,11 +43,11 @@ sentences! {
         "Второй фактор не настроен, а код привязки уже использован: попросите у администратора другой.";
     /// An enrolment by a recovery code was cancelled. Values: number of codes left.
     RECOVERY_LEFT =
-        "The second factor is not replaced: the old one stays valid. Recovery codes left: {}.",
+        "The second factor is not replaced: the old one stays. Recovery codes left: {}.",
         "Второй фактор не заменён, действует прежний. Резервных кодов осталось: {}.";
     /// A replacement was cancelled.
     REPLACE_LEFT =
-        "The second factor is not replaced: the old one stays valid.",
+        "The second factor is not replaced: the old one stays.",
         "Второй фактор не заменён, действует прежний.";
     /// A replacement is done.
     REPLACED =
