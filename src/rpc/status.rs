@@ -24,7 +24,7 @@ const MAX_ACCOUNT_CHARS: usize = 64;
 
 /// Whose call it is, for the log.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct CallContext {
     /// The method's path.
     pub method: &'static str,
     /// The address it came from, where that is known.
@@ -104,7 +104,7 @@ impl Failure {
     /// Turns an error into what its caller gets, and logs it: one line, with address, reason, method and account, in this order
     /// and with the account quoted, so that nothing that a stranger writes can pass for another field (`fail2ban/`). The cause
     /// of a fault goes to the log only, under the incident id that the caller gets.
-    pub fn of(error: &Error, call: &Call) -> Failure {
+    pub fn from_error(error: &Error, call: &CallContext) -> Failure {
         let (reason, message, field, cause) = match error {
             Error::Refused(refusal) => (refusal.reason(), sentence(&refusal.to_string()), refusal.field(), None),
             Error::Storage(cause) => incident(Reason::StorageFailed, "the server could not store this", cause),
@@ -122,7 +122,7 @@ impl Failure {
     }
 
     /// The line of the log.
-    fn line(&self, call: &Call, cause: Option<&str>) -> String {
+    fn line(&self, call: &CallContext, cause: Option<&str>) -> String {
         let address = call.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
         let account: String = call.account.as_deref().unwrap_or("-").chars().take(MAX_ACCOUNT_CHARS).collect();
         let account = one_line(&account).replace('"', "\\u{22}");
@@ -196,8 +196,8 @@ mod tests {
     use super::*;
     use crate::app::refusal::Refusal;
 
-    fn call(account: Option<&str>) -> Call {
-        Call {
+    fn call(account: Option<&str>) -> CallContext {
+        CallContext {
             method: "/Auth/Login",
             address: Some(IpAddr::from([192, 0, 2, 7])),
             account: account.map(str::to_owned),
@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn a_line_of_the_log_says_who_from_where_and_why_and_nothing_that_was_typed_can_pass_for_it() {
-        let line = |refusal: Refusal, account| Failure::of(&refusal.into(), &call(account)).line(&call(account), None);
+        let line =
+            |refusal: Refusal, account| Failure::from_error(&refusal.into(), &call(account)).line(&call(account), None);
         assert_eq!(
             line(Refusal::Credentials, Some("user1")),
             "refused address=192.0.2.7 reason=INVALID_CREDENTIALS method=/Auth/Login account=\"user1\" server_time=2023-11-14T22:13:20Z"
@@ -226,7 +227,7 @@ mod tests {
     #[test]
     fn a_failed_call_carries_reason_field_and_delay() {
         let text = Refusal::Text(crate::model::text::TextError::Empty);
-        let status = Failure::of(&text.into(), &call(None)).status();
+        let status = Failure::from_error(&text.into(), &call(None)).status();
         assert_eq!(status.code(), Code::INVALID_ARGUMENT);
         let parsed = details::Status::parse_from_bytes(status.details()).unwrap();
         let info: details::ErrorInfo = parsed.details[0].unpack().unwrap().unwrap();
@@ -234,12 +235,13 @@ mod tests {
         let bad: details::BadRequest = parsed.details[1].unpack().unwrap().unwrap();
         assert_eq!(bad.field_violations[0].field, "text");
 
-        let status = Failure::of(&Refusal::Overloaded.into(), &call(None)).status();
+        let status = Failure::from_error(&Refusal::Overloaded.into(), &call(None)).status();
         let parsed = details::Status::parse_from_bytes(status.details()).unwrap();
         let retry: details::RetryInfo = parsed.details[1].unpack().unwrap().unwrap();
         assert_eq!(retry.retry_delay.seconds, 1);
 
-        let status = Failure::of(&Refusal::Throttled(Duration::from_millis(4_001)).into(), &call(None)).status();
+        let status =
+            Failure::from_error(&Refusal::Throttled(Duration::from_millis(4_001)).into(), &call(None)).status();
         assert_eq!(status.code(), Code::RESOURCE_EXHAUSTED);
         let parsed = details::Status::parse_from_bytes(status.details()).unwrap();
         let retry: details::RetryInfo = parsed.details[1].unpack().unwrap().unwrap();
@@ -248,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_cause_of_a_fault_stays_on_the_server() {
-        let failure = Failure::of(&Error::Fault("no such table: secret_things".into()), &call(None));
+        let failure = Failure::from_error(&Error::Fault("no such table: secret_things".into()), &call(None));
         assert_eq!(failure.status().code(), Code::INTERNAL);
         assert!(failure.message.contains("incident id"));
         assert!(!format!("{:?}", failure.status()).contains("secret_things"));
