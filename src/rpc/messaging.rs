@@ -4,7 +4,7 @@ use super::caller::Incoming;
 use super::opening::StreamRequest;
 use super::reply::Reply;
 use super::shared::Shared;
-use super::stream::Form;
+use super::stream::StreamForm;
 use super::wire;
 use crate::app::messages::{Beginning, Draft, PageFrom};
 use crate::app::refusal::{Error, Refusal};
@@ -50,7 +50,7 @@ pub(super) fn history(shared: &Shared, incoming: Incoming, request: HistoryReque
 
 /// `MessageStream`.
 impl StreamRequest for Empty {
-    const FORM: Form = Form::Messages;
+    const FORM: StreamForm = StreamForm::Messages;
 
     fn beginning(&self) -> Result<Beginning, Refusal> {
         Ok(Beginning::Now)
@@ -59,7 +59,7 @@ impl StreamRequest for Empty {
 
 /// `Subscribe`.
 impl StreamRequest for SubscribeRequest {
-    const FORM: Form = Form::Events;
+    const FORM: StreamForm = StreamForm::Events;
 
     fn beginning(&self) -> Result<Beginning, Refusal> {
         match self.start {

@@ -9,14 +9,14 @@ use grpcio::{DuplexSink, GrpcSlice, RequestStream};
 use super::caller::Incoming;
 use super::shared::Shared;
 use super::status::{CallContext, Failure};
-use super::stream::{Form, Line, Stream};
+use super::stream::{CallEnds, Stream, StreamForm};
 use crate::app::messages::Beginning;
 use crate::app::refusal::{Error, Refusal};
 
 /// The request of a call that opens a stream.
 pub(super) trait StreamRequest: protobuf::Message {
     /// The form in which messages go out.
-    const FORM: Form;
+    const FORM: StreamForm;
 
     /// Where the stream begins.
     fn beginning(&self) -> Result<Beginning, Refusal>;
@@ -24,8 +24,8 @@ pub(super) trait StreamRequest: protobuf::Message {
 
 /// A stream that is not open yet. Dropped before it is opened, it refuses.
 pub(super) struct Opening {
-    line: Option<Line>,
-    refuse: Option<oneshot::Sender<(Line, Failure)>>,
+    ends: Option<CallEnds>,
+    refuse: Option<oneshot::Sender<(CallEnds, Failure)>>,
     context: CallContext,
     started: bool,
 }
@@ -37,15 +37,15 @@ impl Opening {
         requests: RequestStream<Q>,
         context: CallContext,
     ) -> (Opening, impl Future<Output = ()> + Send + 'static) {
-        let (refuse, refused) = oneshot::channel::<(Line, Failure)>();
+        let (refuse, refused) = oneshot::channel::<(CallEnds, Failure)>();
         let refusing = async move {
-            if let Ok((Line { sink, requests }, failure)) = refused.await {
+            if let Ok((CallEnds { sink, requests }, failure)) = refused.await {
                 let _ = sink.fail(failure.status()).await;
                 drop(requests);
             }
         };
-        let line = Line { sink, requests: Box::new(requests) };
-        (Opening { line: Some(line), refuse: Some(refuse), context, started: false }, refusing)
+        let ends = CallEnds { sink, requests: Box::new(requests) };
+        (Opening { ends: Some(ends), refuse: Some(refuse), context, started: false }, refusing)
     }
 
     fn refuse(mut self, error: Error) {
@@ -53,8 +53,8 @@ impl Opening {
     }
 
     fn refuse_with(&mut self, error: &Error) {
-        if let (Some(line), Some(refuse)) = (self.line.take(), self.refuse.take()) {
-            let _ = refuse.send((line, Failure::from_error(error, &self.context)));
+        if let (Some(ends), Some(refuse)) = (self.ends.take(), self.refuse.take()) {
+            let _ = refuse.send((ends, Failure::from_error(error, &self.context)));
         }
     }
 }
@@ -92,20 +92,20 @@ pub(super) fn open_stream<Q: StreamRequest>(shared: &Shared, incoming: Incoming,
     if !app.sessions.is_complete(caller.session(), now) {
         return opening.refuse(Refusal::SessionEnded.into());
     }
-    // The thread gets the line once it runs. Without a thread, the line is still here to refuse with.
-    let (hand_over, line) = bounded(1);
+    // The thread gets the ends of the call once it runs. Without a thread, they are still here to refuse with.
+    let (hand_over, handed_over) = bounded(1);
     let id = subscription.id();
     let (app, limits, call) = (Arc::clone(app), shared.limits.clone(), opening.context.clone());
     let run = move || {
-        if let Ok(line) = line.recv() {
-            Stream { subscription, app, limits, call }.run(line, Q::FORM);
+        if let Ok(ends) = handed_over.recv() {
+            Stream { subscription, app, limits, call }.run(ends, Q::FORM);
         }
     };
     if let Err(error) = shared.streams.start(id, run) {
         log::error!("the system refuses a thread for another stream: {error}");
         return opening.refuse(Refusal::Overloaded.into());
     }
-    if let Some(line) = opening.line.take() {
-        let _ = hand_over.send(line);
+    if let Some(ends) = opening.ends.take() {
+        let _ = hand_over.send(ends);
     }
 }

@@ -145,7 +145,10 @@ pub(super) mod testing {
         });
         let shared = Shared {
             app,
-            hub: Arc::new(Hub::new(HubLimits { mailbox_frames: 16, streams: 16, streams_per_user: 16 }, Cursor::START)),
+            hub: Arc::new(Hub::new(
+                HubLimits { mailbox_bytes: 65_536, waiting_bytes: 1_048_576, streams: 16, streams_per_user: 16 },
+                Cursor::START,
+            )),
             streams: Streams::default(),
             work: Pool::new("test-work", 1, 1).unwrap(),
             hash: Pool::new("test-hash", 1, 1).unwrap(),

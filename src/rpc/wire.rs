@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use grpcio::{Error, GrpcSlice, Marshaller, Method, MethodType, pb_de, pb_ser};
 
-use crate::hub::Frame;
+use crate::hub::{Audience, Frame};
 use crate::model::ids::Cursor;
 use crate::proto::methods;
 use crate::proto::{Empty, Event, EventBatch, Happened, Message, SubscribeRequest, timestamp};
@@ -47,8 +47,10 @@ impl Batch {
     /// The messages, of which there is at least one, as a frame.
     pub fn frame(messages: Vec<StoredMessage>) -> Option<BatchFrame> {
         let (first, last) = (messages.first()?.id, messages.last()?.id);
+        // They are kept as they came, and encoded in one form or both.
+        let bytes = 2 * event_bytes(&messages);
         let body = Arc::new(Batch { messages, each: OnceLock::new(), events: OnceLock::new() });
-        Some(Frame { first, last, body })
+        Some(Frame { first, last, audience: Audience::Everyone, bytes, body })
     }
 
     /// Frames of a commit: together, but none beyond `bytes` unless a single message is.
