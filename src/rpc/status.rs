@@ -1,46 +1,45 @@
-//! One table: what went wrong -> status code, reason, log level; and the form it takes on the wire.
+//! What a refused caller gets, and what the log says of it.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use grpcio::{RpcStatus, RpcStatusCode as Code};
-use log::Level;
 use protobuf::Message as _;
 use protobuf::well_known_types::any::Any;
 
 use crate::NAME;
-use crate::app::refusal::Error;
+use crate::app::refusal::{Error, sentence};
 use crate::base::clock::{Clock, Time};
 use crate::base::escape::one_line;
-use crate::model::reason::Reason;
+use crate::model::reason::{CallStatus, Reason};
 use crate::proto::details;
 
 /// The `domain` of every `ErrorInfo` of ours.
 pub const DOMAIN: &str = NAME;
 
-/// The longest account name that is logged, in characters: what is longer is nobody's.
+/// The longest account name that is logged, in characters: no account has a longer one.
 const MAX_ACCOUNT_CHARS: usize = 64;
 
-/// Whose call it is, for the log.
+/// A call, for the log.
 #[derive(Clone, Debug)]
 pub struct CallContext {
     /// The method's path.
     pub method: &'static str,
-    /// The address it came from, where that is known.
+    /// The caller's address, where that is known.
     pub address: Option<IpAddr>,
-    /// The account that it is about, as the caller wrote it, or as his token proves.
+    /// The account that the call is about, as the caller wrote it, or as the token proves.
     pub account: Option<String>,
-    /// When it was refused.
+    /// Tells when it was refused.
     pub clock: Clock,
 }
 
-/// A failure as the caller gets it. The text names nothing of the server's inside.
+/// A failure as the caller gets it. Its text names nothing of the server's inside.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The word for it.
+    /// The reason.
     pub reason: Reason,
-    /// The sentence for it.
+    /// The sentence for people.
     pub message: String,
     /// When, by the server's clock.
     pub at: Time,
@@ -48,7 +47,7 @@ pub struct Failure {
     retry_after: Option<Duration>,
 }
 
-/// A number by which the administrator finds in the log what a user saw.
+/// A number by which the administrator finds a user's failure in the log.
 #[derive(Clone, Copy, Debug)]
 struct Incident(u32);
 
@@ -65,48 +64,27 @@ impl fmt::Display for Incident {
     }
 }
 
-/// The table.
-fn rule(reason: Reason) -> (Code, Level) {
-    match reason {
-        Reason::TokenMissing | Reason::TokenInvalid | Reason::SessionEnded | Reason::SecondFactorMissing => {
-            (Code::UNAUTHENTICATED, Level::Info)
-        }
-        // Of calls with a session, which is as good as before.
-        Reason::InvalidCredentials | Reason::InvalidCode | Reason::CodeAlreadyUsed => {
-            (Code::PERMISSION_DENIED, Level::Warn)
-        }
-        Reason::AuthorMismatch | Reason::EnrolmentRefused => (Code::PERMISSION_DENIED, Level::Warn),
-        Reason::LoginInvalid
-        | Reason::WeakPassword
-        | Reason::TextInvalid
-        | Reason::RequestInvalid
-        | Reason::CursorInFuture
-        | Reason::ClientIdInvalid => (Code::INVALID_ARGUMENT, Level::Info),
-        Reason::LoginTaken => (Code::ALREADY_EXISTS, Level::Info),
-        Reason::SessionNotFound | Reason::UserNotFound | Reason::InvitationNotFound => (Code::NOT_FOUND, Level::Info),
-        Reason::KeyHandedIn | Reason::KeyRotatedLately => (Code::FAILED_PRECONDITION, Level::Info),
-        Reason::AccountLocked | Reason::InviteInvalid => (Code::PERMISSION_DENIED, Level::Warn),
-        Reason::InviteRequired | Reason::RegistrationClosed => (Code::PERMISSION_DENIED, Level::Info),
-        Reason::Throttled | Reason::GuessesSpent => (Code::RESOURCE_EXHAUSTED, Level::Warn),
-        Reason::EnrolmentCodeRequired | Reason::EnrolmentNotStarted | Reason::EnrolmentOvertaken => {
-            (Code::FAILED_PRECONDITION, Level::Info)
-        }
-        Reason::TooManyStreams => (Code::RESOURCE_EXHAUSTED, Level::Warn),
-        Reason::StreamStalled => (Code::RESOURCE_EXHAUSTED, Level::Info),
-        Reason::Overloaded => (Code::UNAVAILABLE, Level::Warn),
-        Reason::Draining => (Code::UNAVAILABLE, Level::Info),
-        Reason::StorageFailed => (Code::UNAVAILABLE, Level::Error),
-        Reason::Internal => (Code::INTERNAL, Level::Error),
+fn code(status: CallStatus) -> Code {
+    match status {
+        CallStatus::Unauthenticated => Code::UNAUTHENTICATED,
+        CallStatus::PermissionDenied => Code::PERMISSION_DENIED,
+        CallStatus::InvalidArgument => Code::INVALID_ARGUMENT,
+        CallStatus::NotFound => Code::NOT_FOUND,
+        CallStatus::AlreadyExists => Code::ALREADY_EXISTS,
+        CallStatus::FailedPrecondition => Code::FAILED_PRECONDITION,
+        CallStatus::ResourceExhausted => Code::RESOURCE_EXHAUSTED,
+        CallStatus::Unavailable => Code::UNAVAILABLE,
+        CallStatus::Internal => Code::INTERNAL,
     }
 }
 
 impl Failure {
-    /// Turns an error into what its caller gets, and logs it: one line, with address, reason, method and account, in this order
-    /// and with the account quoted, so that nothing that a stranger writes can pass for another field (`fail2ban/`). The cause
-    /// of a fault goes to the log only, under the incident id that the caller gets.
+    /// Turns an error into what its caller gets, and logs it in one line: address, reason, method and account, in this order
+    /// and with the account quoted, so that no text of a stranger can pass for another field (`fail2ban/`). The cause of a
+    /// fault goes to the log only, under the incident id that the caller gets.
     pub fn from_error(error: &Error, call: &CallContext) -> Failure {
         let (reason, message, field, cause) = match error {
-            Error::Refused(refusal) => (refusal.reason(), sentence(&refusal.to_string()), refusal.field(), None),
+            Error::Refused(refusal) => (refusal.reason(), refusal.to_string(), refusal.field(), None),
             Error::Storage(cause) => incident(Reason::StorageFailed, "the server could not store this", cause),
             Error::Fault(cause) => incident(Reason::Internal, "something went wrong on the server", cause),
         };
@@ -117,7 +95,7 @@ impl Failure {
         };
         let at = call.clock.now();
         let failure = Failure { reason, message, at, field, retry_after };
-        log::log!(target: "refused", rule(reason).1, "{}", failure.line(call, cause.as_deref()));
+        log::log!(target: "refused", reason.level(), "{}", failure.line(call, cause.as_deref()));
         failure
     }
 
@@ -129,7 +107,7 @@ impl Failure {
         let mut line =
             format!("refused address={address} reason={} method={} account=\"{account}\"", self.reason, call.method);
         if matches!(self.reason, Reason::InvalidCode | Reason::InvalidCredentials) {
-            // A code that was right on a phone whose clock is wrong is told by this.
+            // Shows the administrator a code that failed because of a wrong clock.
             let at = jiff::Timestamp::from_microsecond(self.at.as_micros()).unwrap_or_default();
             line.push_str(&format!(" server_time={}", at.strftime("%Y-%m-%dT%H:%M:%SZ")));
         }
@@ -140,7 +118,7 @@ impl Failure {
         line
     }
 
-    /// How long to wait before the next try, in whole seconds, rounded up; 0 where that is not known.
+    /// How long to wait before the next try, in whole seconds, rounded up; 0 if that is not known.
     pub fn retry_after_seconds(&self) -> u32 {
         let wait = self.retry_after.unwrap_or_default();
         u32::try_from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).unwrap_or(u32::MAX)
@@ -148,7 +126,7 @@ impl Failure {
 
     /// The status of a failed call, with `google.rpc.Status` details.
     pub fn status(&self) -> RpcStatus {
-        let code = rule(self.reason).0;
+        let code = code(self.reason.status());
         let mut status = details::Status::new();
         status.code = code.into();
         status.message.clone_from(&self.message);
@@ -173,16 +151,10 @@ impl Failure {
             retry.retry_delay = Some(delay).into();
             status.details.extend(Any::pack(&retry));
         }
-        // Encoding fails for no message of ours; a status without details would still say what matters.
+        // Encoding never fails for these messages; a status without details would still say what matters.
         let details = status.write_to_bytes().unwrap_or_default();
         RpcStatus::with_details(code, self.message.clone(), details)
     }
-}
-
-/// What a person reads begins with a capital letter and ends with a full stop.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 fn incident(reason: Reason, what: &str, cause: &str) -> (Reason, String, Option<&'static str>, Option<String>) {
@@ -206,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_log_says_who_from_where_and_why_and_nothing_that_was_typed_can_pass_for_it() {
+    fn a_line_of_the_log_has_address_reason_method_and_account_and_no_text_of_a_caller_can_forge_one() {
         let line =
             |refusal: Refusal, account| Failure::from_error(&refusal.into(), &call(account)).line(&call(account), None);
         assert_eq!(
