@@ -16,7 +16,7 @@ use futures_util::Sink;
 use grpcio::{DuplexSink, GrpcSlice, WriteFlags};
 
 use super::limits::RpcLimits;
-use super::status::{Call, Failure};
+use super::status::{CallContext, Failure};
 use super::wire::{self, Batch, BatchFrame};
 use crate::app::App;
 use crate::app::refusal::Refusal;
@@ -139,8 +139,8 @@ impl Outlet {
     }
 
     /// Ends the call with a status, on the stream's thread. A client that does not take it within `limit` is cut off.
-    fn end(mut self, refusal: Refusal, call: &Call, limit: Duration) {
-        let failure = Failure::of(&refusal.into(), call);
+    fn end(mut self, refusal: Refusal, call: &CallContext, limit: Duration) {
+        let failure = Failure::from_error(&refusal.into(), call);
         let watch = Stopwatch::start();
         loop {
             match (self.has_room(), watch.left_of(limit)) {
@@ -216,7 +216,7 @@ pub struct Stream {
     /// The bounds.
     pub limits: RpcLimits,
     /// The call, for the log.
-    pub call: Call,
+    pub call: CallContext,
 }
 
 impl Stream {
