@@ -14,7 +14,7 @@ use crate::base::clock::Clock;
 use crate::config::Settings;
 use crate::security::chain::Chain;
 use crate::security::keys;
-use crate::security::vault::{InnerKey, Place, Vault};
+use crate::security::vault::{AadContext, InnerKey, Vault};
 use crate::server::StartError;
 use crate::store::audit::{self, Entry, Finding, HeadFile};
 use crate::store::{FILE_NAME, StoreError, sealed};
@@ -75,7 +75,7 @@ fn chain(settings: &Settings, connection: &Connection) -> Result<Option<Chain>, 
     }
     let Some(sealed) = sealed::inner_key(connection, InnerKey::Audit).map_err(read)? else { return Ok(None) };
     let key = keys::load(&settings.sealing_key, settings.guard_of(&settings.sealing_key))?;
-    let open = || Vault::new(&key)?.open(Place::InnerKey(InnerKey::Audit), &sealed);
+    let open = || Vault::new(&key)?.open(AadContext::InnerKey(InnerKey::Audit), &sealed);
     Ok(Some(Chain::new(&open().map_err(StartError::from)?)))
 }
 

@@ -16,8 +16,8 @@ use crate::model::ids::{SessionId, UserId};
 use crate::model::login::{Login, LoginKey};
 use crate::proto::admin::{AdminRequest, AdminResponse, AdminSession, AdminUser, Command, Invitation};
 use crate::proto::{Timestamp, timestamp};
-use crate::security::codes::{OneTimeCode, Purpose};
-use crate::security::keys::{self, Guard};
+use crate::security::codes::{CodePurpose, OneTimeCode};
+use crate::security::keys::{self, KeyGuard};
 use crate::security::passwords::{NewPassword, PasswordHash};
 use crate::security::secret::SecretText;
 use crate::store::sessions::{self as rows, End};
@@ -89,7 +89,7 @@ impl App {
 
     /// The account that a login belongs to.
     fn user(&self, login: &str) -> Result<User, Error> {
-        let key = LoginKey::of(login);
+        let key = LoginKey::from_text(login);
         Ok(self.store.read(|c| users::by_key(c, &key))?.ok_or(Refusal::UserNotFound)?)
     }
 
@@ -208,7 +208,7 @@ impl App {
         action: &'static str,
         change: impl FnOnce(&Tx<'_>, &Act, &User) -> Result<(T, Vec<SessionId>), Stop> + Send + 'static,
     ) -> Result<(T, Vec<SessionId>), Error> {
-        let (act, key, tell) = (self.act(None), LoginKey::of(login), self.tell_ended());
+        let (act, key, tell) = (self.act(None), LoginKey::from_text(login), self.tell_ended());
         self.settle(
             move |tx| {
                 let user = users::by_key(tx, &key)?.ok_or(Refusal::UserNotFound)?;
@@ -230,7 +230,7 @@ impl App {
             return Err(Refusal::Request("hours").into());
         }
         let (act, code) = (self.act(None), OneTimeCode::random()?);
-        let hash = self.keys.codes.hash(&code, Purpose::Invitation);
+        let hash = self.keys.codes.hash(&code, CodePurpose::Invitation);
         let expires_at = act.now + Duration::from_secs(u64::from(hours) * 3600);
         let made = self.settle(
             move |tx| {
@@ -271,7 +271,7 @@ impl App {
     /// A new key for tokens. Those under the old one are good for a while yet, or void at once.
     fn rotate_token_key(&self, now: bool) -> Result<AdminResponse, Error> {
         let TokenKey { path, guard, grace, rotating } = &self.token_key;
-        if *guard == Guard::Place {
+        if *guard == KeyGuard::Place {
             return Err(Refusal::KeyHandedIn.into());
         }
         let _alone = lock(rotating);
@@ -309,7 +309,7 @@ fn shut_out(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<Vec<SessionId>> {
 /// A new enrolment code in place of whatever codes the account has.
 fn new_enrolment_code(tx: &Tx<'_>, act: &Act, user_id: UserId) -> Result<SecretText, Stop> {
     let code = OneTimeCode::random()?;
-    let hash = act.keys.codes.hash(&code, Purpose::Enrolment { user_id });
+    let hash = act.keys.codes.hash(&code, CodePurpose::Enrolment { user_id });
     codes::replace_enrolment(tx, user_id, &hash, act.now + act.limits.enrolment_code)?;
     Ok(code.shown())
 }

@@ -45,7 +45,7 @@ impl App {
     pub fn start_enrolment(&self, attempt: EnrolmentAttempt) -> Result<SecretText, Error> {
         let act = self.act(attempt.address);
         let now = act.now;
-        let key = LoginKey::of(&attempt.login);
+        let key = LoginKey::from_text(&attempt.login);
         if let Credential::NoneOn(connection) = &attempt.by {
             return self.enrol_registering_connection(&key, connection, act);
         }
@@ -143,7 +143,7 @@ impl App {
     ) -> Result<Opened, Error> {
         let act = self.act(address);
         let now = act.now;
-        let key = LoginKey::of(login);
+        let key = LoginKey::from_text(login);
         let which = match by {
             Credential::NoneOn(connection) => Which::WaitingOn(connection.clone()),
             by => {

@@ -5,7 +5,7 @@ use super::sessions::Caller;
 use super::{App, Credential};
 use crate::model::ids::{Cursor, EventId};
 use crate::model::login::is_spelling_of;
-use crate::model::text::Text;
+use crate::model::text::MessageText;
 use crate::store::messages::NewMessage;
 use crate::store::{StoredMessage, Tx, messages, sessions};
 
@@ -25,7 +25,7 @@ impl App {
         if !draft.author.is_empty() && !is_spelling_of(&draft.author, &person.login) {
             return then(Err(Refusal::Author.into()));
         }
-        let text = match Text::check(draft.text, self.limits.text_bytes) {
+        let text = match MessageText::check(draft.text, self.limits.text_bytes) {
             Ok(text) => text,
             Err(error) => return then(Err(Refusal::from(error).into())),
         };

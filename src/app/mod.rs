@@ -23,7 +23,7 @@ use self::sessions::Sessions;
 use self::throttles::{ThrottleLimits, Throttles};
 use crate::base::clock::{Clock, Time};
 use crate::model::ids::SessionId;
-use crate::security::keys::Guard;
+use crate::security::keys::KeyGuard;
 use crate::security::passwords::Passwords;
 use crate::security::secret::SecretText;
 use crate::security::tokens::{Claims, ISSUER, Tokens};
@@ -113,7 +113,7 @@ pub struct TokenKey {
     /// The file.
     pub path: PathBuf,
     /// What says that nobody else can read it.
-    pub guard: Guard,
+    pub guard: KeyGuard,
     /// How long tokens under the key before are good.
     pub grace: Duration,
     /// Held while it is replaced.

@@ -30,7 +30,7 @@ pub struct Person {
 impl Person {
     /// From what is kept.
     pub fn new(id: UserId, login: String) -> Arc<Person> {
-        let key = LoginKey::of(&login);
+        let key = LoginKey::from_text(&login);
         Arc::new(Person { id, login, key })
     }
 }

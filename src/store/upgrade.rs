@@ -20,7 +20,7 @@ use crate::base::durable;
 use crate::model::login::LoginKey;
 use crate::security::passwords::{HashError, Passwords};
 use crate::security::totp::secret_from_base32;
-use crate::security::vault::{Place, Vault, VaultError};
+use crate::security::vault::{AadContext, Vault, VaultError};
 
 /// The upgrade did not happen, and the old database is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -162,7 +162,7 @@ fn build(
     for (n, user) in users.iter().enumerate() {
         let hash = passwords.wrap_sha256_hex(user.password_hash.expose())?;
         let secret = user.secret.as_ref().and_then(|text| secret_from_base32(text.expose()));
-        let key = LoginKey::of(&user.login);
+        let key = LoginKey::from_text(&user.login);
         transaction
             .execute(
                 "INSERT INTO users (id, login, login_key, login_look, password_hash, created_at, enrolled_at, awaits_admin)
@@ -180,7 +180,7 @@ fn build(
             )
             .map_err(sql)?;
         if let Some(secret) = secret {
-            let sealed = vault.seal(Place::SecondFactor { user_id: user.id }, &secret)?;
+            let sealed = vault.seal(AadContext::SecondFactor { user_id: user.id }, &secret)?;
             factors::insert_active(&transaction, user.id, &sealed, now).map_err(sql)?;
         }
         hear(progress, n + 1, users.len())?;
