@@ -132,9 +132,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use unicode_width::UnicodeWidthStr as _;
-
     use super::*;
+    use crate::base::text_width::text_width;
 
     fn table() -> Table {
         let mut table = Table::new(&["login", "last login", "id"]);
@@ -147,11 +146,11 @@ mod tests {
     fn columns_stand_under_their_names_whatever_is_in_them() {
         let lines = table().lines();
         let columns: Vec<usize> =
-            lines.lines().map(|line| line[..line.rfind("  ").unwrap()].trim_end().width().min(99)).collect();
+            lines.lines().map(|line| text_width(line[..line.rfind("  ").unwrap()].trim_end()).min(99)).collect();
         assert_eq!(lines.lines().count(), 3, "{lines}");
         assert!(lines.starts_with("LOGIN"), "{lines}");
         assert!(!lines.contains('\u{1b}'), "{lines}");
-        let id_at = |line: &str| line.width() - line.rsplit("  ").next().unwrap().width();
+        let id_at = |line: &str| text_width(line) - text_width(line.rsplit("  ").next().unwrap());
         let at: Vec<usize> = lines.lines().map(id_at).collect();
         assert!(at.windows(2).all(|w| w[0] == w[1]), "{lines} {columns:?}");
     }
