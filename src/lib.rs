@@ -3,7 +3,7 @@
 //! # The tour
 //!
 //! Follow one message. `SendMessage` arrives on the poll thread `grpc-poll-0`; [`rpc`] reads its headers and hands a job to
-//! the workers ([`threads`]), since nothing may block there. The job proves the caller ([`app::sessions`]), checks the text
+//! the workers ([`base::threads`]), since nothing may block there. The job proves the caller ([`app::sessions`]), checks the text
 //! ([`app::messages`]) and gives it to the store's one writer ([`store::writer`]), which commits it together with whatever
 //! else is waiting. After the commit its sender is answered, and, in the order of the commits, the thread `publisher`
 //! ([`server`]) delivers it ([`hub`]), encoded once ([`rpc::wire`]): it writes to the streams that have nothing else to do,
@@ -12,34 +12,34 @@
 //!
 //! # What holds everywhere
 //!
-//! - Nothing under `app/`, `security/`, `store/` or in `hub.rs` names grpcio.
+//! - Nothing under `app/`, `security/`, `store/` or in `hub/` names grpcio.
 //! - Nothing blocks on a poll thread: no SQL, no hash, no lock that is held across either.
 //! - Publishing never blocks, and never waits for a slow stream.
 //! - A message is delivered only after its commit, in commit order; the answer to its sender means that it is on disk.
 //! - Who the caller is comes from his token, never from a request field.
 //! - Every queue has a bound, in [`config`] where anybody may want another; every thread of ours has a name and an owner that
 //!   joins it.
-//! - Time enters through [`clock`].
+//! - Time enters through [`base::clock`].
 
-pub mod clock;
-pub mod config;
-pub mod server;
-pub mod threads;
+/// The name of the product, as authenticators, tokens and errors carry it.
+pub const NAME: &str = "grpc-otp-chat";
 
-pub mod app;
-pub mod hub;
+pub mod base;
 pub mod proto;
-pub mod rpc;
+
+pub mod model;
 pub mod security;
 pub mod store;
 
+pub mod hub;
+
+pub mod app;
+
+pub mod rpc;
+
+pub mod config;
+pub mod server;
+
 pub mod admin;
-pub mod bench;
 pub mod client;
 pub mod qr;
-
-pub mod align;
-pub mod escape;
-pub mod lang;
-pub mod logging;
-pub mod reason;

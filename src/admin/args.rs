@@ -1,12 +1,34 @@
-//! The subcommands of `otpchatd`.
+//! The command line of `otpchatd`, with the commands of the administrator.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Flags;
+
+/// The self-hosted group chat for the terminal whose second factor nobody can skip: the server.
+///
+/// It keeps everything in one directory, made at the first start: the database users.db, two key files, the head of the
+/// audit, and the socket of the administrator's commands. Stop it with Ctrl-C or SIGTERM; a second signal skips the grace
+/// period.
+#[derive(Debug, Parser)]
+#[command(
+    name = "otpchatd",
+    version,
+    after_help = "Examples:\n  otpchatd\n  otpchatd user list\n  otpchatd --data-dir /var/lib/otpchatd user reset-otp alice\n  otpchatd --data-dir /var/lib/otpchatd --chat-log off\n  otpchatd --listen localhost:50061 --log debug\n\nEvery flag has an environment variable; the flag wins. Exit codes: 0 stopped as asked, 1 could not start or failed, 2 wrong flags."
+)]
+pub struct CommandLine {
+    /// An administrator's command, carried out instead of serving.
+    #[command(subcommand)]
+    pub command: Option<AdminCommand>,
+    /// The settings of the server.
+    #[command(flatten)]
+    pub flags: Flags,
+}
 
 /// A command of the administrator.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum AdminCommand {
     /// Manage accounts: list, show, add, lock, unlock, reset, delete
     #[command(subcommand, arg_required_else_help = true)]
     User(UserCommand),
@@ -161,4 +183,19 @@ pub struct RekeyArgs {
     /// put it in the old one's place]
     #[arg(long, value_name = "FILE")]
     pub to: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_describes_the_server() {
+        let command = CommandLine::command();
+        command.clone().debug_assert();
+        let about = command.get_long_about().expect("a description").to_string();
+        assert!(about.contains("nobody can skip: the server"), "{about}");
+    }
 }

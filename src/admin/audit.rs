@@ -1,4 +1,4 @@
-//! `otpchatd audit`: reads, filters and verifies. It only reads, beside a running server or without one.
+//! `otpchatd audit`: reads the audit, filters its rows and verifies their chain. It only reads, with or without a running server.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::ToolError;
 use super::args::AuditArgs;
-use super::table::{Cell, Form, Table};
-use super::tell::database_in;
-use crate::clock::Clock;
+use super::error::ToolError;
+use super::table::{Cell, Format, Table};
+use super::transport::database_in;
+use crate::base::clock::{Clock, Time};
 use crate::config::Settings;
 use crate::security::chain::Chain;
 use crate::security::keys;
-use crate::security::vault::{InnerKey, Place, Vault};
+use crate::security::vault::{AadContext, InnerKey, Vault};
 use crate::server::StartError;
 use crate::store::audit::{self, Entry, Finding, HeadFile};
 use crate::store::{FILE_NAME, StoreError, sealed};
@@ -23,7 +23,7 @@ pub(super) fn run(settings: &Settings, args: &AuditArgs) -> Result<(), ToolError
     database_in(&settings.data_dir)?;
     let path = settings.data_dir.join(FILE_NAME);
     let read = |error: rusqlite::Error| ToolError::Store(StoreError::Sqlite(error));
-    // Before the rows: it may be behind them, never ahead.
+    // Read before the rows: it may be behind them, never ahead.
     let head = HeadFile::in_directory(&settings.data_dir).read();
     let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(read)?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(read)?;
@@ -31,40 +31,54 @@ pub(super) fn run(settings: &Settings, args: &AuditArgs) -> Result<(), ToolError
         Some(chain) => chain,
         None => return Err(ToolError::NotUpgraded(settings.data_dir.display().to_string())),
     };
-    let since = args.hours.map(|hours| Clock::system().now() - Duration::from_secs(u64::from(hours) * 3600));
-    let wanted = |entry: &Entry| {
-        let is = |want: &Option<String>, have: &str| want.as_ref().is_none_or(|want| want == have);
-        is(&args.actor, &entry.event.actor)
-            && is(&args.subject, &entry.event.subject)
-            && args.action.as_ref().is_none_or(|want| entry.event.action.starts_with(want))
-            && since.is_none_or(|since| entry.at >= since)
-    };
-    let mut found = Vec::new();
+    let filter = Filter::new(args);
+    let mut findings = Vec::new();
     let mut rows = 0;
     let mut shown: VecDeque<Entry> = VecDeque::new();
     let each = |entry: &Entry| {
         rows += 1;
-        if !args.verify && wanted(entry) {
+        if !args.verify && filter.takes(entry) {
             shown.push_back(entry.clone());
             if args.last.is_some_and(|last| shown.len() > last) {
                 shown.pop_front();
             }
         }
     };
-    audit::walk(&connection, &chain, head, each, |finding| found.push(finding)).map_err(read)?;
+    audit::walk(&connection, &chain, head, each, |finding| findings.push(finding)).map_err(read)?;
     if !args.verify {
-        table(&shown).print(Form::of(args.json))?;
+        table(&shown).print(Format::from_json_flag(args.json))?;
     }
     let mut err = io::stderr();
-    for finding in &found {
+    for finding in &findings {
         writeln!(err, "otpchatd: {}", sentence(finding))?;
     }
-    if !found.is_empty() {
-        return Err(ToolError::Tampered(found.len()));
+    if !findings.is_empty() {
+        return Err(ToolError::Tampered(findings.len()));
     }
     let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
     writeln!(err, "{rows}, and the chain is whole")?;
     Ok(())
+}
+
+/// Which rows are shown.
+struct Filter<'a> {
+    args: &'a AuditArgs,
+    since: Option<Time>,
+}
+
+impl Filter<'_> {
+    fn new(args: &AuditArgs) -> Filter<'_> {
+        let since = args.hours.map(|hours| Clock::system().now() - Duration::from_secs(u64::from(hours) * 3_600));
+        Filter { args, since }
+    }
+
+    fn takes(&self, entry: &Entry) -> bool {
+        let is = |want: &Option<String>, have: &str| want.as_ref().is_none_or(|want| want == have);
+        is(&self.args.actor, &entry.event.actor)
+            && is(&self.args.subject, &entry.event.subject)
+            && self.args.action.as_ref().is_none_or(|want| entry.event.action.starts_with(want))
+            && self.since.is_none_or(|since| entry.at >= since)
+    }
 }
 
 /// The key of the chain; `None` if the database has none.
@@ -75,7 +89,7 @@ fn chain(settings: &Settings, connection: &Connection) -> Result<Option<Chain>, 
     }
     let Some(sealed) = sealed::inner_key(connection, InnerKey::Audit).map_err(read)? else { return Ok(None) };
     let key = keys::load(&settings.sealing_key, settings.guard_of(&settings.sealing_key))?;
-    let open = || Vault::new(&key)?.open(Place::InnerKey(InnerKey::Audit), &sealed);
+    let open = || Vault::new(&key)?.open(AadContext::InnerKey(InnerKey::Audit), &sealed);
     Ok(Some(Chain::new(&open().map_err(StartError::from)?)))
 }
 

@@ -3,19 +3,20 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::act::{Act, Stop, Welcome};
+use super::audit_context::{Act, Stop, Welcome};
 use super::enrolment::pass;
 use super::refusal::{Error, Refusal};
 use super::sessions::Person;
 use super::{App, Connection, Credential, Opened, Registration};
-use crate::escape::one_line;
-use crate::security::codes::{OneTimeCode, Purpose};
-use crate::security::login::{Login, LoginKey};
+use crate::base::escape::one_line;
+use crate::model::ids::{SessionId, UserId};
+use crate::model::login::{Login, LoginKey};
+use crate::security::codes::{CodePurpose, OneTimeCode};
 use crate::security::passwords::{NewPassword, PasswordHash, Verified};
 use crate::security::secret::SecretText;
 use crate::security::totp::Code;
 use crate::store::factors;
-use crate::store::sessions::{self, End, Session, SessionId, State};
+use crate::store::sessions::{self, End, Session, State};
 use crate::store::users::{self, NewUser, User};
 use crate::store::{Tx, codes};
 
@@ -73,7 +74,7 @@ impl App {
             Registration::Invite if attempt.invitation.is_empty() => return Err(Refusal::InviteRequired.into()),
             Registration::Invite => {
                 let code = OneTimeCode::parse(attempt.invitation.expose()).ok_or(Refusal::InviteInvalid)?;
-                let hash = self.keys.codes.hash(&code, Purpose::Invitation);
+                let hash = self.keys.codes.hash(&code, CodePurpose::Invitation);
                 if !self.store.read(|c| codes::is_invited(c, &hash, act.now))? {
                     return Err(Refusal::InviteInvalid.into());
                 }
@@ -112,7 +113,7 @@ impl App {
     /// # Errors
     /// [`Refusal::Credentials`], whatever of login, password and code was wrong.
     pub fn log_in(&self, attempt: LoginAttempt) -> Result<Opened, Error> {
-        let key = LoginKey::of(&attempt.login);
+        let key = LoginKey::from_text(&attempt.login);
         let tried = self.throttles.password(&key, attempt.address)?;
         let user = self.store.read(|c| users::by_key(c, &key))?;
         // An unknown login costs the same hash, and gets the same answer.
@@ -232,9 +233,9 @@ fn still_the_same(tx: &Tx<'_>, verified: &User, new_hash: Option<&PasswordHash>)
 fn recover(tx: &Tx<'_>, act: &Act, user: &User, code: &SecretText) -> Result<(), Stop> {
     let code = OneTimeCode::parse(code.expose()).ok_or(Refusal::Credentials)?;
     let (purpose, action) = if user.awaits_admin {
-        (Purpose::Enrolment { user_id: user.id }, "enrolment_code.used")
+        (CodePurpose::Enrolment { user_id: user.id }, "enrolment_code.used")
     } else {
-        (Purpose::Recovery { user_id: user.id }, "recovery.used")
+        (CodePurpose::Recovery { user_id: user.id }, "recovery.used")
     };
     if !codes::use_up(tx, user.id, &act.keys.codes.hash(&code, purpose), act.now)? {
         return Err(Refusal::Credentials.into());
@@ -244,7 +245,7 @@ fn recover(tx: &Tx<'_>, act: &Act, user: &User, code: &SecretText) -> Result<(),
 }
 
 /// A refused login does not say that it was the code. The log does, of one that was used before: it may have been watched.
-fn which_is_not_said(stop: Stop, user_id: i64) -> Stop {
+fn which_is_not_said(stop: Stop, user_id: UserId) -> Stop {
     match stop {
         Stop::Keep(Refusal::Code) => Stop::Keep(Refusal::Credentials),
         Stop::Undo(Error::Refused(Refusal::Code | Refusal::EnrolmentNotStarted)) => Refusal::Credentials.into(),

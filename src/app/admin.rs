@@ -2,26 +2,27 @@
 //! database itself. Each one is in the audit.
 
 use std::fs;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use protobuf::MessageField;
 
-use super::act::{Act, Stop};
+use super::audit_context::{Act, Stop};
 use super::refusal::{Error, Refusal};
 use super::{App, TokenKey};
-use crate::clock::Time;
-use crate::escape::one_line;
+use crate::base::clock::Time;
+use crate::base::escape::one_line;
+use crate::base::lock::lock;
+use crate::model::ids::{SessionId, UserId};
+use crate::model::login::{Login, LoginKey};
 use crate::proto::admin::{AdminRequest, AdminResponse, AdminSession, AdminUser, Command, Invitation};
 use crate::proto::{Timestamp, timestamp};
-use crate::security::codes::{OneTimeCode, Purpose};
-use crate::security::keys::{self, Guard};
-use crate::security::login::{Login, LoginKey};
+use crate::security::codes::{CodePurpose, OneTimeCode};
+use crate::security::keys::{self, KeyGuard};
 use crate::security::passwords::{NewPassword, PasswordHash};
 use crate::security::secret::SecretText;
-use crate::store::sessions::{self as rows, End, SessionId};
+use crate::store::sessions::{self as rows, End};
 use crate::store::users::{NewUser, User};
-use crate::store::{Tx, codes, departures, factors, guesses, users};
+use crate::store::{Tx, codes, deleted_authors, factors, guesses, users};
 
 /// Who the audit says it was.
 const ACTOR: &str = "admin";
@@ -75,7 +76,7 @@ impl App {
             guesses_left: guesses::left(c, user.id, &self.limits.guesses, now)?,
             recovery_codes_left: codes::recovery_left(c, user.id)?,
             sessions: u32::try_from(rows::live_of(c, user.id, now)?.len()).unwrap_or(u32::MAX),
-            id: user.id,
+            id: user.id.number(),
             login: user.login,
             created_at: some(Some(user.created_at)),
             enrolled_at: some(user.enrolled_at),
@@ -88,7 +89,7 @@ impl App {
 
     /// The account that a login belongs to.
     fn user(&self, login: &str) -> Result<User, Error> {
-        let key = LoginKey::of(login);
+        let key = LoginKey::from_text(login);
         Ok(self.store.read(|c| users::by_key(c, &key))?.ok_or(Refusal::UserNotFound)?)
     }
 
@@ -193,7 +194,7 @@ impl App {
     fn delete_user(&self, login: &str) -> Result<AdminResponse, Error> {
         let ((), ended) = self.change_user(login, "user.delete", |tx, _, user| {
             let ended = rows::end(tx, End::All(user.id))?;
-            departures::note(tx, user.id)?;
+            deleted_authors::note(tx, user.id)?;
             users::delete(tx, user.id)?;
             Ok(((), ended))
         })?;
@@ -207,7 +208,7 @@ impl App {
         action: &'static str,
         change: impl FnOnce(&Tx<'_>, &Act, &User) -> Result<(T, Vec<SessionId>), Stop> + Send + 'static,
     ) -> Result<(T, Vec<SessionId>), Error> {
-        let (act, key, tell) = (self.act(None), LoginKey::of(login), self.tell_ended());
+        let (act, key, tell) = (self.act(None), LoginKey::from_text(login), self.tell_ended());
         self.settle(
             move |tx| {
                 let user = users::by_key(tx, &key)?.ok_or(Refusal::UserNotFound)?;
@@ -229,7 +230,7 @@ impl App {
             return Err(Refusal::Request("hours").into());
         }
         let (act, code) = (self.act(None), OneTimeCode::random()?);
-        let hash = self.keys.codes.hash(&code, Purpose::Invitation);
+        let hash = self.keys.codes.hash(&code, CodePurpose::Invitation);
         let expires_at = act.now + Duration::from_secs(u64::from(hours) * 3600);
         let made = self.settle(
             move |tx| {
@@ -270,10 +271,10 @@ impl App {
     /// A new key for tokens. Those under the old one are good for a while yet, or void at once.
     fn rotate_token_key(&self, now: bool) -> Result<AdminResponse, Error> {
         let TokenKey { path, guard, grace, rotating } = &self.token_key;
-        if *guard == Guard::Place {
+        if *guard == KeyGuard::Place {
             return Err(Refusal::KeyHandedIn.into());
         }
-        let _alone = rotating.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = lock(rotating);
         let act = self.act(None);
         // There is room for one old key: people whose tokens are under it would have to log in.
         if let Some(since) = keys::changed_at(&keys::path_of_old(path))
@@ -299,16 +300,16 @@ impl App {
 }
 
 /// Ends every session of an account, and deletes what was pending.
-fn shut_out(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<Vec<SessionId>> {
+fn shut_out(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<Vec<SessionId>> {
     let ended = rows::end(tx, End::All(user_id))?;
     factors::delete_pending(tx, user_id)?;
     Ok(ended)
 }
 
 /// A new enrolment code in place of whatever codes the account has.
-fn new_enrolment_code(tx: &Tx<'_>, act: &Act, user_id: i64) -> Result<SecretText, Stop> {
+fn new_enrolment_code(tx: &Tx<'_>, act: &Act, user_id: UserId) -> Result<SecretText, Stop> {
     let code = OneTimeCode::random()?;
-    let hash = act.keys.codes.hash(&code, Purpose::Enrolment { user_id });
+    let hash = act.keys.codes.hash(&code, CodePurpose::Enrolment { user_id });
     codes::replace_enrolment(tx, user_id, &hash, act.now + act.limits.enrolment_code)?;
     Ok(code.shown())
 }

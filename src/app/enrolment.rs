@@ -3,18 +3,19 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::act::{Act, Guessing, Stop, Welcome};
+use super::audit_context::{Act, Guessing, Stop, Welcome};
 use super::refusal::{Error, Refusal};
 use super::sessions::Person;
 use super::{App, Connection, Credential, Opened};
-use crate::clock::Time;
-use crate::security::login::LoginKey;
+use crate::base::clock::Time;
+use crate::model::ids::{FactorId, SessionId};
+use crate::model::login::LoginKey;
 use crate::security::passwords::Verified;
 use crate::security::secret::SecretText;
 use crate::security::totp::{self, Code};
 use crate::store::Tx;
 use crate::store::factors::{self, PendingOf};
-use crate::store::sessions::{self, Session, SessionId, State};
+use crate::store::sessions::{self, Session, State};
 use crate::store::users::{self, User};
 
 /// What somebody gives to start an enrolment.
@@ -44,7 +45,7 @@ impl App {
     pub fn start_enrolment(&self, attempt: EnrolmentAttempt) -> Result<SecretText, Error> {
         let act = self.act(attempt.address);
         let now = act.now;
-        let key = LoginKey::of(&attempt.login);
+        let key = LoginKey::from_text(&attempt.login);
         if let Credential::NoneOn(connection) = &attempt.by {
             return self.enrol_registering_connection(&key, connection, act);
         }
@@ -142,7 +143,7 @@ impl App {
     ) -> Result<Opened, Error> {
         let act = self.act(address);
         let now = act.now;
-        let key = LoginKey::of(login);
+        let key = LoginKey::from_text(login);
         let which = match by {
             Credential::NoneOn(connection) => Which::WaitingOn(connection.clone()),
             by => {
@@ -216,7 +217,7 @@ pub(super) fn pass(
     login: &str,
     code: Option<&Code>,
     ended: &mut Vec<SessionId>,
-) -> Result<(i64, Vec<SecretText>), Stop> {
+) -> Result<(FactorId, Vec<SecretText>), Stop> {
     let user_id = session.user_id;
     let own = || factors::pending(tx, user_id, PendingOf::Session(session.id));
     let (pending, without) = match session.state {

@@ -3,51 +3,11 @@
 use super::refusal::{Error, Refusal};
 use super::sessions::Caller;
 use super::{App, Credential};
-use crate::security::login::is_spelling_of;
+use crate::model::ids::{Cursor, EventId};
+use crate::model::login::is_spelling_of;
+use crate::model::text::MessageText;
 use crate::store::messages::NewMessage;
 use crate::store::{StoredMessage, Tx, messages, sessions};
-
-/// A text that satisfies the rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text(String);
-
-/// Which rule a text breaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TextError {
-    /// Nothing in it.
-    #[error("a message has at least one character: write something")]
-    Empty,
-    /// Too long.
-    #[error("a message has at most {0} bytes: send it in parts")]
-    TooLong(usize),
-    /// A control character.
-    #[error("a message holds no control characters but line breaks and tabs: take U+{0:04X} out")]
-    Control(u32),
-}
-
-impl Text {
-    /// Checks what somebody wants to say, against a length in bytes.
-    ///
-    /// # Errors
-    /// [`TextError`] names the rule that is broken.
-    pub fn check(text: String, max_bytes: usize) -> Result<Text, TextError> {
-        if text.is_empty() {
-            return Err(TextError::Empty);
-        }
-        if text.len() > max_bytes {
-            return Err(TextError::TooLong(max_bytes));
-        }
-        match text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
-            Some(control) => Err(TextError::Control(control.into())),
-            None => Ok(Text(text)),
-        }
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 impl App {
     /// Stores a message in the caller's name and tells `then` once it is on disk. Does not wait.
@@ -65,7 +25,7 @@ impl App {
         if !draft.author.is_empty() && !is_spelling_of(&draft.author, &person.login) {
             return then(Err(Refusal::Author.into()));
         }
-        let text = match Text::check(draft.text, self.limits.text_bytes) {
+        let text = match MessageText::check(draft.text, self.limits.text_bytes) {
             Ok(text) => text,
             Err(error) => return then(Err(Refusal::from(error).into())),
         };
@@ -91,14 +51,13 @@ impl App {
     ///
     /// # Errors
     /// A cursor from the future.
-    pub fn cursor_of(&self, beginning: Beginning) -> Result<i64, Error> {
+    pub fn cursor_of(&self, beginning: Beginning) -> Result<Cursor, Error> {
         match beginning {
             // What is acknowledged is over, whether it has been published yet or not.
             Beginning::Now => Ok(self.store.read(messages::last_id)?),
             Beginning::After(cursor) => {
                 let last_id = self.store.read(messages::last_id)?;
-                let cursor = i64::try_from(cursor).ok().filter(|cursor| *cursor <= last_id);
-                Ok(cursor.ok_or(Refusal::CursorInFuture)?)
+                if cursor <= last_id { Ok(cursor) } else { Err(Refusal::CursorInFuture.into()) }
             }
             Beginning::Last(count) => {
                 let count = (count as usize).min(self.limits.history_page);
@@ -114,16 +73,16 @@ impl App {
     pub fn history(&self, by: &Credential, from: PageFrom, limit: u32) -> Result<Page, Error> {
         self.sessions.caller(by, &self.tokens, self.clock.now())?;
         let limit = if limit == 0 { DEFAULT_PAGE } else { limit as usize }.min(self.limits.history_page);
-        let id = |id: u64| i64::try_from(id).unwrap_or(i64::MAX);
         // One more than asked for tells whether there is more.
         let mut messages = self.store.read(|c| match from {
-            PageFrom::Before(before) => messages::before(c, id(before), limit + 1),
-            PageFrom::After(after) => messages::after(c, id(after), limit + 1),
+            PageFrom::Newest => messages::before(c, None, limit + 1),
+            PageFrom::Before(before) => messages::before(c, Some(before), limit + 1),
+            PageFrom::After(after) => messages::after(c, after, limit + 1),
         })?;
         let has_more = messages.len() > limit;
         if has_more {
             match from {
-                PageFrom::Before(_) => drop(messages.remove(0)),
+                PageFrom::Newest | PageFrom::Before(_) => drop(messages.remove(0)),
                 PageFrom::After(_) => messages.truncate(limit),
             }
         }
@@ -154,7 +113,7 @@ pub enum Beginning {
     /// With what comes next.
     Now,
     /// After this cursor.
-    After(u64),
+    After(Cursor),
     /// With the last so many messages.
     Last(u32),
 }
@@ -162,10 +121,12 @@ pub enum Beginning {
 /// Where a page of the history begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageFrom {
+    /// The newest of all.
+    Newest,
     /// Below this id, the newest.
-    Before(u64),
-    /// Above this id, the oldest.
-    After(u64),
+    Before(EventId),
+    /// After this cursor, the oldest.
+    After(Cursor),
 }
 
 /// A page of the history.
@@ -175,36 +136,4 @@ pub struct Page {
     pub messages: Vec<StoredMessage>,
     /// Whether there are more in the direction that was asked for.
     pub has_more: bool,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn texts_are_allowed_or_refused_by_rule() {
-        fn check(text: &str, want: Result<(), TextError>) {
-            assert_eq!(Text::check(text.into(), 4096).map(|_| ()), want, "{text:?}");
-        }
-        check("Привет!", Ok(()));
-        check("two\nlines\tand a tab", Ok(()));
-        check("", Err(TextError::Empty));
-        check(&"x".repeat(4096), Ok(()));
-        check(&"x".repeat(4097), Err(TextError::TooLong(4096)));
-        check(&"я".repeat(2049), Err(TextError::TooLong(4096)));
-        check("bell\x07", Err(TextError::Control(7)));
-        check("esc\x1b[2J", Err(TextError::Control(0x1b)));
-        check("cr\r", Err(TextError::Control(13)));
-        check("c1\u{9b}", Err(TextError::Control(0x9b)));
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_allowed_holds_no_control_character(text in any::<String>()) {
-            if let Ok(text) = Text::check(text, 4096) {
-                prop_assert!(text.as_str().chars().all(|c| !c.is_control() || c == '\n' || c == '\t'));
-            }
-        }
-    }
 }

@@ -2,8 +2,8 @@
 //! them (whose requests and answers are the protocol's types, with a wire and without one).
 
 pub mod accounts;
-pub mod act;
 pub mod admin;
+pub mod audit_context;
 pub mod enrolment;
 pub mod messages;
 pub mod own_account;
@@ -17,20 +17,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use self::act::{Act, Keys, Stop, Welcome};
+use self::audit_context::{Act, Keys, Stop, Welcome};
 use self::refusal::{Error, Refusal};
 use self::sessions::Sessions;
 use self::throttles::{ThrottleLimits, Throttles};
-use crate::clock::{Clock, Time};
-use crate::security::keys::Guard;
+use crate::base::clock::{Clock, Time};
+use crate::model::ids::SessionId;
+use crate::security::keys::KeyGuard;
 use crate::security::passwords::Passwords;
 use crate::security::secret::SecretText;
 use crate::security::tokens::{Claims, ISSUER, Tokens};
 use crate::store::audit::{self, Event};
 use crate::store::guesses::GuessLimits;
 use crate::store::messages::Retention;
-use crate::store::sessions::{Session, SessionId};
-use crate::store::{Store, Tx, codes, departures, messages as stored, sessions as rows, users};
+use crate::store::sessions::Session;
+use crate::store::{Store, Tx, codes, deleted_authors, messages as stored, sessions as rows, users};
 
 /// Bounds of what the system does.
 #[derive(Clone, Debug)]
@@ -112,7 +113,7 @@ pub struct TokenKey {
     /// The file.
     pub path: PathBuf,
     /// What says that nobody else can read it.
-    pub guard: Guard,
+    pub guard: KeyGuard,
     /// How long tokens under the key before are good.
     pub grace: Duration,
     /// Held while it is replaced.
@@ -204,7 +205,7 @@ impl App {
         let (expired, departed, old) = self.store.read(|c| {
             let expired =
                 rows::any_expired(c, now)? || codes::any_expired(c, now)? || users::any_unenrolled_before(c, too_old)?;
-            Ok((expired, departures::any(c)?, stored::any_to_purge(c, retention, now)?))
+            Ok((expired, deleted_authors::any(c)?, stored::any_to_purge(c, retention, now)?))
         })?;
         if expired {
             self.store.write(
@@ -223,7 +224,7 @@ impl App {
         }
         if departed {
             let keep = self.limits.keep_messages_of_deleted;
-            self.store.write(move |tx| Ok::<_, Error>(departures::step(tx, DEPARTURE_STEP, keep)?), |_| ())?;
+            self.store.write(move |tx| Ok::<_, Error>(deleted_authors::step(tx, DEPARTURE_STEP, keep)?), |_| ())?;
         }
         if old {
             self.store.write(move |tx| Ok::<_, Error>(stored::purge(tx, retention, now, PURGE_STEP)?), |_| ())?;

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use super::reauth::Proof;
 use super::refusal::{Error, Refusal};
 use super::{App, Credential};
+use crate::model::ids::{SessionId, UserId};
 use crate::security::passwords::NewPassword;
 use crate::security::secret::SecretText;
-use crate::store::departures;
-use crate::store::sessions::{self as rows, End, Session, SessionId};
+use crate::store::deleted_authors;
+use crate::store::sessions::{self as rows, End, Session};
 use crate::store::users;
 
 /// Which sessions to end.
@@ -64,7 +65,7 @@ impl App {
         &self,
         by: &Credential,
         proof: &Proof,
-        which: fn(SessionId, i64) -> End,
+        which: fn(SessionId, UserId) -> End,
         detail: &'static str,
     ) -> Result<Vec<SessionId>, Error> {
         let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
@@ -133,7 +134,7 @@ impl App {
             move |tx| {
                 let user = reauth.prove(tx, &act)?;
                 let ended = rows::end(tx, End::All(user.id))?;
-                departures::note(tx, user.id)?;
+                deleted_authors::note(tx, user.id)?;
                 users::delete(tx, user.id)?;
                 act.audit(tx, &user.login, "account.deleted", &user.login, String::new())?;
                 Ok(ended)

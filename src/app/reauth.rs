@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::act::{Act, Guessing, Stop};
+use super::audit_context::{Act, Guessing, Stop};
 use super::refusal::{Error, Refusal};
 use super::sessions::Caller;
 use super::{App, Credential};

@@ -4,21 +4,23 @@
 //! has run out is dropped from elsewhere.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use super::Credential;
 use super::refusal::Refusal;
-use crate::clock::Time;
-use crate::security::login::LoginKey;
+use crate::base::clock::Time;
+use crate::base::lock::{read, write};
+use crate::model::ids::{SessionId, UserId};
+use crate::model::login::LoginKey;
 use crate::security::tokens::Tokens;
-use crate::store::sessions::{Session, SessionId, State};
+use crate::store::sessions::{Session, State};
 use crate::store::{Store, StoreError, sessions as rows, users};
 
 /// An account, as its sessions know it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Person {
     /// Its number.
-    pub id: i64,
+    pub id: UserId,
     /// The login as it is shown.
     pub login: String,
     /// The login as it is compared.
@@ -27,8 +29,8 @@ pub struct Person {
 
 impl Person {
     /// From what is kept.
-    pub fn new(id: i64, login: String) -> Arc<Person> {
-        let key = LoginKey::of(&login);
+    pub fn new(id: UserId, login: String) -> Arc<Person> {
+        let key = LoginKey::from_text(&login);
         Arc::new(Person { id, login, key })
     }
 }
@@ -80,7 +82,7 @@ impl Sessions {
     /// The store's.
     pub fn load(&self, store: &Store, now: Time) -> Result<(), StoreError> {
         let found = store.read(|c| {
-            let mut people: HashMap<i64, Arc<Person>> = HashMap::new();
+            let mut people: HashMap<UserId, Arc<Person>> = HashMap::new();
             let mut found = Vec::new();
             for session in rows::all_live(c, now)? {
                 if !people.contains_key(&session.user_id)
@@ -103,7 +105,7 @@ impl Sessions {
     /// Takes over a session that was opened or completed.
     pub(super) fn changed(&self, session: &Session, person: Arc<Person>) {
         let entry = Entry { person, state: session.state, expires_at: session.expires_at };
-        self.live.write().unwrap_or_else(PoisonError::into_inner).insert(session.id, entry);
+        write(&self.live).insert(session.id, entry);
     }
 
     /// Drops sessions that ended, and their streams.
@@ -112,7 +114,7 @@ impl Sessions {
             return;
         }
         {
-            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            let mut live = write(&self.live);
             for id in ids {
                 live.remove(id);
             }
@@ -123,7 +125,7 @@ impl Sessions {
     /// Drops sessions whose time is over; their rows go with the next sweep of the database.
     pub(super) fn expire(&self, now: Time) {
         let over: Vec<SessionId> = {
-            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            let mut live = write(&self.live);
             live.extract_if(|_, entry| entry.expires_at <= now).map(|(id, _)| id).collect()
         };
         if !over.is_empty() {
@@ -133,7 +135,7 @@ impl Sessions {
 
     /// Whether a session is still complete and its time not over.
     pub fn is_complete(&self, id: SessionId, now: Time) -> bool {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = read(&self.live);
         live.get(&id).is_some_and(|entry| entry.state == State::Complete && entry.expires_at > now)
     }
 
@@ -159,7 +161,7 @@ impl Sessions {
     fn find(&self, by: &Credential, tokens: &Tokens, now: Time) -> Result<(SessionId, Arc<Person>, State), Refusal> {
         let claims = tokens.prove(by.token()?.expose(), now)?;
         let id: SessionId = claims.sid.parse().map_err(|_| Refusal::TokenInvalid)?;
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = read(&self.live);
         let entry = live.get(&id).filter(|entry| entry.expires_at > now).ok_or(Refusal::SessionEnded)?;
         if entry.person.id != claims.user_id {
             return Err(Refusal::TokenInvalid);

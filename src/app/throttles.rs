@@ -5,10 +5,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use super::refusal::Refusal;
-use crate::clock::Clock;
-use crate::security::login::LoginKey;
-use crate::security::throttle::{Origin, Rate, Throttle};
-use crate::store::sessions::SessionId;
+use crate::base::clock::Clock;
+use crate::model::ids::SessionId;
+use crate::model::login::LoginKey;
+use crate::security::origin::Origin;
+use crate::security::throttle::{Rate, Throttle};
 
 /// The rates.
 #[derive(Clone, Debug)]
@@ -61,7 +62,7 @@ impl Throttles {
     /// # Errors
     /// [`Refusal::Throttled`].
     pub(super) fn password(&self, login: &LoginKey, address: Option<IpAddr>) -> Result<Try<'_>, Refusal> {
-        let (now, origin) = (self.clock.elapsed(), Origin::of(address));
+        let (now, origin) = (self.clock.elapsed(), Origin::from_address(address));
         let key = (self.hasher.hash_one(login.name()), origin);
         self.passwords.take(key, now).map_err(Refusal::Throttled)?;
         self.hashes.take(origin, now).map_err(|wait| {
@@ -76,7 +77,7 @@ impl Throttles {
     /// # Errors
     /// [`Refusal::Throttled`].
     pub(super) fn registration(&self, address: Option<IpAddr>) -> Result<(), Refusal> {
-        self.registrations.take(Origin::of(address), self.clock.elapsed()).map_err(Refusal::Throttled)
+        self.registrations.take(Origin::from_address(address), self.clock.elapsed()).map_err(Refusal::Throttled)
     }
 
     /// Before a session gives a code or starts an enrolment.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 /// The pause before the second attempt.
 const FIRST: Duration = Duration::from_millis(250);
-/// No pause is longer, whatever the number of attempts: somebody waits in front of the screen.
+/// The longest pause, however many attempts failed: a person waits in front of the screen.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
-/// Pauses that double from a quarter of a second to ten seconds, each varied by up to a fifth, so that the clients of a
-/// restarted server do not come back all at once.
+/// Pauses that double from a quarter of a second to ten seconds. Each varies by up to a fifth, so that the clients of a
+/// restarted server do not return all at once.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
@@ -27,7 +27,7 @@ impl Backoff {
         pause.mul_f64(0.8 + 0.4 * random_fraction())
     }
 
-    /// An attempt succeeded: begin with the shortest pause again.
+    /// Starts over with the shortest pause, after an attempt that succeeded.
     pub fn reset(&mut self) {
         self.next = FIRST;
     }
@@ -39,7 +39,7 @@ impl Default for Backoff {
     }
 }
 
-/// Between 0 and 1; in the middle when the system has no randomness to give, which costs nothing but the variation.
+/// A number between 0 and 1; 0.5 if the system gives no randomness, which only costs the variation.
 fn random_fraction() -> f64 {
     let mut byte = [0];
     match getrandom::fill(&mut byte) {
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_a_bound_and_start_over_after_a_success() {
+    fn pauses_grow_to_a_limit_and_start_over_after_a_success() {
         let mut backoff = Backoff::new();
         let mut last = Duration::ZERO;
         for _ in 0..5 {

@@ -1,30 +1,30 @@
-//! Where the server is, and whether a password may go there in the clear.
+//! The server's addresses, and whether a password may go there in the clear.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-/// The port of `otpchatd` and of its predecessor.
+/// The default port of `otpchatd` and of its predecessor.
 pub const DEFAULT_PORT: u16 = 50051;
 
-/// A server as people write it: `host:port`, `host`, `[::1]:50051`.
+/// A server's name as people write it: `host:port`, `host`, `[::1]:50051`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerName {
     host: String,
     port: u16,
 }
 
-/// Why something is no `host:port`.
+/// Why a text is not a server's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServerNameError {
-    /// Nothing before the port, or a character that no host name has.
+    /// The host is missing, or has a character that no host name has.
     #[error("the host is missing or has a character no host name has: write host:port, such as chat.example.org:50051")]
     Host,
-    /// No number from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     #[error("the port is not a number from 1 to 65535: write host:port, such as localhost:50051")]
     Port,
-    /// An IPv6 address without brackets cannot be told from a host and a port.
+    /// Without brackets an IPv6 address looks like a host and a port.
     #[error("an IPv6 address needs brackets, such as [::1]:50051")]
     Brackets,
 }
@@ -70,15 +70,15 @@ impl fmt::Display for ServerName {
     }
 }
 
-/// A server whose addresses are known and have been judged. The connection goes to these addresses and is never resolved
-/// again, so that what was judged is what is talked to.
+/// A server whose addresses were looked up and checked. The connection goes to these addresses and the name is not looked up
+/// again, so that the client talks to the addresses that it checked.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     name: ServerName,
     addresses: Vec<SocketAddr>,
 }
 
-/// Why there is nothing to connect to.
+/// Why there is no address to connect to.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// The name does not resolve.
@@ -86,7 +86,7 @@ pub enum EndpointError {
     Unknown {
         /// The server.
         name: ServerName,
-        /// What the resolver says.
+        /// The resolver's error.
         cause: io::Error,
     },
     /// The password would cross a network in the clear.
@@ -100,52 +100,52 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// Finds the addresses of `name`. Unless `exposed` allows it, or what is sent is encrypted and the other side proves who
-    /// it is, each of them has to be a loopback address.
+    /// Looks up the addresses of `name`. `any_address` permits addresses beyond loopback; it is for connections that TLS
+    /// protects and for people who accept the risk.
     ///
     /// # Errors
-    /// There is no address, or one that is not allowed.
-    pub fn resolve(name: &ServerName, exposed: bool) -> Result<Endpoint, EndpointError> {
+    /// There is no address, or one that is not permitted.
+    pub fn resolve(name: &ServerName, any_address: bool) -> Result<Endpoint, EndpointError> {
         let unknown = |cause| EndpointError::Unknown { name: name.clone(), cause };
         let found = (name.host.as_str(), name.port).to_socket_addrs().map_err(unknown)?;
-        Endpoint::judge(name, found.collect(), exposed)
+        Endpoint::check(name, found.collect(), any_address)
     }
 
-    fn judge(name: &ServerName, addresses: Vec<SocketAddr>, exposed: bool) -> Result<Endpoint, EndpointError> {
+    fn check(name: &ServerName, addresses: Vec<SocketAddr>, any_address: bool) -> Result<Endpoint, EndpointError> {
         if addresses.is_empty() {
             return Err(EndpointError::Unknown { name: name.clone(), cause: io::ErrorKind::NotFound.into() });
         }
-        let stranger = addresses.iter().map(SocketAddr::ip).find(|&address| !is_loopback(address));
-        match stranger {
-            Some(address) if !exposed => Err(EndpointError::Exposed { name: name.clone(), address }),
+        let beyond = addresses.iter().map(SocketAddr::ip).find(|&address| !is_loopback(address));
+        match beyond {
+            Some(address) if !any_address => Err(EndpointError::Exposed { name: name.clone(), address }),
             _ => Ok(Endpoint { name: name.clone(), addresses }),
         }
     }
 
-    /// The server as it was named.
+    /// The server's name as it was given.
     pub fn name(&self) -> &ServerName {
         &self.name
     }
 
-    /// The host as it was named, an IPv6 address without brackets.
+    /// The host as it was given; an IPv6 address without brackets.
     pub fn host(&self) -> &str {
         &self.name.host
     }
 
-    /// The addresses.
+    /// The addresses that were looked up and checked.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Whether all its addresses are this machine's own.
+    /// Whether all its addresses are loopback addresses.
     pub fn is_loopback(&self) -> bool {
         self.addresses.iter().all(|address| is_loopback(address.ip()))
     }
 
     /// The addresses as a target for the C core, which tries them in turn.
     ///
-    /// One target takes addresses of one family only. Where there are both, IPv4 is written the way IPv6 has for it; the
-    /// C core connects to such an address by plain IPv4 where the machine has no IPv6.
+    /// A target takes addresses of one family only. If there are both, IPv4 addresses are written as mapped IPv6 addresses; the
+    /// C core connects to those by plain IPv4 if the machine has no IPv6.
     pub fn target(&self) -> String {
         let only_v4 = self.addresses.iter().all(SocketAddr::is_ipv4);
         let written = self.addresses.iter().map(|address| match address.ip() {
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_read_as_people_write_it() {
+    fn a_servers_name_is_read_as_people_write_it() {
         for (text, host, port) in [
             ("localhost:50051", "localhost", 50051),
             ("localhost", "localhost", 50051),
@@ -199,24 +199,24 @@ mod tests {
     }
 
     #[test]
-    fn a_password_goes_in_the_clear_to_loopback_only_whatever_the_name() {
+    fn a_password_goes_in_the_clear_only_to_loopback_addresses_whatever_the_name() {
         let name: ServerName = "localhost:1".parse().unwrap();
-        let judge = |addresses: &[&str], exposed| {
+        let check = |addresses: &[&str], any_address| {
             let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-            Endpoint::judge(&name, addresses, exposed)
+            Endpoint::check(&name, addresses, any_address)
         };
         for fine in [&["127.0.0.1:1"][..], &["[::1]:1", "127.3.2.1:1"], &["[::ffff:127.0.0.1]:1"]] {
-            assert!(judge(fine, false).is_ok(), "{fine:?}");
+            assert!(check(fine, false).is_ok(), "{fine:?}");
         }
         for exposed in [&["192.0.2.1:1"][..], &["127.0.0.1:1", "192.0.2.1:1"], &["[::]:1"], &["[::ffff:192.0.2.1]:1"]] {
-            assert!(matches!(judge(exposed, false), Err(EndpointError::Exposed { .. })), "{exposed:?}");
-            assert!(judge(exposed, true).is_ok(), "{exposed:?}");
+            assert!(matches!(check(exposed, false), Err(EndpointError::Exposed { .. })), "{exposed:?}");
+            assert!(check(exposed, true).is_ok(), "{exposed:?}");
         }
-        assert!(matches!(judge(&[], true), Err(EndpointError::Unknown { .. })));
+        assert!(matches!(check(&[], true), Err(EndpointError::Unknown { .. })));
     }
 
     #[test]
-    fn the_target_holds_the_judged_addresses_and_no_name() {
+    fn the_target_holds_the_checked_addresses_and_no_name() {
         let name: ServerName = "localhost:1".parse().unwrap();
         for (addresses, target) in [
             (&["127.0.0.1:1"][..], "ipv4:127.0.0.1:1"),
@@ -224,7 +224,7 @@ mod tests {
             (&["[::1]:1", "127.0.0.1:1"], "ipv6:[::1]:1,[::ffff:127.0.0.1]:1"),
         ] {
             let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-            assert_eq!(Endpoint::judge(&name, addresses, false).unwrap().target(), target);
+            assert_eq!(Endpoint::check(&name, addresses, false).unwrap().target(), target);
         }
     }
 }

@@ -1,90 +1,85 @@
-//! Why a call failed, for the person who made it.
+//! Why a call failed.
 
 use std::time::Duration;
 
 use grpcio::RpcStatusCode;
 use protobuf::Message as _;
 
-use crate::client::tls::Fault;
+use crate::client::tls::fault::TlsFault;
+use crate::model::reason::Reason;
 use crate::proto::details;
-use crate::reason::Reason;
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// There is no connection; nothing was sent.
+    /// There is no connection; the client sent nothing.
     #[error("the server cannot be reached")]
     Unreachable,
-    /// There is no connection, and TLS is why; nothing was sent.
+    /// There is no connection because TLS failed; the client sent nothing.
     #[error("{0}")]
-    Tls(Fault),
-    /// The connection went, or the time was over, before an answer came: it may have been done or not.
+    Tls(TlsFault),
+    /// The connection broke or the deadline passed before an answer came. The server may have done the call or not.
     #[error("no answer came")]
     NoAnswer,
-    /// The server does not know this call: it is older than we are.
+    /// The server does not know this call: it is older than this client.
     #[error("the server does not know this call")]
     TooOld,
     /// The server refused.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(ServerRefusal),
 }
 
 /// A refusal by the server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", if sentence.is_empty() { word } else { sentence })]
-pub struct Refusal {
-    /// Why, if this client knows the word.
+pub struct ServerRefusal {
+    /// The reason, if this client knows the word.
     pub reason: Option<Reason>,
-    /// The word as it came; empty if none did.
+    /// The word as it came; empty if there was none.
     pub word: String,
-    /// The server's own sentence, as it came: not to be shown without escaping.
+    /// The server's own sentence, as it came. Escape it before showing it.
     pub sentence: String,
-    /// Whether the session is of no more use: only logging in again helps.
+    /// Whether the session is over, so that only a new login helps.
     pub ends_session: bool,
-    /// How long to wait before the next try, where the server says so.
+    /// How long to wait before the next try, if the server says so.
     pub retry_after: Option<Duration>,
 }
 
-impl Refusal {
+impl ServerRefusal {
     /// A refusal that came in a response.
-    pub fn in_response(word: &str, sentence: &str) -> Refusal {
+    pub fn in_response(word: &str, sentence: &str) -> ServerRefusal {
         let reason = Reason::from_word(word);
-        let ends_session = reason.is_some_and(ends_session);
-        Refusal { reason, word: word.to_owned(), sentence: sentence.to_owned(), ends_session, retry_after: None }
+        let ends_session = reason.is_some_and(Reason::ends_session);
+        ServerRefusal { reason, word: word.to_owned(), sentence: sentence.to_owned(), ends_session, retry_after: None }
     }
 
-    /// The same, with how many seconds to wait; 0 says nothing.
-    pub fn after(self, seconds: u32) -> Refusal {
+    /// Adds the number of seconds to wait; 0 means that the server did not say.
+    pub fn after(self, seconds: u32) -> ServerRefusal {
         let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
-        Refusal { retry_after, ..self }
+        ServerRefusal { retry_after, ..self }
     }
 
-    fn in_status(code: RpcStatusCode, message: &str, told: Told) -> Refusal {
-        let word = told.info.map(|info| info.reason).unwrap_or_default();
+    fn in_status(code: RpcStatusCode, message: &str, details: StatusDetails) -> ServerRefusal {
+        let word = details.info.map(|info| info.reason).unwrap_or_default();
         let reason = Reason::from_word(&word);
-        Refusal {
+        ServerRefusal {
             reason,
             sentence: if message.is_empty() && word.is_empty() { code.to_string() } else { message.to_owned() },
             word,
-            // By the reason: a wrong password or code is UNAUTHENTICATED too, and leaves the session as it is.
-            ends_session: reason.map_or(code == RpcStatusCode::UNAUTHENTICATED, ends_session),
-            retry_after: told.retry_after,
+            // The reason decides: a wrong password or code is UNAUTHENTICATED too, and the session survives it.
+            ends_session: reason.map_or(code == RpcStatusCode::UNAUTHENTICATED, Reason::ends_session),
+            retry_after: details.retry_after,
         }
     }
-}
-
-/// Whether a session that is refused for this reason is of no more use.
-fn ends_session(reason: Reason) -> bool {
-    matches!(reason, Reason::TokenMissing | Reason::TokenInvalid | Reason::SessionEnded | Reason::SecondFactorMissing)
 }
 
 impl From<grpcio::Error> for CallError {
     fn from(error: grpcio::Error) -> CallError {
         match error {
             grpcio::Error::RpcFailure(status) | grpcio::Error::RpcFinished(Some(status)) => from_status(&status),
-            grpcio::Error::Codec(_) => CallError::Refused(Refusal::in_response("", "the answer cannot be read")),
+            grpcio::Error::Codec(_) => CallError::Refused(ServerRefusal::in_response("", "the answer cannot be read")),
             grpcio::Error::InvalidMetadata(_) => {
-                CallError::Refused(Refusal::in_response(Reason::TokenInvalid.word(), ""))
+                CallError::Refused(ServerRefusal::in_response(Reason::TokenInvalid.word(), ""))
             }
             _ => CallError::NoAnswer,
         }
@@ -92,26 +87,26 @@ impl From<grpcio::Error> for CallError {
 }
 
 fn from_status(status: &grpcio::RpcStatus) -> CallError {
-    let told = Told::read(status.details());
+    let details = StatusDetails::read(status.details());
     match status.code() {
-        // What the server itself says carries details; without them the connection speaks.
-        RpcStatusCode::UNAVAILABLE | RpcStatusCode::CANCELLED if told.info.is_none() => CallError::NoAnswer,
+        // A status that the server itself made has details; without them it comes from the transport.
+        RpcStatusCode::UNAVAILABLE | RpcStatusCode::CANCELLED if details.info.is_none() => CallError::NoAnswer,
         RpcStatusCode::DEADLINE_EXCEEDED => CallError::NoAnswer,
-        RpcStatusCode::UNIMPLEMENTED if told.info.is_none() => CallError::TooOld,
-        code => CallError::Refused(Refusal::in_status(code, status.message(), told)),
+        RpcStatusCode::UNIMPLEMENTED if details.info.is_none() => CallError::TooOld,
+        code => CallError::Refused(ServerRefusal::in_status(code, status.message(), details)),
     }
 }
 
-/// What the details of a status tell; nothing where there are none, or none that can be read.
+/// The details of a status; empty if there are none or none that can be read.
 #[derive(Default)]
-struct Told {
+struct StatusDetails {
     info: Option<details::ErrorInfo>,
     retry_after: Option<Duration>,
 }
 
-impl Told {
-    fn read(details: &[u8]) -> Told {
-        let Ok(status) = details::Status::parse_from_bytes(details) else { return Told::default() };
+impl StatusDetails {
+    fn read(details: &[u8]) -> StatusDetails {
+        let Ok(status) = details::Status::parse_from_bytes(details) else { return StatusDetails::default() };
         let find = |name: &str| status.details.iter().find(|any| any.type_url.ends_with(name)).map(|any| &any.value);
         let info = find("/google.rpc.ErrorInfo").and_then(|bytes| details::ErrorInfo::parse_from_bytes(bytes).ok());
         let retry = find("/google.rpc.RetryInfo").and_then(|bytes| details::RetryInfo::parse_from_bytes(bytes).ok());
@@ -121,7 +116,7 @@ impl Told {
             Some(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos)))
                 .filter(|wait| !wait.is_zero())
         });
-        Told { info, retry_after }
+        StatusDetails { info, retry_after }
     }
 }
 
@@ -161,7 +156,7 @@ mod tests {
         grpcio::Error::RpcFailure(RpcStatus::with_details(code, "a sentence".to_owned(), details)).into()
     }
 
-    fn refused(code: RpcStatusCode, details: Vec<u8>) -> Refusal {
+    fn refused(code: RpcStatusCode, details: Vec<u8>) -> ServerRefusal {
         match failed(code, details) {
             CallError::Refused(refusal) => refusal,
             other => panic!("{other:?} is no refusal"),
@@ -169,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_says_is_told_apart_from_a_connection_that_went() {
+    fn a_refusal_by_the_server_differs_from_a_lost_connection() {
         assert_eq!(failed(RpcStatusCode::UNAVAILABLE, vec![]), CallError::NoAnswer);
         assert_eq!(failed(RpcStatusCode::DEADLINE_EXCEEDED, vec![]), CallError::NoAnswer);
         assert_eq!(failed(RpcStatusCode::UNIMPLEMENTED, vec![]), CallError::TooOld);
@@ -178,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_says_whether_the_session_has_ended_and_without_one_that_we_know_the_status_does() {
+    fn the_reason_decides_whether_the_session_is_over_and_an_unknown_one_leaves_it_to_the_status() {
         for &reason in Reason::ALL {
             let ends = ["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SECOND_FACTOR_MISSING"];
             let refusal = refused(RpcStatusCode::UNAUTHENTICATED, details_of(reason.word()));
             assert_eq!(refusal.ends_session, ends.contains(&reason.word()), "{reason}");
-            assert_eq!(Refusal::in_response(reason.word(), "").ends_session, refusal.ends_session, "{reason}");
+            assert_eq!(ServerRefusal::in_response(reason.word(), "").ends_session, refusal.ends_session, "{reason}");
         }
         for details in [vec![], details_of("SOMETHING_NEWER"), vec![0xff; 7]] {
             assert!(refused(RpcStatusCode::UNAUTHENTICATED, details.clone()).ends_session);
@@ -192,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_to_wait_is_read_from_details_and_responses_alike() {
+    fn the_time_to_wait_is_read_from_details_and_from_responses() {
         let waits = |delay: Any| {
             let details = details_with(vec![info("THROTTLED"), delay]);
             refused(RpcStatusCode::RESOURCE_EXHAUSTED, details).retry_after
@@ -201,7 +196,7 @@ mod tests {
         for nothing in [delay(0, 0), delay(-1, 0), delay(1, -1)] {
             assert_eq!(waits(nothing), None);
         }
-        let refusal = Refusal::in_response("THROTTLED", "");
+        let refusal = ServerRefusal::in_response("THROTTLED", "");
         assert_eq!(refusal.clone().after(0).retry_after, None);
         assert_eq!(refusal.after(7).retry_after, Some(Duration::from_secs(7)));
     }

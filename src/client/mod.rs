@@ -2,28 +2,26 @@
 //!
 //! From the wire up to the person:
 //!
-//! - [`endpoint`] judges where a password may go, by the resolved address; [`tls`] whom we trust where it is encrypted;
-//! - [`link`] is one connection and its calls, each with a deadline; [`answer`] is what they give, [`error`] why one of
-//!   them failed;
-//! - [`stream`] is the thread that reads the common room, reconnects by itself, and sends [`stream::Event`]s into a
-//!   channel; [`wait`] lets a plain thread wait for a future, [`backoff`] paces the attempts;
-//! - [`session`] is what the server gave us and how its clock stands to ours; [`crate::security::secret`] keeps secrets from
-//!   prying eyes;
-//! - [`console`] asks, shows and sends; [`text`] is all it ever says, in both languages, [`span`] says how long and
-//!   [`noun`] how many.
+//! - [`endpoint`] looks up the server's addresses and decides whether a password may go there; [`tls`] decides which
+//!   certificates to trust;
+//! - [`link`] is one connection and its calls, each with a deadline; [`types`] are their answers, [`error`] says why a call
+//!   failed;
+//! - [`stream`] is the thread that reads the common room, reconnects by itself and sends [`stream::StreamEvent`]s into a
+//!   channel; [`read_cursor`] is how far it has read; [`backoff`] paces the attempts; [`crate::base::wait`] lets a plain thread wait for a
+//!   future;
+//! - [`session`] is the session that the server gave us, [`server_clock`] how the server's clock differs from ours;
+//! - [`console`] asks, shows and sends.
 //!
-//! Nothing here runs on a thread of gRPC's, so that blocking calls are safe everywhere.
+//! Nothing here runs on a poll thread of gRPC, so blocking calls are safe everywhere.
 
-pub mod answer;
 pub mod backoff;
 pub mod console;
 pub mod endpoint;
 pub mod error;
 pub mod link;
-pub mod noun;
+pub mod read_cursor;
+pub mod server_clock;
 pub mod session;
-pub mod span;
 pub mod stream;
-pub mod text;
 pub mod tls;
-pub mod wait;
+pub mod types;

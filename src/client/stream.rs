@@ -1,223 +1,175 @@
-//! The thread that reads the common room, reconnects by itself where it had come to, and says what happens as events in a
+//! The thread that reads the common room. It reconnects by itself, continues where it stopped, and reports events through a
 //! channel.
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use futures_util::StreamExt;
 
-use crate::client::answer::Said;
+use crate::base::clock::Stopwatch;
+use crate::base::threads::Thread;
+use crate::base::wait::{Alarm, Waited, pause, wait};
 use crate::client::backoff::Backoff;
-use crate::client::error::{CallError, Refusal};
+use crate::client::error::{CallError, ServerRefusal};
 use crate::client::link::Link;
-use crate::client::wait::{Bell, Waited, pause, wait};
-use crate::clock::Stopwatch;
-use crate::proto::{self, Happened, Start};
-use crate::reason::Reason;
+use crate::client::read_cursor::{ReadCursor, StreamState};
+use crate::client::types::ReceivedMessage;
+use crate::model::reason::Reason;
+use crate::proto::{self, Happened};
 use crate::security::secret::SecretText;
-use crate::threads::Thread;
 
-/// How long one attempt to connect may take before the pause to the next.
+/// Time limit for one attempt to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How often a reader that cannot hand on its events looks whether it is still wanted.
-const STILL_WANTED: Duration = Duration::from_millis(100);
-/// Whatever the server's heartbeat, a stream may be silent for this long.
+/// How often a reader with a full channel checks whether it should stop.
+const STOP_CHECK: Duration = Duration::from_millis(100);
+/// A stream may always be silent for this long, whatever the server's heartbeat.
 const SILENCE: Duration = Duration::from_secs(30);
-/// A stream that has been silent for so many heartbeats is given up.
+/// The reader gives a stream up after this many missing heartbeats.
 const HEARTBEATS_MISSED: u32 = 3;
 
-/// What happens in the common room and to the stream of it.
+/// What happens in the common room, and to the stream of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Somebody said something.
-    Said(Said),
-    /// All that was there when the stream was opened has been handed on; what follows is said now. For the first time, or
-    /// again after [`Event::Lost`].
+pub enum StreamEvent {
+    /// A message.
+    Message(ReceivedMessage),
+    /// The reader has handed on everything that existed when the stream opened; what follows is live. This comes at the start,
+    /// and again after [`StreamEvent::Lost`].
     CaughtUp {
-        /// No message that was handed on, or passed over, has a higher id; all that follow have.
+        /// The highest id so far; every later message has a higher one.
         cursor: u64,
     },
-    /// Some of what should come next is not kept any more.
+    /// The server no longer keeps some of the messages that should come next.
     Gap,
-    /// The server does not know how far we had read: it has another database, or an older one. It begins anew, as for
-    /// somebody who has read nothing yet.
-    Anew,
-    /// The stream was lost; the reader tries to get it back. Said once, not at each attempt.
+    /// The server does not know the cursor: it has another database, or an older copy. The reader starts over.
+    StartedOver,
+    /// The stream was lost and the reader reconnects. It says so once, not at each attempt.
     Lost(CallError),
-    /// The session is of no more use, and the reader has ended.
-    Over(Refusal),
+    /// The session is over, and the reader has ended.
+    SessionOver(ServerRefusal),
 }
 
-/// How far the room has been read, by whatever reader: all of them go on from here. Clones are the same.
-#[derive(Clone, Debug, Default)]
-pub struct Cursor(Arc<Mutex<Option<u64>>>);
-
-impl Cursor {
-    /// Where to begin: behind what was read, or, if nothing was, with the `last` messages.
-    fn start(&self, last: u32) -> Start {
-        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(cursor) => Start::After(cursor),
-            None if last == 0 => Start::Now(true),
-            None => Start::Last(last),
-        }
-    }
-
-    /// All up to `cursor` has been handed on. Two readers may overlap: it never goes back.
-    fn advance(&self, cursor: u64) {
-        let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *read = Some(read.map_or(cursor, |before| before.max(cursor)));
-    }
-
-    fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-/// Whether the room is being read just now, for those who would rather do something then.
+/// What a reader needs.
 #[derive(Debug)]
-pub struct Live {
-    /// The reader that was started last, by its mark, and whether it has caught up.
-    state: Mutex<(u64, bool)>,
-    wake: Sender<()>,
-}
-
-impl Live {
-    /// Nobody reads yet. Each time that a reader has caught up, a token is put into `wake`, if there is room.
-    pub fn new(wake: Sender<()>) -> Live {
-        Live { state: Mutex::default(), wake }
-    }
-
-    /// Whether all that is said comes by the stream just now, as far as is known.
-    pub fn is(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1
-    }
-
-    fn set(&self, mark: u64, live: bool) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if mark < state.0 {
-            return;
-        }
-        *state = (mark, live);
-        if live {
-            // Full: there is one in it already.
-            let _ = self.wake.try_send(());
-        }
-    }
-}
-
-/// What a reader is to read.
-#[derive(Debug)]
-pub struct Plan {
+pub struct ReaderPlan {
     /// The connection.
     pub link: Arc<Link>,
     /// The session to read with.
     pub token: SecretText,
-    /// Sent with each event, so that the events of an earlier reader can be told from those of a later one. Grows.
-    pub mark: u64,
+    /// The number of the session. It grows, and is sent with each event, so that events of an earlier reader are recognised.
+    pub generation: u64,
     /// How far the room has been read.
-    pub cursor: Cursor,
-    /// With how many of the last messages to begin if nothing has been read yet.
+    pub cursor: ReadCursor,
+    /// How many of the last messages to start with if nothing has been read yet.
     pub last: u32,
-    /// Who wants to know when it has caught up.
-    pub live: Arc<Live>,
+    /// Learns whether the reader has caught up.
+    pub state: Arc<StreamState>,
 }
 
 /// A running reader. Dropping it ends the stream and joins the thread.
-pub struct Reader {
-    bell: Bell,
+pub struct StreamReader {
+    alarm: Alarm,
     opened: Receiver<()>,
     thread: Option<Thread>,
 }
 
-impl Reader {
-    /// Starts to read. When the channel is full, the reader waits, and in the end so does the server.
+impl StreamReader {
+    /// Starts to read. When the channel is full the reader waits, and then so does the server.
     ///
     /// # Errors
     /// The system refuses another thread.
-    pub fn start<T: From<(u64, Event)> + Send + 'static>(plan: Plan, events: Sender<T>) -> io::Result<Reader> {
-        let bell = Bell::default();
+    pub fn start<T: From<(u64, StreamEvent)> + Send + 'static>(
+        plan: ReaderPlan,
+        events: Sender<T>,
+    ) -> io::Result<StreamReader> {
+        let alarm = Alarm::default();
         let (open, opened) = bounded(1);
-        let patience = Patience::default();
-        let (bell_inside, backoff) = (bell.clone(), Backoff::new());
-        let reading = Reading { plan, events, bell: bell_inside, open: Some(open), lost: false, backoff, patience };
+        let reading = ReaderThread {
+            plan,
+            events,
+            alarm: alarm.clone(),
+            open: Some(open),
+            lost: false,
+            backoff: Backoff::new(),
+            silence_limit: SilenceLimit::default(),
+        };
         let thread = Thread::spawn("stream", move || reading.run())?;
-        Ok(Reader { bell, opened, thread: Some(thread) })
+        Ok(StreamReader { alarm, opened, thread: Some(thread) })
     }
 
-    /// Waits until the reader has caught up for the first time, at most `limit`.
+    /// Waits at most `limit` until the reader has caught up for the first time.
     pub fn wait_until_caught_up(&self, limit: Duration) {
         // Caught up, failed or late: the events tell which.
         let _ = self.opened.recv_timeout(limit);
     }
 }
 
-impl Drop for Reader {
+impl Drop for StreamReader {
     fn drop(&mut self) {
-        self.bell.ring();
+        self.alarm.ring();
         drop(self.thread.take());
     }
 }
 
-impl fmt::Debug for Reader {
+impl fmt::Debug for StreamReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").finish_non_exhaustive()
+        f.debug_struct("StreamReader").finish_non_exhaustive()
     }
 }
 
-struct Reading<T> {
-    plan: Plan,
+struct ReaderThread<T> {
+    plan: ReaderPlan,
     events: Sender<T>,
-    bell: Bell,
-    /// Dropped when the reader has caught up, or failed to, for the first time.
+    alarm: Alarm,
+    /// Dropped when the first attempt has caught up or failed.
     open: Option<Sender<()>>,
-    /// Whether [`Event::Lost`] was said and not yet taken back.
+    /// Whether [`StreamEvent::Lost`] was reported and no catch-up since.
     lost: bool,
     backoff: Backoff,
-    patience: Patience,
+    silence_limit: SilenceLimit,
 }
 
-/// Nobody wants the stream any more.
-struct Unwanted;
+/// The reader was told to stop.
+struct Stopped;
 
-impl<T: From<(u64, Event)>> Reading<T> {
+impl<T: From<(u64, StreamEvent)>> ReaderThread<T> {
     fn run(mut self) {
-        self.plan.live.set(self.plan.mark, false);
-        // The only way out of the loop is that nobody wants it any more, or that there is no session to read with.
+        self.plan.state.set(self.plan.generation, false);
+        // The loop ends when the reader is told to stop, or when its session is over.
         while let Ok(ended) = self.read_once() {
             self.open = None;
-            self.plan.live.set(self.plan.mark, false);
-            let said = match ended {
+            self.plan.state.set(self.plan.generation, false);
+            let reported = match ended {
                 CallError::Refused(refusal) if refusal.ends_session => {
-                    let _ = self.say(Event::Over(refusal));
+                    let _ = self.report(StreamEvent::SessionOver(refusal));
                     return;
                 }
                 CallError::Refused(refusal) if refusal.reason == Some(Reason::CursorInFuture) => {
                     self.plan.cursor.forget();
-                    self.say(Event::Anew)
+                    self.report(StreamEvent::StartedOver)
                 }
                 _ if self.lost => Ok(()),
                 error => {
                     self.lost = true;
-                    self.say(Event::Lost(error))
+                    self.report(StreamEvent::Lost(error))
                 }
             };
-            if said.is_err() {
+            if reported.is_err() {
                 return;
             }
-            pause(self.backoff.pause(), &self.bell);
-            if self.bell.is_rung() {
+            pause(self.backoff.pause(), &self.alarm);
+            if self.alarm.is_rung() {
                 return;
             }
         }
     }
 
-    /// Connects, opens the stream and reads it to its end; answers why it ended.
-    fn read_once(&mut self) -> Result<CallError, Unwanted> {
-        if let Err(error) = self.plan.link.ready(CONNECT_LIMIT, &self.bell) {
-            return if self.bell.is_rung() { Err(Unwanted) } else { Ok(error) };
+    /// Connects, opens the stream and reads it to its end; returns why it ended.
+    fn read_once(&mut self) -> Result<CallError, Stopped> {
+        if let Err(error) = self.plan.link.ready(CONNECT_LIMIT, &self.alarm) {
+            return if self.alarm.is_rung() { Err(Stopped) } else { Ok(error) };
         }
         let start = self.plan.cursor.start(self.plan.last);
         let mut stream = match self.plan.link.subscribe(&self.plan.token, start) {
@@ -226,11 +178,11 @@ impl<T: From<(u64, Event)>> Reading<T> {
         };
         loop {
             let silence = Stopwatch::start();
-            match wait(stream.next(), &self.bell, self.patience.limit()) {
+            match wait(stream.next(), &self.alarm, self.silence_limit.get()) {
                 Waited::Ready(Some(Ok(batch))) => {
                     self.backoff.reset();
                     for event in batch.events {
-                        self.happened(event, silence)?;
+                        self.received(event, silence)?;
                     }
                 }
                 Waited::Ready(Some(Err(error))) => return Ok(error.into()),
@@ -241,61 +193,61 @@ impl<T: From<(u64, Event)>> Reading<T> {
                 }
                 Waited::Stopped => {
                     stream.cancel();
-                    return Err(Unwanted);
+                    return Err(Stopped);
                 }
             }
         }
     }
 
-    /// Hands on what came after a `silence`. Only then it counts as read.
-    fn happened(&mut self, event: proto::Event, silence: Stopwatch) -> Result<(), Unwanted> {
+    /// Hands on an event that came after a `silence`. Only then does it count as read.
+    fn received(&mut self, event: proto::Event, silence: Stopwatch) -> Result<(), Stopped> {
         let cursor = event.cursor;
         match event.event {
-            Some(Happened::Message(message)) => self.say(Event::Said(message.into()))?,
+            Some(Happened::Message(message)) => self.report(StreamEvent::Message(message.into()))?,
             Some(Happened::CaughtUp(_)) => {
-                self.say(Event::CaughtUp { cursor })?;
+                self.report(StreamEvent::CaughtUp { cursor })?;
                 self.lost = false;
                 self.open = None;
-                self.plan.live.set(self.plan.mark, true);
+                self.plan.state.set(self.plan.generation, true);
             }
-            Some(Happened::Gap(_)) => self.say(Event::Gap)?,
-            Some(Happened::Heartbeat(_)) => self.patience.heard_heartbeat(silence.elapsed()),
-            // Something newer than we are.
+            Some(Happened::Gap(_)) => self.report(StreamEvent::Gap)?,
+            Some(Happened::Heartbeat(_)) => self.silence_limit.heard_heartbeat(silence.elapsed()),
+            // A kind of event that is newer than this client.
             None => {}
         }
         self.plan.cursor.advance(cursor);
         Ok(())
     }
 
-    fn say(&self, event: Event) -> Result<(), Unwanted> {
-        let mut unsent = T::from((self.plan.mark, event));
+    fn report(&self, event: StreamEvent) -> Result<(), Stopped> {
+        let mut unsent = T::from((self.plan.generation, event));
         loop {
-            if self.bell.is_rung() {
-                return Err(Unwanted);
+            if self.alarm.is_rung() {
+                return Err(Stopped);
             }
-            match self.events.send_timeout(unsent, STILL_WANTED) {
+            match self.events.send_timeout(unsent, STOP_CHECK) {
                 Ok(()) => return Ok(()),
                 Err(SendTimeoutError::Timeout(back)) => unsent = back,
-                Err(SendTimeoutError::Disconnected(_)) => return Err(Unwanted),
+                Err(SendTimeoutError::Disconnected(_)) => return Err(Stopped),
             }
         }
     }
 }
 
-/// How long a stream may be silent, by the heartbeats that were heard. Before the first one there is no limit: the server may
-/// send them as seldom as it likes, and until then the connection is tested by the keepalive of the transport alone.
+/// How long a stream may be silent, learnt from its heartbeats. There is no limit before the first one: the server may send
+/// them as seldom as it likes. Until then only the keepalive of the transport tests the connection.
 #[derive(Debug, Default)]
-struct Patience {
+struct SilenceLimit {
     longest: Option<Duration>,
 }
 
-impl Patience {
-    /// A heartbeat came after so much silence.
+impl SilenceLimit {
+    /// A heartbeat came after this much silence.
     fn heard_heartbeat(&mut self, silence: Duration) {
         self.longest = self.longest.max(Some(silence));
     }
 
-    fn limit(&self) -> Option<Duration> {
+    fn get(&self) -> Option<Duration> {
         self.longest.map(|longest| longest.saturating_mul(HEARTBEATS_MISSED).max(SILENCE))
     }
 }
@@ -305,45 +257,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_has_read_nothing_begins_with_the_last_messages_and_everybody_else_where_they_stood() {
-        let cursor = Cursor::default();
-        assert_eq!(cursor.start(20), Start::Last(20));
-        assert_eq!(cursor.start(0), Start::Now(true));
-        // An empty room has been read as well.
-        cursor.advance(0);
-        assert_eq!(cursor.start(20), Start::After(0));
-        let same = cursor.clone();
-        same.advance(7);
-        cursor.advance(5);
-        assert_eq!(cursor.start(20), Start::After(7));
-        same.forget();
-        assert_eq!(cursor.start(20), Start::Last(20));
-    }
-
-    #[test]
-    fn only_the_latest_reader_says_whether_the_room_is_read_and_wakes_who_waits_for_it() {
-        let (wake, woken) = bounded(1);
-        let live = Live::new(wake);
-        live.set(1, true);
-        assert!(live.is() && woken.try_recv().is_ok());
-        live.set(2, false);
-        live.set(1, true);
-        assert!(!live.is() && woken.try_recv().is_err());
-        live.set(2, true);
-        live.set(2, true);
-        live.set(1, false);
-        assert!(live.is() && woken.try_recv().is_ok());
-    }
-
-    #[test]
-    fn a_stream_is_given_up_after_three_heartbeats_that_did_not_come() {
-        let mut patience = Patience::default();
-        assert_eq!(patience.limit(), None);
-        patience.heard_heartbeat(Duration::from_secs(1));
-        assert_eq!(patience.limit(), Some(SILENCE));
+    fn a_stream_is_given_up_after_three_missing_heartbeats() {
+        let mut limit = SilenceLimit::default();
+        assert_eq!(limit.get(), None);
+        limit.heard_heartbeat(Duration::from_secs(1));
+        assert_eq!(limit.get(), Some(SILENCE));
         for seconds in [20, 12] {
-            patience.heard_heartbeat(Duration::from_secs(seconds));
+            limit.heard_heartbeat(Duration::from_secs(seconds));
         }
-        assert_eq!(patience.limit(), Some(Duration::from_secs(60)));
+        assert_eq!(limit.get(), Some(Duration::from_secs(60)));
     }
 }

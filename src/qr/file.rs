@@ -1,12 +1,14 @@
 //! Enrolment pictures on disk: under names that can be nothing but a file of their directory, for their owner's eyes
 //! only, and gone when they have served.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+
+use crate::base::durable;
 
 /// The longest stem of a file name, in bytes; the usual file systems take 255 for the whole name.
 const MAX_STEM_BYTES: usize = 100;
@@ -31,7 +33,7 @@ impl PictureFile {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let path = directory.join(file_name(login));
         let temporary = directory.join(format!(".{:016x}.tmp", random()?));
-        let written = write_new(&temporary, png).and_then(|()| fs::rename(&temporary, &path));
+        let written = durable::create_new(&temporary, png).and_then(|()| fs::rename(&temporary, &path));
         if let Err(error) = written {
             // Best effort: there may be nothing to remove, and the first error is the one to tell.
             let _ = fs::remove_file(&temporary);
@@ -102,13 +104,6 @@ fn is_device(stem: &str) -> bool {
     let first = stem.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let numbered = |kind: &str| first.strip_prefix(kind).is_some_and(|rest| rest.chars().count() == 1);
     DEVICES.contains(&first.as_str()) || numbered("com") || numbered("lpt")
-}
-
-/// Creates the file, which must not be there, not even as a link, readable and writable by its owner only.
-fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
 }
 
 fn random() -> io::Result<u64> {

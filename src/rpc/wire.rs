@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use grpcio::{Error, GrpcSlice, Marshaller, Method, MethodType, pb_de, pb_ser};
 
-use super::methods;
-use crate::hub::Frame;
+use crate::hub::{Audience, Frame};
+use crate::model::ids::Cursor;
+use crate::proto::methods;
 use crate::proto::{Empty, Event, EventBatch, Happened, Message, SubscribeRequest, timestamp};
 use crate::store::StoredMessage;
 
@@ -46,8 +47,10 @@ impl Batch {
     /// The messages, of which there is at least one, as a frame.
     pub fn frame(messages: Vec<StoredMessage>) -> Option<BatchFrame> {
         let (first, last) = (messages.first()?.id, messages.last()?.id);
+        // They are kept as they came, and encoded in one form or both.
+        let bytes = 2 * event_bytes(&messages);
         let body = Arc::new(Batch { messages, each: OnceLock::new(), events: OnceLock::new() });
-        Some(Frame { first, last, body })
+        Some(Frame { first, last, audience: Audience::Everyone, bytes, body })
     }
 
     /// Frames of a commit: together, but none beyond `bytes` unless a single message is.
@@ -66,16 +69,16 @@ impl Batch {
         frames
     }
 
-    /// Each message after the id `after`, by itself.
-    pub fn each_after(&self, after: i64) -> impl Iterator<Item = GrpcSlice> {
+    /// Each message after a cursor, by itself.
+    pub fn each_after(&self, after: Cursor) -> impl Iterator<Item = GrpcSlice> {
         let each = filled(&self.each, || self.messages.iter().map(|m| encoded(&message(m))).collect());
-        let from = self.messages.partition_point(|m| m.id <= after);
+        let from = self.messages.partition_point(|m| !m.id.is_after(after));
         each.get(from..).unwrap_or_default().iter().cloned()
     }
 
-    /// The messages after the id `after` as events of one batch.
-    pub fn events_after(&self, after: i64) -> GrpcSlice {
-        let from = self.messages.partition_point(|m| m.id <= after);
+    /// The messages after a cursor as events of one batch.
+    pub fn events_after(&self, after: Cursor) -> GrpcSlice {
+        let from = self.messages.partition_point(|m| !m.id.is_after(after));
         match from {
             0 => filled(&self.events, || events(&self.messages)).clone(),
             from => events(self.messages.get(from..).unwrap_or_default()),
@@ -106,18 +109,14 @@ fn events(messages: &[StoredMessage]) -> GrpcSlice {
     let mut batch = EventBatch::new();
     batch.events = messages
         .iter()
-        .map(|m| Event {
-            cursor: m.id.unsigned_abs(),
-            event: Some(Happened::Message(message(m))),
-            ..Default::default()
-        })
+        .map(|m| Event { cursor: m.id.to_wire(), event: Some(Happened::Message(message(m))), ..Default::default() })
         .collect();
     encoded(&batch)
 }
 
 /// Something that is no message, as a batch of its own.
-pub fn event(cursor: i64, happened: Happened) -> GrpcSlice {
-    let event = Event { cursor: cursor.unsigned_abs(), event: Some(happened), ..Default::default() };
+pub fn event(cursor: Cursor, happened: Happened) -> GrpcSlice {
+    let event = Event { cursor: cursor.to_wire(), event: Some(happened), ..Default::default() };
     encoded(&EventBatch { events: vec![event], ..Default::default() })
 }
 
@@ -136,7 +135,7 @@ pub fn message(stored: &StoredMessage) -> Message {
         author: stored.author.clone(),
         text: stored.text.clone(),
         send_time: Some(timestamp(stored.sent_at)).into(),
-        id: stored.id.unsigned_abs(),
+        id: stored.id.to_wire(),
         ..Default::default()
     }
 }
@@ -154,11 +153,12 @@ mod tests {
     use protobuf::Message as _;
 
     use super::*;
-    use crate::clock::Time;
+    use crate::base::clock::Time;
+    use crate::model::ids::testing::{cursor, event as id};
 
     fn stored(ids: std::ops::RangeInclusive<i64>) -> Vec<StoredMessage> {
-        let message = |id| StoredMessage {
-            id,
+        let message = |number| StoredMessage {
+            id: id(number),
             author: "user1".into(),
             text: "Привет!".into(),
             sent_at: Time::from_micros(1_500_001),
@@ -173,34 +173,40 @@ mod tests {
     #[test]
     fn a_message_by_itself_is_what_clients_read() {
         let frame = Batch::frame(stored(7..=8)).unwrap();
-        assert_eq!((frame.first, frame.last), (7, 8));
-        let each: Vec<GrpcSlice> = frame.body.each_after(0).collect();
+        assert_eq!((frame.first, frame.last), (id(7), id(8)));
+        let each: Vec<GrpcSlice> = frame.body.each_after(Cursor::START).collect();
         let read = Message::parse_from_bytes(each[0].as_slice()).unwrap();
         assert_eq!((read.id, read.author.as_str(), read.text.as_str()), (7, "user1", "Привет!"));
         assert_eq!((read.send_time.seconds, read.send_time.nanos), (1, 500_001_000));
-        assert_eq!(frame.body.each_after(7).count(), 1);
-        assert_eq!(frame.body.each_after(8).count(), 0);
+        assert_eq!(frame.body.each_after(cursor(7)).count(), 1);
+        assert_eq!(frame.body.each_after(cursor(8)).count(), 0);
         assert!(Batch::frame(Vec::new()).is_none());
     }
 
     #[test]
     fn events_come_together_from_wherever_and_may_be_joined() {
         let one = Batch::frame(stored(1..=3)).unwrap().body;
-        assert_eq!(cursors(&one.events_after(0)), [1, 2, 3]);
-        assert_eq!(cursors(&one.events_after(2)), [3]);
+        assert_eq!(cursors(&one.events_after(Cursor::START)), [1, 2, 3]);
+        assert_eq!(cursors(&one.events_after(cursor(2))), [3]);
         let two = Batch::frame(stored(4..=5)).unwrap().body;
-        let caught_up = event(5, Happened::CaughtUp(crate::proto::CaughtUp::new()));
-        assert_eq!(cursors(&joined(&[one.events_after(1), two.events_after(0), caught_up])), [2, 3, 4, 5, 5]);
+        let caught_up = event(cursor(5), Happened::CaughtUp(crate::proto::CaughtUp::new()));
+        assert_eq!(
+            cursors(&joined(&[one.events_after(cursor(1)), two.events_after(Cursor::START), caught_up])),
+            [2, 3, 4, 5, 5]
+        );
     }
 
     #[test]
     fn a_commit_is_cut_into_frames_by_bytes_and_nothing_is_lost() {
         for bytes in [1, 100, 200, 100_000] {
             let frames = Batch::frames(stored(1..=9), bytes);
-            let ids: Vec<u64> = frames.iter().flat_map(|frame| cursors(&frame.body.events_after(0))).collect();
+            let ids: Vec<u64> =
+                frames.iter().flat_map(|frame| cursors(&frame.body.events_after(Cursor::START))).collect();
             assert_eq!(ids, (1..=9).collect::<Vec<u64>>(), "{bytes}");
-            assert!(frames.iter().all(|f| f.body.messages.len() == 1 || f.body.events_after(0).len() <= bytes));
-            assert!(frames.windows(2).all(|w| w[0].last + 1 == w[1].first));
+            assert!(
+                frames.iter().all(|f| f.body.messages.len() == 1 || f.body.events_after(Cursor::START).len() <= bytes)
+            );
+            assert!(frames.windows(2).all(|w| w[0].last < w[1].first));
         }
     }
 }

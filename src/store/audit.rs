@@ -5,17 +5,16 @@
 //! database as well, renewed after each commit and before anybody is answered. After a crash right between the two it may be
 //! some rows behind, never ahead.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::writer::Tx;
-use crate::clock::Time;
+use crate::base::clock::Time;
+use crate::base::durable;
 use crate::security::chain::{Chain, ChainMac, START};
-use crate::security::keys::sync_directory_of;
 
 /// The name of the file that the head is kept in, in the data directory.
 pub const HEAD_FILE_NAME: &str = "audit.head";
@@ -207,12 +206,8 @@ impl HeadFile {
 
     /// Keeps a head in place of the last one, for good.
     pub(super) fn write(&self, head: Head) -> io::Result<()> {
-        let unnamed = self.path.with_extension("head-new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unnamed)?;
-        writeln!(file, "{} {}", head.id, data_encoding::HEXLOWER.encode(&head.mac))?;
-        file.sync_all()?;
-        fs::rename(&unnamed, &self.path)?;
-        sync_directory_of(&self.path)
+        let line = format!("{} {}\n", head.id, data_encoding::HEXLOWER.encode(&head.mac));
+        durable::replace(&self.path, line.as_bytes())
     }
 }
 

@@ -3,14 +3,15 @@
 use rusqlite::{Connection, Row, params};
 
 use super::writer::Tx;
-use crate::clock::Time;
+use crate::base::clock::Time;
+use crate::model::ids::UserId;
 use crate::security::codes::CodeHash;
 
 /// Puts new recovery codes in the place of those that an account has.
 ///
 /// # Errors
 /// SQLite's.
-pub fn replace_recovery(tx: &Tx<'_>, user_id: i64, hashes: &[CodeHash]) -> rusqlite::Result<()> {
+pub fn replace_recovery(tx: &Tx<'_>, user_id: UserId, hashes: &[CodeHash]) -> rusqlite::Result<()> {
     void(tx, user_id)?;
     let mut insert =
         tx.sql().prepare_cached("INSERT INTO one_time_codes (hash, user_id, purpose) VALUES (?1, ?2, 'recovery')")?;
@@ -24,7 +25,7 @@ pub fn replace_recovery(tx: &Tx<'_>, user_id: i64, hashes: &[CodeHash]) -> rusql
 ///
 /// # Errors
 /// SQLite's.
-pub fn replace_enrolment(tx: &Tx<'_>, user_id: i64, hash: &CodeHash, expires_at: Time) -> rusqlite::Result<()> {
+pub fn replace_enrolment(tx: &Tx<'_>, user_id: UserId, hash: &CodeHash, expires_at: Time) -> rusqlite::Result<()> {
     void(tx, user_id)?;
     tx.sql()
         .prepare_cached(
@@ -38,7 +39,7 @@ pub fn replace_enrolment(tx: &Tx<'_>, user_id: i64, hash: &CodeHash, expires_at:
 ///
 /// # Errors
 /// SQLite's.
-pub fn void(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<()> {
+pub fn void(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<()> {
     tx.sql().prepare_cached("DELETE FROM one_time_codes WHERE user_id = ?1")?.execute([user_id])?;
     Ok(())
 }
@@ -47,7 +48,7 @@ pub fn void(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<()> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn use_up(tx: &Tx<'_>, user_id: i64, hash: &CodeHash, now: Time) -> rusqlite::Result<bool> {
+pub fn use_up(tx: &Tx<'_>, user_id: UserId, hash: &CodeHash, now: Time) -> rusqlite::Result<bool> {
     let used = tx
         .sql()
         .prepare_cached(
@@ -61,7 +62,7 @@ pub fn use_up(tx: &Tx<'_>, user_id: i64, hash: &CodeHash, now: Time) -> rusqlite
 ///
 /// # Errors
 /// SQLite's.
-pub fn recovery_left(connection: &Connection, user_id: i64) -> rusqlite::Result<u32> {
+pub fn recovery_left(connection: &Connection, user_id: UserId) -> rusqlite::Result<u32> {
     connection
         .prepare_cached("SELECT count(*) FROM one_time_codes WHERE user_id = ?1 AND purpose = 'recovery'")?
         .query_row([user_id], |row| row.get(0))

@@ -2,17 +2,17 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::sessions::SessionId;
 use super::writer::Tx;
-use crate::clock::Time;
+use crate::base::clock::Time;
+use crate::model::ids::{FactorId, SessionId, UserId};
 use crate::security::totp::Step;
-use crate::security::vault::{Place, Sealed};
+use crate::security::vault::{AadContext, Sealed};
 
 /// A second factor as it is kept.
 #[derive(Clone, Debug)]
 pub struct Factor {
     /// Its number, never used again.
-    pub id: i64,
+    pub id: FactorId,
     /// The secret.
     pub sealed: Sealed,
     /// The last step that a code was used of.
@@ -22,8 +22,8 @@ pub struct Factor {
 }
 
 /// Where the secret of an account's factor belongs.
-pub fn place(user_id: i64) -> Place {
-    Place::SecondFactor { user_id }
+pub fn place(user_id: UserId) -> AadContext {
+    AadContext::SecondFactor { user_id }
 }
 
 /// Whose a pending factor is.
@@ -41,7 +41,7 @@ const COLUMNS: &str = "id, key_id, sealed, last_step, state = 'pending' AND sess
 ///
 /// # Errors
 /// SQLite's.
-pub fn active(connection: &Connection, user_id: i64) -> rusqlite::Result<Option<Factor>> {
+pub fn active(connection: &Connection, user_id: UserId) -> rusqlite::Result<Option<Factor>> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM second_factors WHERE user_id = ?1 AND state = 'active'"))?
         .query_row([user_id], from_row)
@@ -52,7 +52,7 @@ pub fn active(connection: &Connection, user_id: i64) -> rusqlite::Result<Option<
 ///
 /// # Errors
 /// SQLite's.
-pub fn pending(connection: &Connection, user_id: i64, of: PendingOf) -> rusqlite::Result<Option<Factor>> {
+pub fn pending(connection: &Connection, user_id: UserId, of: PendingOf) -> rusqlite::Result<Option<Factor>> {
     connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM second_factors WHERE user_id = ?1 AND state = 'pending' AND session_id IS ?2"
@@ -65,7 +65,7 @@ pub fn pending(connection: &Connection, user_id: i64, of: PendingOf) -> rusqlite
 ///
 /// # Errors
 /// SQLite's.
-pub fn put_pending(tx: &Tx<'_>, user_id: i64, of: PendingOf, sealed: &Sealed, now: Time) -> rusqlite::Result<()> {
+pub fn put_pending(tx: &Tx<'_>, user_id: UserId, of: PendingOf, sealed: &Sealed, now: Time) -> rusqlite::Result<()> {
     let session = session_of(of);
     tx.sql()
         .prepare_cached("DELETE FROM second_factors WHERE user_id = ?1 AND state = 'pending' AND session_id IS ?2")?
@@ -83,7 +83,7 @@ pub fn put_pending(tx: &Tx<'_>, user_id: i64, of: PendingOf, sealed: &Sealed, no
 ///
 /// # Errors
 /// SQLite's.
-pub fn use_step(tx: &Tx<'_>, user_id: i64, factor_id: i64, step: Step) -> rusqlite::Result<bool> {
+pub fn use_step(tx: &Tx<'_>, user_id: UserId, factor_id: FactorId, step: Step) -> rusqlite::Result<bool> {
     let changed = tx
         .sql()
         .prepare_cached("UPDATE second_factors SET last_step = ?3 WHERE user_id = ?1 AND id = ?2 AND last_step < ?3")?
@@ -95,13 +95,13 @@ pub fn use_step(tx: &Tx<'_>, user_id: i64, factor_id: i64, step: Step) -> rusqli
 ///
 /// # Errors
 /// SQLite's.
-pub fn activate(tx: &Tx<'_>, user_id: i64, factor_id: i64) -> rusqlite::Result<()> {
+pub fn activate(tx: &Tx<'_>, user_id: UserId, factor_id: FactorId) -> rusqlite::Result<()> {
     tx.sql()
         .prepare_cached("DELETE FROM second_factors WHERE user_id = ?1 AND id <> ?2")?
-        .execute([user_id, factor_id])?;
+        .execute(params![user_id, factor_id])?;
     tx.sql()
         .prepare_cached("UPDATE second_factors SET state = 'active', session_id = NULL WHERE user_id = ?1 AND id = ?2")?
-        .execute([user_id, factor_id])?;
+        .execute(params![user_id, factor_id])?;
     Ok(())
 }
 
@@ -109,7 +109,12 @@ pub fn activate(tx: &Tx<'_>, user_id: i64, factor_id: i64) -> rusqlite::Result<(
 ///
 /// # Errors
 /// SQLite's.
-pub(super) fn insert_active(connection: &Connection, user_id: i64, sealed: &Sealed, now: Time) -> rusqlite::Result<()> {
+pub(super) fn insert_active(
+    connection: &Connection,
+    user_id: UserId,
+    sealed: &Sealed,
+    now: Time,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO second_factors (user_id, state, key_id, sealed, created_at) VALUES (?1, 'active', ?2, ?3, ?4)",
@@ -122,7 +127,7 @@ pub(super) fn insert_active(connection: &Connection, user_id: i64, sealed: &Seal
 ///
 /// # Errors
 /// SQLite's.
-pub fn delete_pending(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<()> {
+pub fn delete_pending(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<()> {
     tx.sql()
         .prepare_cached("DELETE FROM second_factors WHERE user_id = ?1 AND state = 'pending'")?
         .execute([user_id])?;
@@ -133,14 +138,14 @@ pub fn delete_pending(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<()> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn delete_all(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<()> {
+pub fn delete_all(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<()> {
     tx.sql().prepare_cached("DELETE FROM second_factors WHERE user_id = ?1")?.execute([user_id])?;
     Ok(())
 }
 
-fn session_of(of: PendingOf) -> Option<String> {
+fn session_of(of: PendingOf) -> Option<SessionId> {
     match of {
-        PendingOf::Session(id) => Some(id.to_string()),
+        PendingOf::Session(id) => Some(id),
         PendingOf::Account => None,
     }
 }

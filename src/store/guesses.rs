@@ -8,7 +8,8 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::writer::Tx;
-use crate::clock::Time;
+use crate::base::clock::Time;
+use crate::model::ids::UserId;
 
 /// The rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub enum Wait {
 #[derive(Debug)]
 #[must_use = "a code that was right, or used before, is no guess"]
 pub struct Guess {
-    user_id: i64,
+    user_id: UserId,
     before: Counters,
 }
 
@@ -46,7 +47,7 @@ struct Counters {
     since_login: i64,
 }
 
-fn counters(connection: &Connection, user_id: i64) -> rusqlite::Result<Counters> {
+fn counters(connection: &Connection, user_id: UserId) -> rusqlite::Result<Counters> {
     connection
         .prepare_cached(
             "SELECT guesses_whole_at, wrong_in_row, guess_not_before, wrong_since_login FROM users WHERE id = ?1",
@@ -70,7 +71,7 @@ fn micros(duration: Duration) -> i64 {
 ///
 /// # Errors
 /// SQLite's.
-pub fn take(tx: &Tx<'_>, user_id: i64, limits: &GuessLimits, now: Time) -> rusqlite::Result<Result<Guess, Wait>> {
+pub fn take(tx: &Tx<'_>, user_id: UserId, limits: &GuessLimits, now: Time) -> rusqlite::Result<Result<Guess, Wait>> {
     let (now, refill, longest) = (now.as_micros(), micros(limits.refill), micros(limits.longest_delay));
     // The most that may be missing for there to be one guess left.
     let missing = refill.saturating_mul(i64::from(limits.budget.saturating_sub(1)));
@@ -129,12 +130,12 @@ impl Guess {
 ///
 /// # Errors
 /// SQLite's.
-pub fn make_whole(tx: &Tx<'_>, user_id: i64) -> rusqlite::Result<()> {
+pub fn make_whole(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<()> {
     let now = counters(tx, user_id)?;
     set(tx, user_id, Counters { whole_at: 0, in_row: 0, not_before: 0, ..now })
 }
 
-fn set(tx: &Tx<'_>, user_id: i64, to: Counters) -> rusqlite::Result<()> {
+fn set(tx: &Tx<'_>, user_id: UserId, to: Counters) -> rusqlite::Result<()> {
     tx.sql()
         .prepare_cached(
             "UPDATE users SET guesses_whole_at = ?2, wrong_in_row = ?3, guess_not_before = ?4, wrong_since_login = ?5
@@ -148,7 +149,7 @@ fn set(tx: &Tx<'_>, user_id: i64, to: Counters) -> rusqlite::Result<()> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn left(connection: &Connection, user_id: i64, limits: &GuessLimits, now: Time) -> rusqlite::Result<u32> {
+pub fn left(connection: &Connection, user_id: UserId, limits: &GuessLimits, now: Time) -> rusqlite::Result<u32> {
     let missing = counters(connection, user_id)?.whole_at.saturating_sub(now.as_micros()).max(0);
     let refill = micros(limits.refill).max(1);
     let taken = missing / refill + i64::from(missing % refill > 0);
@@ -160,13 +161,13 @@ mod tests {
     use super::super::testing::store;
     use super::super::{Store, StoreError, users};
     use super::*;
-    use crate::security::login::Login;
+    use crate::model::login::Login;
     use crate::security::passwords::PasswordHash;
 
     const DAY: Duration = Duration::from_secs(86_400);
     const LIMITS: GuessLimits = GuessLimits { budget: 30, refill: DAY, longest_delay: Duration::from_secs(300) };
 
-    fn user(store: &Store) -> i64 {
+    fn user(store: &Store) -> UserId {
         let login = Login::parse("victim").unwrap();
         let insert = move |tx: &Tx<'_>| {
             let (key, hash) = (login.key(), PasswordHash::from_stored("x".into()));
@@ -183,7 +184,7 @@ mod tests {
         Used,
     }
 
-    fn guess(store: &Store, user: i64, now: Time, is: Is) -> Result<(), Wait> {
+    fn guess(store: &Store, user: UserId, now: Time, is: Is) -> Result<(), Wait> {
         store
             .write(
                 move |tx| {

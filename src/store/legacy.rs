@@ -6,12 +6,13 @@ use std::path::Path;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::security::login::LoginKey;
+use crate::model::ids::UserId;
+use crate::model::login::LoginKey;
 use crate::security::secret::SecretText;
 
 /// A row of it. What is not text is taken as missing.
 pub(super) struct LegacyUser {
-    pub(super) id: i64,
+    pub(super) id: UserId,
     pub(super) login: String,
     pub(super) password_hash: SecretText,
     pub(super) secret: Option<SecretText>,
@@ -65,7 +66,7 @@ pub(super) fn clashes(users: &[LegacyUser]) -> Vec<Vec<String>> {
     let mut group_of: HashMap<String, usize> = HashMap::new();
     let mut groups: Vec<Vec<String>> = Vec::new();
     for user in users {
-        let key = LoginKey::of(&user.login);
+        let key = LoginKey::from_text(&user.login);
         let names = [format!("n{}", key.name()), format!("l{}", key.look())];
         let found: Vec<usize> = names.iter().filter_map(|name| group_of.get(name)).copied().collect();
         let mut members = found.iter().flat_map(|group| groups.get_mut(*group).map(std::mem::take).unwrap_or_default());
@@ -88,7 +89,12 @@ mod tests {
     use super::*;
 
     fn user(id: i64, login: &str) -> LegacyUser {
-        LegacyUser { id, login: login.into(), password_hash: SecretText::new(String::new()), secret: None }
+        LegacyUser {
+            id: UserId::from_number(id),
+            login: login.into(),
+            password_hash: SecretText::new(String::new()),
+            secret: None,
+        }
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::writer::Tx;
-use crate::clock::Time;
+use crate::base::clock::Time;
+use crate::model::ids::{Cursor, EventId, UserId};
 
 /// A message as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredMessage {
     /// Its place in the room.
-    pub id: i64,
+    pub id: EventId,
     /// The author's login at the time.
     pub author: String,
     /// The text.
@@ -24,7 +25,7 @@ pub struct StoredMessage {
 #[derive(Clone, Debug)]
 pub struct NewMessage<'a> {
     /// Whose it is.
-    pub user_id: i64,
+    pub user_id: UserId,
     /// His login.
     pub author: &'a str,
     /// The text.
@@ -41,23 +42,24 @@ pub struct NewMessage<'a> {
 /// # Errors
 /// SQLite's.
 pub fn append(tx: &Tx<'_>, new: &NewMessage<'_>) -> rusqlite::Result<StoredMessage> {
-    let mut message = StoredMessage { id: 0, author: new.author.into(), text: new.text.into(), sent_at: new.sent_at };
+    let message = |id, sent_at| StoredMessage { id, author: new.author.into(), text: new.text.into(), sent_at };
     if let Some(client_id) = new.client_id
         && let Some((id, sent_at)) = sent_before(tx, new.user_id, client_id)?
     {
-        (message.id, message.sent_at) = (id, sent_at);
-        return Ok(message);
+        return Ok(message(id, sent_at));
     }
     let sql = tx.sql();
     sql.prepare_cached("INSERT INTO messages (user_id, author, text, sent_at, client_id) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![new.user_id, new.author, new.text, new.sent_at.as_micros(), new.client_id])?;
-    message.id = sql.last_insert_rowid();
+    let id = sql.last_insert_rowid();
+    let id = EventId::from_db(id).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, id))?;
+    let message = message(id, new.sent_at);
     tx.appended(message.clone());
     Ok(message)
 }
 
 /// The id and time of the message that a user sent under this id before.
-fn sent_before(connection: &Connection, user_id: i64, client_id: &str) -> rusqlite::Result<Option<(i64, Time)>> {
+fn sent_before(connection: &Connection, user_id: UserId, client_id: &str) -> rusqlite::Result<Option<(EventId, Time)>> {
     connection
         .prepare_cached(
             "SELECT id, sent_at FROM messages WHERE user_id = ?1 AND client_id = ?2
@@ -69,22 +71,23 @@ fn sent_before(connection: &Connection, user_id: i64, client_id: &str) -> rusqli
         .optional()
 }
 
-/// The `count` messages that follow the one with the id `cursor`, oldest first.
+/// The `count` messages after the cursor, oldest first.
 ///
 /// # Errors
 /// SQLite's.
-pub fn after(connection: &Connection, cursor: i64, count: usize) -> rusqlite::Result<Vec<StoredMessage>> {
+pub fn after(connection: &Connection, cursor: Cursor, count: usize) -> rusqlite::Result<Vec<StoredMessage>> {
     connection
         .prepare_cached("SELECT id, author, text, sent_at FROM messages WHERE id > ?1 ORDER BY id LIMIT ?2")?
         .query_map(params![cursor, i64::try_from(count).unwrap_or(i64::MAX)], from_row)?
         .collect()
 }
 
-/// The newest `count` messages below the id `before`, oldest first.
+/// The newest `count` messages, of those below the id `before` if one is given, oldest first.
 ///
 /// # Errors
 /// SQLite's.
-pub fn before(connection: &Connection, before: i64, count: usize) -> rusqlite::Result<Vec<StoredMessage>> {
+pub fn before(connection: &Connection, before: Option<EventId>, count: usize) -> rusqlite::Result<Vec<StoredMessage>> {
+    let before = before.map_or(i64::MAX, EventId::to_db);
     let mut messages: Vec<StoredMessage> = connection
         .prepare_cached("SELECT id, author, text, sent_at FROM messages WHERE id < ?1 ORDER BY id DESC LIMIT ?2")?
         .query_map(params![before, i64::try_from(count).unwrap_or(i64::MAX)], from_row)?
@@ -97,7 +100,7 @@ pub fn before(connection: &Connection, before: i64, count: usize) -> rusqlite::R
 ///
 /// # Errors
 /// SQLite's.
-pub fn cursor_before_last(connection: &Connection, count: usize) -> rusqlite::Result<i64> {
+pub fn cursor_before_last(connection: &Connection, count: usize) -> rusqlite::Result<Cursor> {
     let cursor = connection
         .prepare_cached("SELECT id FROM messages ORDER BY id DESC LIMIT 1 OFFSET ?1")?
         .query_row([i64::try_from(count).unwrap_or(i64::MAX)], |row| row.get(0))
@@ -108,11 +111,11 @@ pub fn cursor_before_last(connection: &Connection, count: usize) -> rusqlite::Re
     }
 }
 
-/// Up to which id everything was purged; 0 if nothing was.
+/// The cursor up to which everything was purged.
 ///
 /// # Errors
 /// SQLite's.
-pub fn purged_through(connection: &Connection) -> rusqlite::Result<i64> {
+pub fn purged_through(connection: &Connection) -> rusqlite::Result<Cursor> {
     connection.prepare_cached("SELECT through FROM purged")?.query_row([], |row| row.get(0))
 }
 
@@ -132,7 +135,7 @@ const CLIENT_IDS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 fn first_kept(connection: &Connection, retention: Retention, now: Time, step: u32) -> rusqlite::Result<Option<i64>> {
     let newest_too_old = retention.age.map_or(i64::MIN, |age| (now - age).as_micros());
     let last_too_many = match retention.count {
-        Some(count) => last_id(connection)?.saturating_sub(i64::from(count)),
+        Some(count) => last_id(connection)?.to_db().saturating_sub(i64::from(count)),
         None => 0,
     };
     let (kept, last): (Option<i64>, Option<i64>) = connection
@@ -177,13 +180,13 @@ pub fn purge(tx: &Tx<'_>, retention: Retention, now: Time, step: u32) -> rusqlit
     Ok(gone)
 }
 
-/// The highest id ever given; 0 before the first message.
+/// The cursor behind the highest id ever given.
 ///
 /// # Errors
 /// SQLite's.
-pub fn last_id(connection: &Connection) -> rusqlite::Result<i64> {
+pub fn last_id(connection: &Connection) -> rusqlite::Result<Cursor> {
     let last = "SELECT seq FROM sqlite_sequence WHERE name = 'messages'";
-    Ok(connection.query_row(last, [], |row| row.get(0)).optional()?.unwrap_or(0))
+    Ok(connection.query_row(last, [], |row| row.get(0)).optional()?.unwrap_or(Cursor::START))
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
@@ -200,29 +203,30 @@ mod tests {
     use super::super::StoreError;
     use super::super::testing::store;
     use super::*;
+    use crate::model::ids::testing::{cursor, event};
 
-    fn send(store: &crate::store::Store, secs: i64, client_id: Option<&'static str>) -> i64 {
+    fn send(store: &crate::store::Store, secs: i64, client_id: Option<&'static str>) -> EventId {
         let append = move |tx: &Tx<'_>| {
             let sent_at = Time::from_secs(secs);
-            let new = NewMessage { user_id: 1, author: "a", text: "x", sent_at, client_id };
+            let new = NewMessage { user_id: UserId::from_number(1), author: "a", text: "x", sent_at, client_id };
             Ok::<_, StoreError>(append(tx, &new)?.id)
         };
         store.write(append, |_| ()).unwrap()
     }
 
     fn ids(messages: &[StoredMessage]) -> Vec<i64> {
-        messages.iter().map(|message| message.id).collect()
+        messages.iter().map(|message| message.id.to_db()).collect()
     }
 
     #[test]
     fn an_id_is_never_used_again_also_after_a_purge() {
         let (_dir, store) = store(Box::new(|_| ()));
-        assert_eq!(store.read(last_id).unwrap(), 0);
+        assert_eq!(store.read(last_id).unwrap(), Cursor::START);
         let last = [send(&store, 0, None), send(&store, 0, None)][1];
         store.write(|tx| Ok::<_, StoreError>(tx.execute("DELETE FROM messages", [])?), |_| ()).unwrap();
-        assert_eq!(store.read(last_id).unwrap(), last);
-        assert_eq!(send(&store, 0, None), last + 1);
-        assert_eq!(store.read(|c| after(c, 0, 10)).unwrap().len(), 1);
+        assert_eq!(store.read(last_id).unwrap(), Cursor::behind(last));
+        assert!(send(&store, 0, None) > last);
+        assert_eq!(store.read(|c| after(c, Cursor::START, 10)).unwrap().len(), 1);
     }
 
     #[test]
@@ -264,15 +268,15 @@ mod tests {
                 let gone = store.write(move |tx| Ok::<_, StoreError>(purge(tx, retention, now, 2)?), |_| ()).unwrap();
                 assert!((1..=2).contains(&gone));
             }
-            (steps, ids(&store.read(|c| after(c, 0, 100)).unwrap()))
+            (steps, ids(&store.read(|c| after(c, Cursor::START, 100)).unwrap()))
         };
         assert_eq!(purge_all(None, None), (0, (1..=10).collect()));
         assert_eq!(purge_all(Some(700), None), (2, (4..=10).collect()), "those of 300 s and before");
         assert_eq!(purge_all(Some(700), Some(4)), (2, (7..=10).collect()));
-        assert_eq!(store.read(purged_through).unwrap(), 6);
-        assert_eq!(store.read(|c| cursor_before_last(c, 2)).unwrap(), 8);
-        assert_eq!(store.read(|c| cursor_before_last(c, 100)).unwrap(), 6);
-        assert_eq!(ids(&store.read(|c| before(c, 9, 100)).unwrap()), [7, 8]);
-        assert_eq!(ids(&store.read(|c| before(c, i64::MAX, 2)).unwrap()), [9, 10]);
+        assert_eq!(store.read(purged_through).unwrap(), cursor(6));
+        assert_eq!(store.read(|c| cursor_before_last(c, 2)).unwrap(), cursor(8));
+        assert_eq!(store.read(|c| cursor_before_last(c, 100)).unwrap(), cursor(6));
+        assert_eq!(ids(&store.read(|c| before(c, Some(event(9)), 100)).unwrap()), [7, 8]);
+        assert_eq!(ids(&store.read(|c| before(c, None, 2)).unwrap()), [9, 10]);
     }
 }

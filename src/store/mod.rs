@@ -5,7 +5,8 @@
 
 pub mod audit;
 pub mod codes;
-pub mod departures;
+mod columns;
+pub mod deleted_authors;
 pub mod factors;
 pub mod guesses;
 mod legacy;

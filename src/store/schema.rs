@@ -183,6 +183,7 @@ pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ids::Cursor;
 
     #[test]
     fn every_step_of_the_ladder_is_valid_sql() {
@@ -203,16 +204,19 @@ mod tests {
             .unwrap();
         LADDER.to_latest(&mut connection).unwrap();
         let user = crate::store::users::all(&connection).unwrap().remove(0);
-        assert_eq!((user.id, user.login.as_str(), user.locked_at, user.last_login_at), (7, "user1", None, None));
-        let now = crate::clock::Time::from_micros(4);
-        assert_eq!(crate::store::sessions::live_of(&connection, 7, now).unwrap()[0].opened_from, None);
-        assert_eq!(crate::store::factors::active(&connection, 7).unwrap().unwrap().last_step, 9);
-        assert_eq!(crate::store::messages::after(&connection, 0, 9).unwrap()[0].text, "text");
+        assert_eq!(
+            (user.id.number(), user.login.as_str(), user.locked_at, user.last_login_at),
+            (7, "user1", None, None)
+        );
+        let now = crate::base::clock::Time::from_micros(4);
+        assert_eq!(crate::store::sessions::live_of(&connection, user.id, now).unwrap()[0].opened_from, None);
+        assert_eq!(crate::store::factors::active(&connection, user.id).unwrap().unwrap().last_step, 9);
+        assert_eq!(crate::store::messages::after(&connection, Cursor::START, 9).unwrap()[0].text, "text");
         let limits = crate::store::guesses::GuessLimits {
             budget: 30,
             refill: std::time::Duration::from_secs(1),
             longest_delay: std::time::Duration::from_secs(1),
         };
-        assert_eq!(crate::store::guesses::left(&connection, 7, &limits, now).unwrap(), 30);
+        assert_eq!(crate::store::guesses::left(&connection, user.id, &limits, now).unwrap(), 30);
     }
 }

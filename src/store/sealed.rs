@@ -8,8 +8,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Tx;
 use super::{DirectoryLock, FILE_NAME, OpenError, open_for_writing};
+use crate::model::ids::FactorId;
 use crate::security::secret::SecretBytes;
-use crate::security::vault::{InnerKey, Place, Sealed, Vault, VaultError};
+use crate::security::vault::{AadContext, InnerKey, Sealed, Vault, VaultError};
 
 /// The ids of the keys that secrets are sealed under.
 ///
@@ -58,7 +59,7 @@ pub enum ResealError {
     #[error("{place}: {source}; nothing was changed")]
     Vault {
         /// Which.
-        place: Place,
+        place: AadContext,
         /// What is wrong with it.
         source: VaultError,
     },
@@ -87,11 +88,11 @@ pub fn reseal(
 ) -> Result<usize, ResealError> {
     let mut connection = open_for_writing(&data_dir.join(FILE_NAME), Duration::from_secs(5))?;
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let factors: Vec<(i64, Place, Sealed)> = transaction
+    let factors: Vec<(FactorId, AadContext, Sealed)> = transaction
         .prepare("SELECT id, user_id, key_id, sealed FROM second_factors")?
         .query_map([], |row| {
             let sealed = Sealed { key_id: row.get(2)?, bytes: row.get(3)? };
-            Ok((row.get(0)?, Place::SecondFactor { user_id: row.get(1)? }, sealed))
+            Ok((row.get(0)?, AadContext::SecondFactor { user_id: row.get(1)? }, sealed))
         })?
         .collect::<rusqlite::Result<_>>()?;
     let keys: Vec<(InnerKey, Sealed)> = InnerKey::ALL
@@ -119,7 +120,7 @@ pub fn reseal(
         hear()?;
     }
     for (key, sealed) in keys {
-        let sealed = again(Place::InnerKey(key), &sealed)?;
+        let sealed = again(AadContext::InnerKey(key), &sealed)?;
         transaction
             .prepare_cached("UPDATE inner_keys SET key_id = ?2, sealed = ?3 WHERE name = ?1")?
             .execute(params![key.name(), sealed.key_id, sealed.bytes])?;

@@ -1,66 +1,11 @@
 //! Sessions: rows that tokens name.
 
-use std::fmt;
-use std::str::FromStr;
-
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::writer::Tx;
-use crate::clock::Time;
-
-/// The name of a session: 128 random bits, 32 lower-case hex digits in tokens and in the database.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId(u128);
-
-impl SessionId {
-    /// A new random name.
-    ///
-    /// # Errors
-    /// The system has no randomness to give.
-    pub fn random() -> Result<SessionId, getrandom::Error> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)?;
-        Ok(SessionId(u128::from_be_bytes(bytes)))
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for SessionId {
-    /// Enough to tell sessions apart in a log, too little to name one.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionId({:06x}…)", self.0 >> 104)
-    }
-}
-
-impl SessionId {
-    /// What tells a session apart from the others of its account, and names none to anybody: half of the name, 16 hex digits.
-    pub fn handle(self) -> String {
-        format!("{:016x}", self.0 >> 64)
-    }
-}
-
-/// A text that names no session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a session id")]
-pub struct NotASessionId;
-
-impl FromStr for SessionId {
-    type Err = NotASessionId;
-
-    fn from_str(text: &str) -> Result<SessionId, NotASessionId> {
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if text.len() != 32 || !text.bytes().all(hex) {
-            return Err(NotASessionId);
-        }
-        u128::from_str_radix(text, 16).map(SessionId).map_err(|_| NotASessionId)
-    }
-}
+use crate::base::clock::Time;
+use crate::model::ids::{FactorId, SessionId, UserId};
 
 /// What a session may do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +35,12 @@ pub struct Session {
     /// Its name.
     pub id: SessionId,
     /// Whose it is.
-    pub user_id: i64,
+    pub user_id: UserId,
     /// What it may do.
     pub state: State,
     /// The active factor when it opened (or, once complete, the one that completed it): what an enrolment of this session
     /// may replace.
-    pub base_factor: Option<i64>,
+    pub base_factor: Option<FactorId>,
     /// When it was opened.
     pub created_at: Time,
     /// When it ends by itself.
@@ -116,7 +61,7 @@ pub fn insert(tx: &Tx<'_>, session: &Session) -> rusqlite::Result<()> {
     tx.sql()
         .prepare_cached(&format!("INSERT INTO sessions ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"))?
         .execute(params![
-            session.id.to_string(),
+            session.id,
             session.user_id,
             session.state.word(),
             session.base_factor,
@@ -135,7 +80,7 @@ pub fn insert(tx: &Tx<'_>, session: &Session) -> rusqlite::Result<()> {
 pub fn live(connection: &Connection, id: SessionId, now: Time) -> rusqlite::Result<Option<Session>> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1 AND expires_at > ?2"))?
-        .query_row(params![id.to_string(), now.as_micros()], from_row)
+        .query_row(params![id, now.as_micros()], from_row)
         .optional()
 }
 
@@ -148,7 +93,7 @@ pub fn is_complete(connection: &Connection, id: SessionId, now: Time) -> rusqlit
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?1 AND state = 'complete' AND expires_at > ?2)",
         )?
-        .query_row(params![id.to_string(), now.as_micros()], |row| row.get(0))
+        .query_row(params![id, now.as_micros()], |row| row.get(0))
 }
 
 /// Every session whose time is not over.
@@ -166,12 +111,12 @@ pub fn all_live(connection: &Connection, now: Time) -> rusqlite::Result<Vec<Sess
 ///
 /// # Errors
 /// SQLite's.
-pub fn live_of(connection: &Connection, user_id: i64, now: Time) -> rusqlite::Result<Vec<Session>> {
+pub fn live_of(connection: &Connection, user_id: UserId, now: Time) -> rusqlite::Result<Vec<Session>> {
     connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM sessions WHERE user_id = ?1 AND expires_at > ?2 ORDER BY created_at, id"
         ))?
-        .query_map([user_id, now.as_micros()], from_row)?
+        .query_map(params![user_id, now.as_micros()], from_row)?
         .collect()
 }
 
@@ -179,7 +124,7 @@ pub fn live_of(connection: &Connection, user_id: i64, now: Time) -> rusqlite::Re
 ///
 /// # Errors
 /// SQLite's.
-pub fn waiting_on(connection: &Connection, user_id: i64, peer: &str, now: Time) -> rusqlite::Result<Vec<Session>> {
+pub fn waiting_on(connection: &Connection, user_id: UserId, peer: &str, now: Time) -> rusqlite::Result<Vec<Session>> {
     connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM sessions
@@ -193,12 +138,12 @@ pub fn waiting_on(connection: &Connection, user_id: i64, peer: &str, now: Time) 
 ///
 /// # Errors
 /// SQLite's.
-pub fn complete(tx: &Tx<'_>, id: SessionId, factor_id: i64, expires_at: Time) -> rusqlite::Result<()> {
+pub fn complete(tx: &Tx<'_>, id: SessionId, factor_id: FactorId, expires_at: Time) -> rusqlite::Result<()> {
     tx.sql()
         .prepare_cached(
             "UPDATE sessions SET state = 'complete', base_factor = ?2, expires_at = ?3, connection = NULL WHERE id = ?1",
         )?
-        .execute(params![id.to_string(), factor_id, expires_at.as_micros()])?;
+        .execute(params![id, factor_id, expires_at.as_micros()])?;
     Ok(())
 }
 
@@ -208,15 +153,15 @@ pub enum End {
     /// This one.
     One(SessionId),
     /// All of an account but this one.
-    Others(i64, SessionId),
+    Others(UserId, SessionId),
     /// All of an account.
-    All(i64),
+    All(UserId),
     /// Those of an account that wait for a code or enrolment.
-    Waiting(i64),
+    Waiting(UserId),
     /// The oldest of an account beside the one in hand, so that at most so many stay with it.
     Oldest {
         /// Whose.
-        user_id: i64,
+        user_id: UserId,
         /// The one that stays in any case.
         in_hand: SessionId,
         /// Complete ones, or waiting ones.
@@ -236,15 +181,15 @@ pub enum End {
 /// SQLite's.
 pub fn end(tx: &Tx<'_>, which: End) -> rusqlite::Result<Vec<SessionId>> {
     let sql = tx.sql();
-    let id = |row: &Row<'_>| id_at(row, 0);
+    let id = |row: &Row<'_>| row.get(0);
     match which {
         End::One(session) => sql
             .prepare_cached("DELETE FROM sessions WHERE id = ?1 RETURNING id")?
-            .query_map([session.to_string()], id)?
+            .query_map([session], id)?
             .collect(),
         End::Others(user_id, keep) => sql
             .prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND id <> ?2 RETURNING id")?
-            .query_map(params![user_id, keep.to_string()], id)?
+            .query_map(params![user_id, keep], id)?
             .collect(),
         End::All(user_id) => sql
             .prepare_cached("DELETE FROM sessions WHERE user_id = ?1 RETURNING id")?
@@ -266,7 +211,7 @@ pub fn end(tx: &Tx<'_>, which: End) -> rusqlite::Result<Vec<SessionId>> {
             .query_map(
                 params![
                     user_id,
-                    in_hand.to_string(),
+                    in_hand,
                     complete,
                     i64::try_from(keep).unwrap_or(i64::MAX).saturating_sub(1)
                 ],
@@ -315,7 +260,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Session> {
         _ => return Err(conversion(2, FromSqlError::InvalidType)),
     };
     Ok(Session {
-        id: id_at(row, 0)?,
+        id: row.get(0)?,
         user_id: row.get(1)?,
         state,
         base_factor: row.get(3)?,
@@ -326,31 +271,6 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Session> {
     })
 }
 
-fn id_at(row: &Row<'_>, column: usize) -> rusqlite::Result<SessionId> {
-    let text = row.get_ref(column)?.as_str().map_err(|e| conversion(column, e))?;
-    text.parse().map_err(|e: NotASessionId| conversion(column, FromSqlError::Other(Box::new(e))))
-}
-
 fn conversion(column: usize, error: FromSqlError) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_id_survives_its_text_and_nothing_else_is_one() {
-        let id = SessionId::random().unwrap();
-        assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!(SessionId(1).to_string().parse(), Ok(SessionId(1)));
-        for text in ["", "1", "+0000000000000000000000000000001", "G0000000000000000000000000000001"] {
-            assert_eq!(text.parse::<SessionId>(), Err(NotASessionId), "{text}");
-        }
-        assert_eq!(
-            id.to_string().to_uppercase().parse::<SessionId>().is_ok(),
-            id.to_string().bytes().all(|b| b.is_ascii_digit())
-        );
-        assert!(!format!("{id:?}").contains(&id.to_string()));
-    }
 }

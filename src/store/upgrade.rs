@@ -15,12 +15,12 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::legacy::{self, LegacyUser};
 use super::{DirectoryLock, FILE_NAME, OpenError, factors, schema};
-use crate::clock::Time;
-use crate::security::keys::sync_directory_of;
-use crate::security::login::LoginKey;
+use crate::base::clock::Time;
+use crate::base::durable;
+use crate::model::login::LoginKey;
 use crate::security::passwords::{HashError, Passwords};
 use crate::security::totp::secret_from_base32;
-use crate::security::vault::{Place, Vault, VaultError};
+use crate::security::vault::{AadContext, Vault, VaultError};
 
 /// The upgrade did not happen, and the old database is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -119,8 +119,7 @@ pub fn run(
     copy_aside(&original, data_dir)?;
     let io = |source| UpgradeError::Io { path: new.clone(), source };
     fs::File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
-    fs::rename(&new, &path).map_err(io)?;
-    sync_directory_of(&path).map_err(io)?;
+    durable::rename(&new, &path).map_err(io)?;
     drop(guard);
     drop(connection);
     drop(original);
@@ -132,12 +131,11 @@ fn copy_aside(mut original: &fs::File, data_dir: &Path) -> Result<(), UpgradeErr
     let copy = copy_in(data_dir);
     let unnamed = data_dir.join(format!("{FILE_NAME}.copying"));
     let io = |source| UpgradeError::Io { path: copy.clone(), source };
-    remove_if_there(&unnamed).map_err(io)?;
+    durable::remove_if_there(&unnamed).map_err(io)?;
     let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed).map_err(io)?;
     io::copy(&mut original, &mut to).map_err(io)?;
     to.sync_all().map_err(io)?;
-    fs::rename(&unnamed, &copy).map_err(io)?;
-    sync_directory_of(&copy).map_err(io)
+    durable::rename(&unnamed, &copy).map_err(io)
 }
 
 /// Builds the new database.
@@ -153,7 +151,7 @@ fn build(
     let sql = |source| UpgradeError::New { path: path.to_owned(), source };
     // What an interrupted upgrade left.
     for suffix in ["", "-journal", "-wal", "-shm"] {
-        remove_if_there(&PathBuf::from(format!("{}{suffix}", path.display()))).map_err(io)?;
+        durable::remove_if_there(&PathBuf::from(format!("{}{suffix}", path.display()))).map_err(io)?;
     }
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
     let mut connection = Connection::open(path).map_err(sql)?;
@@ -164,7 +162,7 @@ fn build(
     for (n, user) in users.iter().enumerate() {
         let hash = passwords.wrap_sha256_hex(user.password_hash.expose())?;
         let secret = user.secret.as_ref().and_then(|text| secret_from_base32(text.expose()));
-        let key = LoginKey::of(&user.login);
+        let key = LoginKey::from_text(&user.login);
         transaction
             .execute(
                 "INSERT INTO users (id, login, login_key, login_look, password_hash, created_at, enrolled_at, awaits_admin)
@@ -182,7 +180,7 @@ fn build(
             )
             .map_err(sql)?;
         if let Some(secret) = secret {
-            let sealed = vault.seal(Place::SecondFactor { user_id: user.id }, &secret)?;
+            let sealed = vault.seal(AadContext::SecondFactor { user_id: user.id }, &secret)?;
             factors::insert_active(&transaction, user.id, &sealed, now).map_err(sql)?;
         }
         hear(progress, n + 1, users.len())?;
@@ -197,11 +195,4 @@ fn hear(
     all: usize,
 ) -> Result<(), UpgradeError> {
     if progress(done, all).is_break() { Err(UpgradeError::Interrupted) } else { Ok(()) }
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

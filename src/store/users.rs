@@ -3,15 +3,16 @@
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use super::writer::Tx;
-use crate::clock::Time;
-use crate::security::login::{Login, LoginKey};
+use crate::base::clock::Time;
+use crate::model::ids::UserId;
+use crate::model::login::{Login, LoginKey};
 use crate::security::passwords::PasswordHash;
 
 /// An account as it is kept.
 #[derive(Clone, Debug)]
 pub struct User {
     /// Its number, never used again.
-    pub id: i64,
+    pub id: UserId,
     /// The login as it is shown.
     pub login: String,
     /// The password's hash.
@@ -63,7 +64,7 @@ impl<'a> NewUser<'a> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> rusqlite::Result<Option<i64>> {
+pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> rusqlite::Result<Option<UserId>> {
     let retired = tx
         .sql()
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM retired_logins WHERE login_key = ?1 OR login_look = ?2)")?
@@ -86,7 +87,7 @@ pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> rusqlite::Result<Option<i64>> 
             user.registered_on,
         ]);
     match inserted {
-        Ok(_) => Ok(Some(tx.sql().last_insert_rowid())),
+        Ok(_) => Ok(Some(UserId::from_number(tx.sql().last_insert_rowid()))),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Ok(None),
         Err(error) => Err(error),
     }
@@ -110,7 +111,7 @@ pub fn by_key(connection: &Connection, key: &LoginKey) -> rusqlite::Result<Optio
 ///
 /// # Errors
 /// SQLite's.
-pub fn by_id(connection: &Connection, id: i64) -> rusqlite::Result<Option<User>> {
+pub fn by_id(connection: &Connection, id: UserId) -> rusqlite::Result<Option<User>> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id = ?1"))?
         .query_row([id], from_row)
@@ -132,7 +133,7 @@ pub fn all(connection: &Connection) -> rusqlite::Result<Vec<User>> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn set_locked(tx: &Tx<'_>, id: i64, at: Option<Time>) -> rusqlite::Result<()> {
+pub fn set_locked(tx: &Tx<'_>, id: UserId, at: Option<Time>) -> rusqlite::Result<()> {
     tx.sql()
         .prepare_cached("UPDATE users SET locked_at = ?2 WHERE id = ?1")?
         .execute(params![id, at.map(Time::as_micros)])?;
@@ -143,7 +144,7 @@ pub fn set_locked(tx: &Tx<'_>, id: i64, at: Option<Time>) -> rusqlite::Result<()
 ///
 /// # Errors
 /// SQLite's.
-pub fn set_awaits_admin(tx: &Tx<'_>, id: i64) -> rusqlite::Result<()> {
+pub fn set_awaits_admin(tx: &Tx<'_>, id: UserId) -> rusqlite::Result<()> {
     tx.sql().prepare_cached("UPDATE users SET awaits_admin = 1, registered_on = NULL WHERE id = ?1")?.execute([id])?;
     Ok(())
 }
@@ -152,7 +153,7 @@ pub fn set_awaits_admin(tx: &Tx<'_>, id: i64) -> rusqlite::Result<()> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn set_hash(tx: &Tx<'_>, id: i64, new: &PasswordHash) -> rusqlite::Result<()> {
+pub fn set_hash(tx: &Tx<'_>, id: UserId, new: &PasswordHash) -> rusqlite::Result<()> {
     tx.sql().prepare_cached("UPDATE users SET password_hash = ?2 WHERE id = ?1")?.execute(params![id, new.as_str()])?;
     Ok(())
 }
@@ -161,7 +162,7 @@ pub fn set_hash(tx: &Tx<'_>, id: i64, new: &PasswordHash) -> rusqlite::Result<()
 ///
 /// # Errors
 /// SQLite's.
-pub fn logged_in(tx: &Tx<'_>, id: i64, now: Time) -> rusqlite::Result<u32> {
+pub fn logged_in(tx: &Tx<'_>, id: UserId, now: Time) -> rusqlite::Result<u32> {
     let wrong = tx
         .sql()
         .prepare_cached("SELECT wrong_since_login FROM users WHERE id = ?1")?
@@ -177,7 +178,7 @@ pub fn logged_in(tx: &Tx<'_>, id: i64, now: Time) -> rusqlite::Result<u32> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn delete(tx: &Tx<'_>, id: i64) -> rusqlite::Result<()> {
+pub fn delete(tx: &Tx<'_>, id: UserId) -> rusqlite::Result<()> {
     tx.sql()
         .prepare_cached(
             "INSERT INTO retired_logins (user_id, login_key, login_look)
@@ -192,7 +193,7 @@ pub fn delete(tx: &Tx<'_>, id: i64) -> rusqlite::Result<()> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn replace_hash(tx: &Tx<'_>, id: i64, verified: &PasswordHash, new: &PasswordHash) -> rusqlite::Result<bool> {
+pub fn replace_hash(tx: &Tx<'_>, id: UserId, verified: &PasswordHash, new: &PasswordHash) -> rusqlite::Result<bool> {
     let changed = tx
         .sql()
         .prepare_cached("UPDATE users SET password_hash = ?3 WHERE id = ?1 AND password_hash = ?2")?
@@ -205,7 +206,7 @@ pub fn replace_hash(tx: &Tx<'_>, id: i64, verified: &PasswordHash, new: &Passwor
 ///
 /// # Errors
 /// SQLite's.
-pub fn set_enrolled(tx: &Tx<'_>, id: i64, now: Time) -> rusqlite::Result<()> {
+pub fn set_enrolled(tx: &Tx<'_>, id: UserId, now: Time) -> rusqlite::Result<()> {
     tx.sql()
         .prepare_cached(
             "UPDATE users SET enrolled_at = coalesce(enrolled_at, ?2), awaits_admin = 0, registered_on = NULL

@@ -16,7 +16,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreLimits;
 use super::audit::{Head, HeadFile};
 use super::messages::StoredMessage;
-use crate::threads::Thread;
+use crate::base::lock::lock;
+use crate::base::threads::Thread;
 
 /// Receives the messages of each commit, in their order, on the writer's thread.
 pub type Feed = Box<dyn FnMut(Vec<StoredMessage>) + Send>;
@@ -141,7 +142,7 @@ impl Writer {
         E: From<WriteFailed> + Send + 'static,
     {
         let job: Box<dyn Job> = Box::new(Pending { write: Some(write), then, result: None });
-        let queue = self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let queue = lock(&self.queue).clone();
         let Some(queue) = queue else { return job.finish(Some(WriteFailed::Stopped)) };
         match queue.try_send(job) {
             Ok(()) => {}
@@ -151,8 +152,8 @@ impl Writer {
     }
 
     pub(super) fn stop(&self, limit: Duration) -> bool {
-        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        lock(&self.queue).take();
+        let thread = lock(&self.thread).take();
         thread.is_none_or(|thread| thread.join_within(limit))
     }
 }
@@ -160,7 +161,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // The thread ends when its queue is gone; dropping its handle then joins it.
-        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        lock(&self.queue).take();
     }
 }
 
@@ -232,14 +233,16 @@ mod tests {
     use super::super::testing::store;
     use super::super::{StoreError, messages};
     use super::*;
-    use crate::clock::Time;
+    use crate::base::clock::Time;
+    use crate::model::ids::{Cursor, EventId, UserId};
     use std::sync::Arc;
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    fn append(tx: &Tx<'_>, text: &str) -> Result<i64, StoreError> {
+    fn append(tx: &Tx<'_>, text: &str) -> Result<EventId, StoreError> {
         let sent_at = Time::from_secs(0);
-        let new = messages::NewMessage { user_id: 1, author: "user1", text, sent_at, client_id: None };
+        let new =
+            messages::NewMessage { user_id: UserId::from_number(1), author: "user1", text, sent_at, client_id: None };
         Ok(messages::append(tx, &new)?.id)
     }
 
@@ -255,7 +258,7 @@ mod tests {
             |_| (),
         );
         let (results_tx, results) = bounded(8);
-        let submit = |write: fn(&Tx<'_>) -> Result<i64, StoreError>| {
+        let submit = |write: fn(&Tx<'_>) -> Result<EventId, StoreError>| {
             let results = results_tx.clone();
             store.submit(write, move |result| results.send(result.map_err(|e| e.to_string())).unwrap());
         };
@@ -267,7 +270,7 @@ mod tests {
         let got: Vec<_> = (0..4).map(|_| results.recv_timeout(LIMIT).unwrap()).collect();
         assert_eq!(got[1], Err("too many writes wait".into()));
         assert_eq!(got[2], Err("the write panicked".into()));
-        let texts = store.read(|c| messages::after(c, 0, 10)).unwrap();
+        let texts = store.read(|c| messages::after(c, Cursor::START, 10)).unwrap();
         assert_eq!(texts.iter().map(|m| m.text.as_str()).collect::<Vec<_>>(), ["first", "last"]);
         assert_eq!(got[0].clone().unwrap(), texts[0].id);
         assert_eq!(got[3].clone().unwrap(), texts[1].id);
@@ -295,7 +298,7 @@ mod tests {
         assert!(store.stop(LIMIT));
         let refused = store.write(|tx| append(tx, "late"), |_| ());
         assert!(matches!(refused, Err(StoreError::Write(WriteFailed::Stopped))));
-        assert_eq!(store.read(|c| messages::after(c, 0, 10)).unwrap().len(), 1);
+        assert_eq!(store.read(|c| messages::after(c, Cursor::START, 10)).unwrap().len(), 1);
         let log = std::fs::metadata(dir.path().join("users.db-wal")).map_or(0, |m| m.len());
         assert_eq!(log, 0);
     }

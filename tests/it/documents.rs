@@ -8,12 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, CommandFactory};
+use grpc_otp_chat::base::lang::Lang;
 use grpc_otp_chat::client::console::args::Args;
 use grpc_otp_chat::client::console::command::Command as ConsoleCommand;
 use grpc_otp_chat::config::Flags;
-use grpc_otp_chat::lang::Lang;
-use grpc_otp_chat::reason::Reason;
-use grpc_otp_chat::rpc::status;
+use grpc_otp_chat::model::reason::Reason;
 
 /// Set: the generated parts are written.
 const WRITE: &str = "OTPCHAT_WRITE_DOCS";
@@ -144,11 +143,7 @@ fn the_settings_are_those_of_the_programs() {
 fn reasons() -> String {
     let mut table = String::from("| reason | status | level | in words |\n|---|---|---|---|\n");
     for &reason in Reason::ALL {
-        let (code, level) = status::rule(reason);
-        let code = code.to_string();
-        // As `16-UNAUTHENTICATED`.
-        let code = code.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-');
-        let level = level.as_str().to_lowercase();
+        let (code, level) = (reason.status().name(), reason.level().as_str().to_lowercase());
         table.push_str(&format!("| `{}` | {code} | {level} | {} |\n", reason.word(), cell(reason.sentence(Lang::En))));
     }
     table

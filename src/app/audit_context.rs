@@ -1,0 +1,207 @@
+//! One act of somebody, within a transaction: when it happens, where it comes from, and what it needs.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::app::AppLimits;
+use crate::app::refusal::{Error, Refusal};
+use crate::base::clock::Time;
+use crate::model::ids::{FactorId, SessionId, UserId};
+use crate::security::chain::Chain;
+use crate::security::codes::{CodeHasher, CodePurpose, OneTimeCode};
+use crate::security::secret::SecretText;
+use crate::security::totp::{self, Code, CodeVerdict};
+use crate::security::vault::{Vault, VaultError};
+use crate::store::audit::{self, Event};
+use crate::store::factors::{self, Factor};
+use crate::store::guesses::{self, Wait};
+use crate::store::sessions::{self, End, Session, State};
+use crate::store::{Tx, codes, users};
+
+/// What opens, hashes and chains what is in the database.
+pub struct Keys {
+    /// Seals secrets.
+    pub vault: Vault,
+    /// Hashes one-time codes.
+    pub codes: CodeHasher,
+    /// Chains the audit.
+    pub audit: Chain,
+}
+
+/// Why a transaction of ours stops before its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The caller is refused, and what was written so far stays: a guess that counts.
+    Keep(Refusal),
+    /// What was written so far is taken back.
+    Undo(Error),
+}
+
+macro_rules! undo {
+    ($($error:ty),+) => { $( impl From<$error> for Stop {
+        fn from(error: $error) -> Stop { Stop::Undo(error.into()) }
+    } )+ };
+}
+undo!(Error, Refusal, rusqlite::Error, VaultError, getrandom::Error);
+
+/// Whether a wrong code is a guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guessing {
+    /// The secret is not this caller's to know.
+    Counts,
+    /// He was told the secret himself.
+    Pointless,
+}
+
+/// What a completed session is told.
+#[derive(Debug, Default)]
+pub struct Welcome {
+    /// How many wrong codes there were since the last login.
+    pub wrong_codes: u32,
+    /// How many recovery codes are left.
+    pub recovery_codes_left: u32,
+    /// New recovery codes, when an enrolment was confirmed. To be shown once.
+    pub recovery_codes: Vec<SecretText>,
+}
+
+/// One act.
+#[derive(Clone)]
+pub(super) struct Act {
+    pub(super) limits: AppLimits,
+    pub(super) keys: Arc<Keys>,
+    pub(super) now: Time,
+    pub(super) address: Option<IpAddr>,
+}
+
+impl Act {
+    /// Adds a row to the audit.
+    pub(super) fn audit(
+        &self,
+        tx: &Tx<'_>,
+        actor: &str,
+        action: &str,
+        subject: &str,
+        detail: String,
+    ) -> rusqlite::Result<()> {
+        let event = Event {
+            actor: actor.to_owned(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            address: self.opened_from().unwrap_or_default(),
+            detail,
+        };
+        audit::append(tx, &self.keys.audit, self.now, &event)
+    }
+
+    /// The address as it is kept.
+    pub(super) fn opened_from(&self) -> Option<String> {
+        self.address.map(|address| address.to_canonical().to_string())
+    }
+
+    /// Uses a code up. Of any number of callers with the same code, one gets through.
+    pub(super) fn use_code(
+        &self,
+        tx: &Tx<'_>,
+        user_id: UserId,
+        factor: &Factor,
+        code: Option<&Code>,
+        guessing: Guessing,
+    ) -> Result<(), Stop> {
+        // What cannot be a code is no guess either.
+        let code = code.ok_or(Refusal::Code)?;
+        let guess = match guessing {
+            Guessing::Pointless => None,
+            Guessing::Counts => match guesses::take(tx, user_id, &self.limits.guesses, self.now)? {
+                Ok(guess) => Some(guess),
+                Err(Wait::Delay(wait)) => return Err(Stop::Keep(Refusal::Throttled(wait))),
+                Err(Wait::Spent(wait)) => return Err(Stop::Keep(Refusal::GuessesSpent(wait))),
+            },
+        };
+        let secret = self.keys.vault.open(factors::place(user_id), &factor.sealed)?;
+        match totp::check(&secret, code, self.now, factor.last_step) {
+            CodeVerdict::Fresh(step) if factors::use_step(tx, user_id, factor.id, step)? => {
+                guess.map_or(Ok(()), |guess| guess.was_right(tx))?;
+                Ok(())
+            }
+            CodeVerdict::Fresh(_) | CodeVerdict::AlreadyUsed => {
+                guess.map_or(Ok(()), |guess| guess.give_back(tx))?;
+                Err(Refusal::CodeUsed.into())
+            }
+            CodeVerdict::Wrong => {
+                if let Some(guess) = guess {
+                    guess.was_wrong();
+                }
+                Err(Stop::Keep(Refusal::Code))
+            }
+        }
+    }
+
+    /// Completes a session on a factor. Adds to `ended` what had to give way.
+    pub(super) fn complete(
+        &self,
+        tx: &Tx<'_>,
+        session: &mut Session,
+        login: &str,
+        factor_id: FactorId,
+        ended: &mut Vec<SessionId>,
+    ) -> Result<Welcome, Error> {
+        let user_id = session.user_id;
+        let mut welcome = Welcome::default();
+        if session.state != State::Complete {
+            session.expires_at = self.now + self.limits.complete_session;
+            welcome.wrong_codes = users::logged_in(tx, user_id, self.now)?;
+            self.audit(tx, login, "login", login, format!("session {}", session.id.handle()))?;
+        }
+        session.state = State::Complete;
+        session.base_factor = Some(factor_id);
+        session.connection = None;
+        sessions::complete(tx, session.id, factor_id, session.expires_at)?;
+        let keep = self.limits.complete_sessions_per_user;
+        ended.extend(sessions::end(tx, End::Oldest { user_id, in_hand: session.id, complete: true, keep })?);
+        welcome.recovery_codes_left = codes::recovery_left(tx, user_id)?;
+        Ok(welcome)
+    }
+
+    /// Confirms a pending factor by its first code: it becomes the active one, by compare-and-swap on the factor that was
+    /// there when the session opened; every other session and pending factor of the account goes, and so do its old recovery
+    /// codes. Returns the new ones.
+    pub(super) fn confirm(
+        &self,
+        tx: &Tx<'_>,
+        session: &Session,
+        login: &str,
+        pending: &Factor,
+        code: Option<&Code>,
+        ended: &mut Vec<SessionId>,
+    ) -> Result<Vec<SecretText>, Stop> {
+        let user_id = session.user_id;
+        let before = factors::active(tx, user_id)?.map(|factor| factor.id);
+        if before != session.base_factor {
+            return Err(Refusal::EnrolmentOvertaken.into());
+        }
+        let guessing = if pending.of_account { Guessing::Counts } else { Guessing::Pointless };
+        self.use_code(tx, user_id, pending, code, guessing)?;
+        factors::activate(tx, user_id, pending.id)?;
+        users::set_enrolled(tx, user_id, self.now)?;
+        guesses::make_whole(tx, user_id)?;
+        ended.extend(sessions::end(tx, End::Others(user_id, session.id))?);
+        let action = if before.is_some() { "factor.replaced" } else { "factor.confirmed" };
+        self.audit(tx, login, action, login, String::new())?;
+        Ok(self.new_recovery_codes(tx, user_id)?)
+    }
+
+    /// Makes new recovery codes in place of the old ones.
+    pub(super) fn new_recovery_codes(&self, tx: &Tx<'_>, user_id: UserId) -> Result<Vec<SecretText>, Error> {
+        let made = (0..self.limits.recovery_codes).map(|_| OneTimeCode::random()).collect::<Result<Vec<_>, _>>()?;
+        let hash = |code: &OneTimeCode| self.keys.codes.hash(code, CodePurpose::Recovery { user_id });
+        codes::replace_recovery(tx, user_id, &made.iter().map(hash).collect::<Vec<_>>())?;
+        Ok(made.iter().map(OneTimeCode::shown).collect())
+    }
+
+    /// Ends what waits at an account's door: sessions without their second factor, and enrolments that nobody confirmed.
+    pub(super) fn clear_the_door(&self, tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<Vec<SessionId>> {
+        let ended = sessions::end(tx, End::Waiting(user_id))?;
+        factors::delete_pending(tx, user_id)?;
+        Ok(ended)
+    }
+}
