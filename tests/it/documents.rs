@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, CommandFactory};
 use grpc_otp_chat::base::lang::Lang;
 use grpc_otp_chat::client::console::args::Args;
-use grpc_otp_chat::client::console::command::Command as ConsoleCommand;
+use grpc_otp_chat::client::console::command::ConsoleCommand;
 use grpc_otp_chat::config::Flags;
 use grpc_otp_chat::model::reason::Reason;
 
