@@ -1,12 +1,10 @@
 //! Registering, logging in and out.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::audit_context::{Act, Stop, Welcome};
 use super::enrolment::pass;
 use super::refusal::{Error, Refusal};
-use super::sessions::Person;
 use super::{App, Connection, Credential, Opened, Registration};
 use crate::base::escape::one_line;
 use crate::model::ids::{SessionId, UserId};
@@ -92,19 +90,16 @@ impl App {
         }
         let hash = self.passwords.hash(&password)?;
         let connection = attempt.connection;
-        self.settle(
-            move |tx| {
-                let on = connection.as_ref().map(|c| c.0.as_str());
-                let user = NewUser::registered(&login, &key, &hash, act.now, on);
-                users::insert(tx, &user)?.ok_or(Refusal::LoginTaken)?;
-                if let Some(invitation) = invitation {
-                    let note = codes::accept(tx, &invitation, act.now)?.ok_or(Refusal::InviteInvalid)?;
-                    act.audit(tx, login.as_str(), "account.registered", login.as_str(), format!("invited: {note}"))?;
-                }
-                Ok(())
-            },
-            |()| (),
-        )
+        self.settle(move |tx| {
+            let on = connection.as_ref().map(|c| c.0.as_str());
+            let user = NewUser::registered(&login, &key, &hash, act.now, on);
+            users::insert(tx, &user)?.ok_or(Refusal::LoginTaken)?;
+            if let Some(invitation) = invitation {
+                let note = codes::accept(tx, &invitation, act.now)?.ok_or(Refusal::InviteInvalid)?;
+                act.audit(tx, login.as_str(), "account.registered", login.as_str(), format!("invited: {note}"))?;
+            }
+            Ok(())
+        })
     }
 
     /// Checks a password and opens a session. With a code, goes on as [`App::check_code`] would, and no session stays behind
@@ -132,71 +127,15 @@ impl App {
             if verified == Verified::YesButOld { Some(self.passwords.rehash(&attempt.password)?) } else { None };
         let act = self.act(attempt.address);
         let now = act.now;
-        let id = SessionId::random()?;
-        let registry = Arc::clone(&self.sessions);
-        let person = Person::new(user.id, user.login.clone());
-        let (second, connection) = (attempt.second, attempt.connection.map(|c| c.0));
-        let (session, _, welcome) = self.settle(
-            move |tx| {
-                still_the_same(tx, &user, new_hash.as_ref())?;
-                let active = factors::active(tx, user.id)?;
-                let mut session = Session {
-                    id,
-                    user_id: user.id,
-                    state: if active.is_some() { State::NeedsCode } else { State::NeedsEnrolment },
-                    base_factor: active.as_ref().map(|f| f.id),
-                    created_at: now,
-                    expires_at: now + act.limits.waiting_session,
-                    connection,
-                    opened_from: act.opened_from(),
-                };
-                let mut ended = Vec::new();
-                // Before the session is there: a wrong code leaves none behind, but it counts.
-                let passed = match &second {
-                    Second::Nothing => None,
-                    Second::Code(code) => {
-                        let code = Code::parse(code.expose());
-                        Some(
-                            pass(tx, &act, &session, &user.login, code.as_ref(), &mut ended)
-                                .map_err(|stop| which_is_not_said(stop, user.id))?,
-                        )
-                    }
-                    Second::Recovery(code) => {
-                        recover(tx, &act, &user, code)?;
-                        session.state = State::NeedsEnrolment;
-                        None
-                    }
-                };
-                sessions::insert(tx, &session)?;
-                let keep = act.limits.waiting_sessions_per_user;
-                let pushed_out = sessions::end(tx, End::Oldest { user_id: user.id, in_hand: id, complete: false, keep })?;
-                if !pushed_out.is_empty() {
-                    log::warn!(
-                        "a login to {:?} from {} pushed out one that waited for its code: if that was not its owner, somebody \
-                         else knows the password",
-                        one_line(&user.login),
-                        act.opened_from().as_deref().unwrap_or("an unknown address")
-                    );
-                }
-                ended.extend(pushed_out);
-                let mut welcome = Welcome::default();
-                if let Some((factor_id, recovery_codes)) = passed {
-                    welcome = act.complete(tx, &mut session, &user.login, factor_id, &mut ended)?;
-                    welcome.recovery_codes = recovery_codes;
-                } else if matches!(second, Second::Recovery(_)) {
-                    welcome.recovery_codes_left = codes::recovery_left(tx, user.id)?;
-                }
-                Ok((session, ended, welcome))
-            },
-            {
-                let person = Arc::clone(&person);
-                move |(session, ended, _): &(Session, Vec<SessionId>, Welcome)| {
-                    registry.changed(session, person);
-                    registry.ended(ended);
-                }
-            },
-        )?;
-        let token = self.token(&session, &person.login, now)?;
+        let opening = Opening {
+            id: SessionId::random()?,
+            user,
+            new_hash,
+            second: attempt.second,
+            connection: attempt.connection.map(|connection| connection.0),
+        };
+        let (session, login, welcome) = self.settle(move |tx| opening.run(tx, &act))?;
+        let token = self.token(&session, &login, now)?;
         Ok(Opened { session, token, welcome })
     }
 
@@ -206,13 +145,77 @@ impl App {
     /// No token, a bad one, or a session that has ended.
     pub fn log_out(&self, by: &Credential) -> Result<(), Error> {
         let (id, _) = self.sessions.named(by, &self.tokens, self.clock.now())?;
-        let registry = Arc::clone(&self.sessions);
-        self.store.write(
-            move |tx| Ok::<_, Error>(sessions::end(tx, End::One(id))?),
-            move |ended: &Vec<SessionId>| registry.ended(ended),
-        )?;
+        self.store.write(move |tx| Ok::<_, Error>(sessions::end(tx, End::One(id))?))?;
         Ok(())
     }
+}
+
+/// A session that is about to be opened by an account whose password was right.
+struct Opening {
+    id: SessionId,
+    /// As it was when the password was verified.
+    user: User,
+    /// What replaces the hash of the password.
+    new_hash: Option<PasswordHash>,
+    second: Second,
+    connection: Option<String>,
+}
+
+impl Opening {
+    /// Returns the session, the login of its account, and what the user is told.
+    fn run(self, tx: &Tx<'_>, act: &Act) -> Result<(Session, String, Welcome), Stop> {
+        let user = self.user;
+        still_the_same(tx, &user, self.new_hash.as_ref())?;
+        let active = factors::active(tx, user.id)?;
+        let mut session = Session {
+            id: self.id,
+            user_id: user.id,
+            state: if active.is_some() { State::NeedsCode } else { State::NeedsEnrolment },
+            base_factor: active.as_ref().map(|f| f.id),
+            created_at: act.now,
+            expires_at: act.now + act.limits.waiting_session,
+            connection: self.connection,
+            opened_from: act.opened_from(),
+        };
+        // Before the session is there: a wrong code leaves none behind, but it counts.
+        let passed = match &self.second {
+            Second::Nothing => None,
+            Second::Code(code) => {
+                let passed = pass(tx, act, &session, &user.login, Code::parse(code.expose()).as_ref());
+                Some(passed.map_err(|stop| which_is_not_said(stop, user.id))?)
+            }
+            Second::Recovery(code) => {
+                recover(tx, act, &user, code)?;
+                session.state = State::NeedsEnrolment;
+                None
+            }
+        };
+        sessions::insert(tx, &session, &user.login)?;
+        push_out_waiting(tx, act, &session, &user.login)?;
+        let mut welcome = Welcome::default();
+        if let Some((factor_id, recovery_codes)) = passed {
+            welcome = act.complete(tx, &mut session, &user.login, factor_id)?;
+            welcome.recovery_codes = recovery_codes;
+        } else if matches!(self.second, Second::Recovery(_)) {
+            welcome.recovery_codes_left = codes::recovery_left(tx, user.id)?;
+        }
+        Ok((session, user.login, welcome))
+    }
+}
+
+/// Ends the oldest waiting sessions of the account of a new one, where there are too many.
+fn push_out_waiting(tx: &Tx<'_>, act: &Act, session: &Session, login: &str) -> Result<(), Stop> {
+    let keep = act.limits.waiting_sessions_per_user;
+    let oldest = End::Oldest { user_id: session.user_id, in_hand: session.id, complete: false, keep };
+    if sessions::end(tx, oldest)? > 0 {
+        log::warn!(
+            "a login to {:?} from {} pushed out one that waited for its code: if that was not its owner, somebody else \
+             knows the password",
+            one_line(login),
+            act.opened_from().as_deref().unwrap_or("an unknown address")
+        );
+    }
+    Ok(())
 }
 
 /// The account must be as it was when the password was verified; if its hash is to be replaced, it is now.

@@ -12,7 +12,7 @@ use super::{App, TokenKey};
 use crate::base::clock::Time;
 use crate::base::escape::one_line;
 use crate::base::lock::lock;
-use crate::model::ids::{SessionId, UserId};
+use crate::model::ids::UserId;
 use crate::model::login::{Login, LoginKey};
 use crate::proto::admin::{AdminRequest, AdminResponse, AdminSession, AdminUser, Command, Invitation};
 use crate::proto::{Timestamp, timestamp};
@@ -22,7 +22,7 @@ use crate::security::passwords::{NewPassword, PasswordHash};
 use crate::security::secret::SecretText;
 use crate::store::sessions::{self as rows, End};
 use crate::store::users::{NewUser, User};
-use crate::store::{Tx, codes, deleted_authors, factors, guesses, users};
+use crate::store::{Tx, codes, factors, guesses, users};
 
 /// Who the audit says it was.
 const ACTOR: &str = "admin";
@@ -98,16 +98,13 @@ impl App {
         let login = Login::parse(login).map_err(Refusal::from)?;
         let (hash, made) = self.password_or_new(login.as_str(), password)?;
         let (act, key) = (self.act(None), login.key());
-        let enrolment_code = self.settle(
-            move |tx| {
-                let user = NewUser::registered(&login, &key, &hash, act.now, None);
-                let id = users::insert(tx, &user)?.ok_or(Refusal::LoginTaken)?;
-                users::set_awaits_admin(tx, id)?;
-                act.audit(tx, ACTOR, "user.add", login.as_str(), String::new())?;
-                new_enrolment_code(tx, &act, id)
-            },
-            |_| (),
-        )?;
+        let enrolment_code = self.settle(move |tx| {
+            let user = NewUser::registered(&login, &key, &hash, act.now, None);
+            let id = users::insert(tx, &user)?.ok_or(Refusal::LoginTaken)?;
+            users::set_awaits_admin(tx, id)?;
+            act.audit(tx, ACTOR, "user.add", login.as_str(), String::new())?;
+            new_enrolment_code(tx, &act, id)
+        })?;
         Ok(AdminResponse {
             password: made.map(|p| p.expose().to_owned()).unwrap_or_default(),
             enrolment_code: enrolment_code.expose().to_owned(),
@@ -134,7 +131,7 @@ impl App {
     fn unlock_user(&self, login: &str) -> Result<AdminResponse, Error> {
         self.change_user(login, "user.unlock", |tx, _, user| {
             users::set_locked(tx, user.id, None)?;
-            Ok(((), Vec::new()))
+            Ok(((), 0))
         })
         .map(|_| AdminResponse::new())
     }
@@ -192,34 +189,26 @@ impl App {
     }
 
     fn delete_user(&self, login: &str) -> Result<AdminResponse, Error> {
-        let ((), ended) = self.change_user(login, "user.delete", |tx, _, user| {
-            let ended = rows::end(tx, End::All(user.id))?;
-            deleted_authors::note(tx, user.id)?;
-            users::delete(tx, user.id)?;
-            Ok(((), ended))
-        })?;
+        let ((), ended) =
+            self.change_user(login, "user.delete", |tx, _, user| Ok(((), users::delete(tx, user.id)?)))?;
         Ok(ended_sessions(ended))
     }
 
-    /// Changes an account, with a row in the audit; the sessions that ended are told.
+    /// Changes an account, with a row in the audit. `change` returns how many sessions it ended.
     fn change_user<T: Send + 'static>(
         &self,
         login: &str,
         action: &'static str,
-        change: impl FnOnce(&Tx<'_>, &Act, &User) -> Result<(T, Vec<SessionId>), Stop> + Send + 'static,
-    ) -> Result<(T, Vec<SessionId>), Error> {
-        let (act, key, tell) = (self.act(None), LoginKey::of(login), self.tell_ended());
-        self.settle(
-            move |tx| {
-                let user = users::by_key(tx, &key)?.ok_or(Refusal::UserNotFound)?;
-                let changed = change(tx, &act, &user)?;
-                let detail =
-                    if changed.1.is_empty() { String::new() } else { format!("sessions ended: {}", changed.1.len()) };
-                act.audit(tx, ACTOR, action, &user.login, detail)?;
-                Ok(changed)
-            },
-            move |(_, ended)| tell(ended),
-        )
+        change: impl FnOnce(&Tx<'_>, &Act, &User) -> Result<(T, usize), Stop> + Send + 'static,
+    ) -> Result<(T, usize), Error> {
+        let (act, key) = (self.act(None), LoginKey::of(login));
+        self.settle(move |tx| {
+            let user = users::by_key(tx, &key)?.ok_or(Refusal::UserNotFound)?;
+            let (changed, ended) = change(tx, &act, &user)?;
+            let detail = if ended == 0 { String::new() } else { format!("sessions ended: {ended}") };
+            act.audit(tx, ACTOR, action, &user.login, detail)?;
+            Ok((changed, ended))
+        })
     }
 
     fn invite(&self, note: String, hours: u32) -> Result<AdminResponse, Error> {
@@ -232,15 +221,12 @@ impl App {
         let (act, code) = (self.act(None), OneTimeCode::random()?);
         let hash = self.keys.codes.hash(&code, Purpose::Invitation);
         let expires_at = act.now + Duration::from_secs(u64::from(hours) * 3600);
-        let made = self.settle(
-            move |tx| {
-                let mut made = codes::Invitation { id: 0, note, created_at: act.now, expires_at };
-                made.id = codes::invite(tx, &hash, &made)?;
-                act.audit(tx, ACTOR, "invite.new", &made.note, format!("invitation {}", made.id))?;
-                Ok(made)
-            },
-            |_| (),
-        )?;
+        let made = self.settle(move |tx| {
+            let mut made = codes::Invitation { id: 0, note, created_at: act.now, expires_at };
+            made.id = codes::invite(tx, &hash, &made)?;
+            act.audit(tx, ACTOR, "invite.new", &made.note, format!("invitation {}", made.id))?;
+            Ok(made)
+        })?;
         Ok(AdminResponse {
             invitations: vec![invitation(made)],
             invitation_code: code.shown().expose().to_owned(),
@@ -256,16 +242,13 @@ impl App {
 
     fn revoke_invitation(&self, id: i64) -> Result<AdminResponse, Error> {
         let act = self.act(None);
-        self.settle(
-            move |tx| {
-                if !codes::revoke(tx, id)? {
-                    return Err(Refusal::InvitationNotFound.into());
-                }
-                act.audit(tx, ACTOR, "invite.revoke", "", format!("invitation {id}"))?;
-                Ok(AdminResponse::new())
-            },
-            |_| (),
-        )
+        self.settle(move |tx| {
+            if !codes::revoke(tx, id)? {
+                return Err(Refusal::InvitationNotFound.into());
+            }
+            act.audit(tx, ACTOR, "invite.revoke", "", format!("invitation {id}"))?;
+            Ok(AdminResponse::new())
+        })
     }
 
     /// A new key for tokens. Those under the old one are good for a while yet, or void at once.
@@ -293,14 +276,14 @@ impl App {
         };
         self.tokens.rotate(&key, act.now + grace);
         let detail = format!("the new key has the id {}", keys::key_id(&key));
-        self.settle(move |tx| Ok(act.audit(tx, ACTOR, "token-key.rotate", "", detail)?), |()| ())?;
+        self.settle(move |tx| Ok(act.audit(tx, ACTOR, "token-key.rotate", "", detail)?))?;
         let hours = u32::try_from(grace.as_secs() / 3600).unwrap_or(u32::MAX);
         Ok(AdminResponse { old_key_hours: hours, ..Default::default() })
     }
 }
 
 /// Ends every session of an account, and deletes what was pending.
-fn shut_out(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<Vec<SessionId>> {
+fn shut_out(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<usize> {
     let ended = rows::end(tx, End::All(user_id))?;
     factors::delete_pending(tx, user_id)?;
     Ok(ended)
@@ -314,8 +297,8 @@ fn new_enrolment_code(tx: &Tx<'_>, act: &Act, user_id: UserId) -> Result<SecretT
     Ok(code.shown())
 }
 
-fn ended_sessions(ended: Vec<SessionId>) -> AdminResponse {
-    AdminResponse { ended_sessions: u32::try_from(ended.len()).unwrap_or(u32::MAX), ..Default::default() }
+fn ended_sessions(ended: usize) -> AdminResponse {
+    AdminResponse { ended_sessions: u32::try_from(ended).unwrap_or(u32::MAX), ..Default::default() }
 }
 
 fn invitation(invitation: codes::Invitation) -> Invitation {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::app::AppLimits;
 use crate::app::refusal::{Error, Refusal};
 use crate::base::clock::Time;
-use crate::model::ids::{FactorId, SessionId, UserId};
+use crate::model::ids::{FactorId, UserId};
 use crate::security::chain::Chain;
 use crate::security::codes::{CodeHasher, OneTimeCode, Purpose};
 use crate::security::secret::SecretText;
@@ -136,28 +136,25 @@ impl Act {
         }
     }
 
-    /// Completes a session on a factor. Adds to `ended` what had to give way.
+    /// Completes a session on a factor. The oldest complete sessions of the account give way.
     pub(super) fn complete(
         &self,
         tx: &Tx<'_>,
         session: &mut Session,
         login: &str,
         factor_id: FactorId,
-        ended: &mut Vec<SessionId>,
     ) -> Result<Welcome, Error> {
         let user_id = session.user_id;
         let mut welcome = Welcome::default();
+        let mut expires_at = session.expires_at;
         if session.state != State::Complete {
-            session.expires_at = self.now + self.limits.complete_session;
+            expires_at = self.now + self.limits.complete_session;
             welcome.wrong_codes = users::logged_in(tx, user_id, self.now)?;
             self.audit(tx, login, "login", login, format!("session {}", session.id.handle()))?;
         }
-        session.state = State::Complete;
-        session.base_factor = Some(factor_id);
-        session.connection = None;
-        sessions::complete(tx, session.id, factor_id, session.expires_at)?;
+        sessions::complete(tx, session, login, factor_id, expires_at)?;
         let keep = self.limits.complete_sessions_per_user;
-        ended.extend(sessions::end(tx, End::Oldest { user_id, in_hand: session.id, complete: true, keep })?);
+        sessions::end(tx, End::Oldest { user_id, in_hand: session.id, complete: true, keep })?;
         welcome.recovery_codes_left = codes::recovery_left(tx, user_id)?;
         Ok(welcome)
     }
@@ -172,7 +169,6 @@ impl Act {
         login: &str,
         pending: &Factor,
         code: Option<&Code>,
-        ended: &mut Vec<SessionId>,
     ) -> Result<Vec<SecretText>, Stop> {
         let user_id = session.user_id;
         let before = factors::active(tx, user_id)?.map(|factor| factor.id);
@@ -184,7 +180,7 @@ impl Act {
         factors::activate(tx, user_id, pending.id)?;
         users::set_enrolled(tx, user_id, self.now)?;
         guesses::make_whole(tx, user_id)?;
-        ended.extend(sessions::end(tx, End::Others(user_id, session.id))?);
+        sessions::end(tx, End::Others(user_id, session.id))?;
         let action = if before.is_some() { "factor.replaced" } else { "factor.confirmed" };
         self.audit(tx, login, action, login, String::new())?;
         Ok(self.new_recovery_codes(tx, user_id)?)
@@ -199,7 +195,7 @@ impl Act {
     }
 
     /// Ends what waits at an account's door: sessions without their second factor, and enrolments that nobody confirmed.
-    pub(super) fn clear_the_door(&self, tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<Vec<SessionId>> {
+    pub(super) fn clear_the_door(&self, tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<usize> {
         let ended = sessions::end(tx, End::Waiting(user_id))?;
         factors::delete_pending(tx, user_id)?;
         Ok(ended)

@@ -1,9 +1,8 @@
 //! The second factor: starting an enrolment, and checking a code. `wire.md`'s table of sessions, as code.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use super::audit_context::{Act, Guessing, Stop, Welcome};
+use super::audit_context::{Act, Guessing, Stop};
 use super::refusal::{Error, Refusal};
 use super::sessions::Person;
 use super::{App, Connection, Credential, Opened};
@@ -58,28 +57,25 @@ impl App {
         let code = Code::parse(attempt.code.expose());
         let secret = totp::new_secret()?;
         let uri = SecretText::new(totp::uri(&person.login, &secret));
-        self.settle(
-            move |tx| {
-                let session = sessions::live(tx, id, now)?.ok_or(Refusal::SessionEnded)?;
-                match session.state {
-                    State::NeedsCode => return Err(Refusal::Enrolment.into()),
-                    State::NeedsEnrolment => {}
-                    State::Complete => {
-                        let user = password_is_right.ok_or(Refusal::Credentials)?;
-                        // The password must still be the one that was verified.
-                        if users::by_id(tx, user.id)?.is_none_or(|u| u.password_hash != user.password_hash) {
-                            return Err(Refusal::Credentials.into());
-                        }
-                        let active = factors::active(tx, user.id)?.ok_or(Refusal::Credentials)?;
-                        act.use_code(tx, user.id, &active, code.as_ref(), Guessing::Counts)?;
+        self.settle(move |tx| {
+            let session = sessions::live(tx, id, now)?.ok_or(Refusal::SessionEnded)?;
+            match session.state {
+                State::NeedsCode => return Err(Refusal::Enrolment.into()),
+                State::NeedsEnrolment => {}
+                State::Complete => {
+                    let user = password_is_right.ok_or(Refusal::Credentials)?;
+                    // The password must still be the one that was verified.
+                    if users::by_id(tx, user.id)?.is_none_or(|u| u.password_hash != user.password_hash) {
+                        return Err(Refusal::Credentials.into());
                     }
+                    let active = factors::active(tx, user.id)?.ok_or(Refusal::Credentials)?;
+                    act.use_code(tx, user.id, &active, code.as_ref(), Guessing::Counts)?;
                 }
-                let sealed = act.keys.vault.seal(factors::place(session.user_id), &secret)?;
-                factors::put_pending(tx, session.user_id, PendingOf::Session(id), &sealed, now)?;
-                Ok(())
-            },
-            |()| (),
-        )?;
+            }
+            let sealed = act.keys.vault.seal(factors::place(session.user_id), &secret)?;
+            factors::put_pending(tx, session.user_id, PendingOf::Session(id), &sealed, now)?;
+            Ok(())
+        })?;
         Ok(uri)
     }
 
@@ -88,23 +84,20 @@ impl App {
         let secret = totp::new_secret()?;
         let (key, on) = (key.clone(), on.clone());
         let since = act.now - self.limits.enrolment_without_token;
-        self.settle(
-            move |tx| {
-                let user = users::by_key(tx, &key)?.ok_or(Refusal::Enrolment)?;
-                let registered_here = user.registered_on.as_deref() == Some(&on.0) && user.created_at > since;
-                if !registered_here
-                    || user.awaits_admin
-                    || user.locked_at.is_some()
-                    || factors::active(tx, user.id)?.is_some()
-                {
-                    return Err(Refusal::Enrolment.into());
-                }
-                let sealed = act.keys.vault.seal(factors::place(user.id), &secret)?;
-                factors::put_pending(tx, user.id, PendingOf::Account, &sealed, act.now)?;
-                Ok(SecretText::new(totp::uri(&user.login, &secret)))
-            },
-            |_| (),
-        )
+        self.settle(move |tx| {
+            let user = users::by_key(tx, &key)?.ok_or(Refusal::Enrolment)?;
+            let registered_here = user.registered_on.as_deref() == Some(&on.0) && user.created_at > since;
+            if !registered_here
+                || user.awaits_admin
+                || user.locked_at.is_some()
+                || factors::active(tx, user.id)?.is_some()
+            {
+                return Err(Refusal::Enrolment.into());
+            }
+            let sealed = act.keys.vault.seal(factors::place(user.id), &secret)?;
+            factors::put_pending(tx, user.id, PendingOf::Account, &sealed, act.now)?;
+            Ok(SecretText::new(totp::uri(&user.login, &secret)))
+        })
     }
 
     /// The account, if the password was given and is right.
@@ -156,37 +149,21 @@ impl App {
             }
         };
         let code = Code::parse(code.expose());
-        let registry = Arc::clone(&self.sessions);
-        let checked = self.settle(
-            move |tx| {
-                let (mut session, user) = find(tx, &key, &which, now)?;
-                let mut ended = Vec::new();
-                let (factor_id, recovery_codes) = pass(tx, &act, &session, &user.login, code.as_ref(), &mut ended)?;
-                let mut welcome = act.complete(tx, &mut session, &user.login, factor_id, &mut ended)?;
-                welcome.recovery_codes = recovery_codes;
-                let person = Person::new(user.id, user.login);
-                Ok(Checked { session, person, ended, welcome })
-            },
-            move |checked: &Checked| {
-                registry.changed(&checked.session, Arc::clone(&checked.person));
-                registry.ended(&checked.ended);
-            },
-        )?;
-        let token = self.token(&checked.session, &checked.person.login, now)?;
-        Ok(Opened { session: checked.session, token, welcome: checked.welcome })
+        let (session, login, welcome) = self.settle(move |tx| {
+            let (mut session, user) = find(tx, &key, &which, now)?;
+            let (factor_id, recovery_codes) = pass(tx, &act, &session, &user.login, code.as_ref())?;
+            let mut welcome = act.complete(tx, &mut session, &user.login, factor_id)?;
+            welcome.recovery_codes = recovery_codes;
+            Ok((session, user.login, welcome))
+        })?;
+        let token = self.token(&session, &login, now)?;
+        Ok(Opened { session, token, welcome })
     }
 }
 
 enum Which {
     Named(SessionId),
     WaitingOn(Connection),
-}
-
-struct Checked {
-    session: Session,
-    person: Arc<Person>,
-    ended: Vec<SessionId>,
-    welcome: Welcome,
 }
 
 /// The session that a code is for.
@@ -216,7 +193,6 @@ pub(super) fn pass(
     session: &Session,
     login: &str,
     code: Option<&Code>,
-    ended: &mut Vec<SessionId>,
 ) -> Result<(FactorId, Vec<SecretText>), Stop> {
     let user_id = session.user_id;
     let own = || factors::pending(tx, user_id, PendingOf::Session(session.id));
@@ -234,6 +210,6 @@ pub(super) fn pass(
         State::Complete => (own()?, Refusal::Code),
     };
     let pending = pending.ok_or(without)?;
-    let recovery_codes = act.confirm(tx, session, login, &pending, code, ended)?;
+    let recovery_codes = act.confirm(tx, session, login, &pending, code)?;
     Ok((pending.id, recovery_codes))
 }

@@ -22,7 +22,6 @@ use self::refusal::{Error, Refusal};
 use self::sessions::Sessions;
 use self::throttles::{ThrottleLimits, Throttles};
 use crate::base::clock::{Clock, Time};
-use crate::model::ids::SessionId;
 use crate::security::keys::Guard;
 use crate::security::passwords::Passwords;
 use crate::security::secret::SecretText;
@@ -141,20 +140,12 @@ impl App {
     fn settle<T: Send + 'static>(
         &self,
         write: impl FnOnce(&Tx<'_>) -> Result<T, Stop> + Send + 'static,
-        then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, Error> {
-        let kept = self.store.write(
-            move |tx| match write(tx) {
-                Ok(value) => Ok(Ok(value)),
-                Err(Stop::Keep(refusal)) => Ok(Err(refusal)),
-                Err(Stop::Undo(error)) => Err(error),
-            },
-            move |kept: &Result<T, Refusal>| {
-                if let Ok(value) = kept {
-                    then(value);
-                }
-            },
-        )?;
+        let kept: Result<T, Refusal> = self.store.write(move |tx| match write(tx) {
+            Ok(value) => Ok(Ok(value)),
+            Err(Stop::Keep(refusal)) => Ok(Err(refusal)),
+            Err(Stop::Undo(error)) => Err(error),
+        })?;
         Ok(kept?)
     }
 
@@ -164,13 +155,7 @@ impl App {
     /// The store's.
     pub fn note(&self, event: Event) -> Result<(), Error> {
         let act = self.act(None);
-        self.settle(move |tx| Ok(audit::append(tx, &act.keys.audit, act.now, &event)?), |()| ())
-    }
-
-    /// Tells the registry of sessions that ended, once that is committed.
-    fn tell_ended(&self) -> impl Fn(&Vec<SessionId>) + Send + 'static + use<> {
-        let sessions = Arc::clone(&self.sessions);
-        move |ended: &Vec<SessionId>| sessions.ended(ended)
+        self.settle(move |tx| Ok(audit::append(tx, &act.keys.audit, act.now, &event)?))
     }
 
     /// Issues the token of a session: good for as long as a complete session lasts, or until it ends once it is complete.
@@ -208,26 +193,22 @@ impl App {
             Ok((expired, deleted_authors::any(c)?, stored::any_to_purge(c, retention, now)?))
         })?;
         if expired {
-            self.store.write(
-                move |tx| {
-                    let mut ended = rows::end(tx, rows::End::Expired(now))?;
-                    ended.extend(rows::end(tx, rows::End::Unenrolled(too_old))?);
-                    codes::delete_expired(tx, now)?;
-                    let deleted = users::delete_unenrolled_before(tx, too_old)?;
-                    if deleted > 0 {
-                        log::info!("deleted {deleted} accounts that nobody enrolled in time");
-                    }
-                    Ok::<_, Error>(ended)
-                },
-                self.tell_ended(),
-            )?;
+            self.store.write(move |tx| {
+                rows::end(tx, rows::End::Expired(now))?;
+                codes::delete_expired(tx, now)?;
+                let deleted = users::delete_unenrolled_before(tx, too_old)?;
+                if deleted > 0 {
+                    log::info!("deleted {deleted} accounts that nobody enrolled in time");
+                }
+                Ok::<_, Error>(())
+            })?;
         }
         if departed {
             let keep = self.limits.keep_messages_of_deleted;
-            self.store.write(move |tx| Ok::<_, Error>(deleted_authors::step(tx, DEPARTURE_STEP, keep)?), |_| ())?;
+            self.store.write(move |tx| Ok::<_, Error>(deleted_authors::step(tx, DEPARTURE_STEP, keep)?))?;
         }
         if old {
-            self.store.write(move |tx| Ok::<_, Error>(stored::purge(tx, retention, now, PURGE_STEP)?), |_| ())?;
+            self.store.write(move |tx| Ok::<_, Error>(stored::purge(tx, retention, now, PURGE_STEP)?))?;
         }
         Ok(())
     }

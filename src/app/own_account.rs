@@ -8,7 +8,6 @@ use super::{App, Credential};
 use crate::model::ids::{SessionId, UserId};
 use crate::security::passwords::NewPassword;
 use crate::security::secret::SecretText;
-use crate::store::deleted_authors;
 use crate::store::sessions::{self as rows, End, Session};
 use crate::store::users;
 
@@ -44,21 +43,18 @@ impl App {
         let ended = match which {
             Which::One(handle) => {
                 let caller = self.sessions.caller(by, &self.tokens, act.now)?;
-                self.settle(
-                    move |tx| {
-                        let person = caller.person();
-                        let found = rows::live_of(tx, person.id, act.now)?;
-                        let session = found.iter().find(|s| s.id.handle() == handle).ok_or(Refusal::SessionNotFound)?;
-                        act.audit(tx, &person.login, "session.ended", &person.login, format!("session {handle}"))?;
-                        Ok(rows::end(tx, End::One(session.id))?)
-                    },
-                    self.tell_ended(),
-                )?
+                self.settle(move |tx| {
+                    let person = caller.person();
+                    let found = rows::live_of(tx, person.id, act.now)?;
+                    let session = found.iter().find(|s| s.id.handle() == handle).ok_or(Refusal::SessionNotFound)?;
+                    act.audit(tx, &person.login, "session.ended", &person.login, format!("session {handle}"))?;
+                    Ok(rows::end(tx, End::One(session.id))?)
+                })?
             }
             Which::Others(proof) => self.end_many(by, &proof, |caller, user| End::Others(user, caller), "others")?,
             Which::All(proof) => self.end_many(by, &proof, |_, user| End::All(user), "all")?,
         };
-        Ok(ended.len())
+        Ok(ended)
     }
 
     fn end_many(
@@ -67,18 +63,14 @@ impl App {
         proof: &Proof,
         which: fn(SessionId, UserId) -> End,
         detail: &'static str,
-    ) -> Result<Vec<SessionId>, Error> {
+    ) -> Result<usize, Error> {
         let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
-        self.settle(
-            move |tx| {
-                let user = reauth.prove(tx, &act)?;
-                let mut ended = rows::end(tx, which(reauth.caller.session(), user.id))?;
-                ended.extend(act.clear_the_door(tx, user.id)?);
-                act.audit(tx, &user.login, "session.ended", &user.login, detail.to_owned())?;
-                Ok(ended)
-            },
-            self.tell_ended(),
-        )
+        self.settle(move |tx| {
+            let user = reauth.prove(tx, &act)?;
+            let ended = rows::end(tx, which(reauth.caller.session(), user.id))? + act.clear_the_door(tx, user.id)?;
+            act.audit(tx, &user.login, "session.ended", &user.login, detail.to_owned())?;
+            Ok(ended)
+        })
     }
 
     /// Replaces the password. Ends the account's other sessions and its pending enrolments. Returns how many sessions.
@@ -91,18 +83,14 @@ impl App {
         let new = NewPassword::check(new, &login).map_err(Refusal::NewPassword)?;
         let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
         let hash = self.passwords.hash(&new)?;
-        let ended = self.settle(
-            move |tx| {
-                let user = reauth.prove(tx, &act)?;
-                users::set_hash(tx, user.id, &hash)?;
-                let mut ended = rows::end(tx, End::Others(user.id, reauth.caller.session()))?;
-                ended.extend(act.clear_the_door(tx, user.id)?);
-                act.audit(tx, &user.login, "password.changed", &user.login, String::new())?;
-                Ok(ended)
-            },
-            self.tell_ended(),
-        )?;
-        Ok(ended.len())
+        self.settle(move |tx| {
+            let user = reauth.prove(tx, &act)?;
+            users::set_hash(tx, user.id, &hash)?;
+            let others = rows::end(tx, End::Others(user.id, reauth.caller.session()))?;
+            let ended = others + act.clear_the_door(tx, user.id)?;
+            act.audit(tx, &user.login, "password.changed", &user.login, String::new())?;
+            Ok(ended)
+        })
     }
 
     /// Makes new recovery codes; the old ones are void. They are shown this once.
@@ -111,17 +99,12 @@ impl App {
     /// A wrong password or code.
     pub fn renew_recovery_codes(&self, by: &Credential, proof: &Proof) -> Result<Vec<SecretText>, Error> {
         let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
-        let registry = self.tell_ended();
-        let (codes, _) = self.settle(
-            move |tx| {
-                let user = reauth.prove(tx, &act)?;
-                let ended = act.clear_the_door(tx, user.id)?;
-                act.audit(tx, &user.login, "recovery.renewed", &user.login, String::new())?;
-                Ok((act.new_recovery_codes(tx, user.id)?, ended))
-            },
-            move |(_, ended)| registry(ended),
-        )?;
-        Ok(codes)
+        self.settle(move |tx| {
+            let user = reauth.prove(tx, &act)?;
+            act.clear_the_door(tx, user.id)?;
+            act.audit(tx, &user.login, "recovery.renewed", &user.login, String::new())?;
+            Ok(act.new_recovery_codes(tx, user.id)?)
+        })
     }
 
     /// Deletes the caller's account for good. Its login is never given out again.
@@ -130,17 +113,11 @@ impl App {
     /// A wrong password or code.
     pub fn delete_own_account(&self, by: &Credential, proof: &Proof) -> Result<(), Error> {
         let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
-        self.settle(
-            move |tx| {
-                let user = reauth.prove(tx, &act)?;
-                let ended = rows::end(tx, End::All(user.id))?;
-                deleted_authors::note(tx, user.id)?;
-                users::delete(tx, user.id)?;
-                act.audit(tx, &user.login, "account.deleted", &user.login, String::new())?;
-                Ok(ended)
-            },
-            self.tell_ended(),
-        )?;
-        Ok(())
+        self.settle(move |tx| {
+            let user = reauth.prove(tx, &act)?;
+            users::delete(tx, user.id)?;
+            act.audit(tx, &user.login, "account.deleted", &user.login, String::new())?;
+            Ok(())
+        })
     }
 }

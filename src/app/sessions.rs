@@ -1,7 +1,7 @@
 //! Who is logged in: the sessions of the database, in memory, so that proving a caller costs no query.
 //!
-//! Changed on the writer's thread, right after the commit that changed the row; so what is not here is no session. Only what
-//! has run out is dropped from elsewhere.
+//! It follows the commits ([`crate::store::Followers`]): a session is here only while its row is, so what is not here is no
+//! session. Only what has run out is dropped from elsewhere.
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -13,8 +13,8 @@ use crate::base::lock::{read, write};
 use crate::model::ids::{SessionId, UserId};
 use crate::model::login::LoginKey;
 use crate::security::tokens::Tokens;
-use crate::store::sessions::{Session, State};
-use crate::store::{Store, StoreError, sessions as rows, users};
+use crate::store::sessions::State;
+use crate::store::{Followers, LiveSession, Store, StoreError, StoredMessage, sessions as rows};
 
 /// An account, as its sessions know it.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ struct Entry {
     expires_at: Time,
 }
 
-/// Told of sessions that ended, on the writer's thread. Must not block.
+/// Ends the streams of sessions. Must not block.
 pub type OnEnd = Box<dyn Fn(&[SessionId]) + Send + Sync>;
 
 /// All live sessions.
@@ -81,45 +81,26 @@ impl Sessions {
     /// # Errors
     /// The store's.
     pub fn load(&self, store: &Store, now: Time) -> Result<(), StoreError> {
-        let found = store.read(|c| {
-            let mut people: HashMap<UserId, Arc<Person>> = HashMap::new();
-            let mut found = Vec::new();
-            for session in rows::all_live(c, now)? {
-                if !people.contains_key(&session.user_id)
-                    && let Some(user) = users::by_id(c, session.user_id)?
-                {
-                    people.insert(user.id, Person::new(user.id, user.login));
-                }
-                if let Some(person) = people.get(&session.user_id) {
-                    found.push((session, Arc::clone(person)));
-                }
-            }
-            Ok(found)
-        })?;
-        for (session, person) in found {
-            self.changed(&session, person);
-        }
+        self.give_rights(store.read(|c| rows::all_live(c, now))?);
         Ok(())
     }
 
-    /// Takes over a session that was opened or completed.
-    pub(super) fn changed(&self, session: &Session, person: Arc<Person>) {
-        let entry = Entry { person, state: session.state, expires_at: session.expires_at };
-        write(&self.live).insert(session.id, entry);
+    fn give_rights(&self, sessions: Vec<LiveSession>) {
+        let entries: Vec<_> = sessions
+            .into_iter()
+            .map(|LiveSession { session, login }| {
+                let person = Person::new(session.user_id, login);
+                (session.id, Entry { person, state: session.state, expires_at: session.expires_at })
+            })
+            .collect();
+        write(&self.live).extend(entries);
     }
 
-    /// Drops sessions that ended, and their streams.
-    pub(super) fn ended(&self, ids: &[SessionId]) {
-        if ids.is_empty() {
-            return;
+    fn take_rights(&self, ended: &[SessionId]) {
+        let mut live = write(&self.live);
+        for id in ended {
+            live.remove(id);
         }
-        {
-            let mut live = write(&self.live);
-            for id in ids {
-                live.remove(id);
-            }
-        }
-        (self.on_end)(ids);
     }
 
     /// Drops sessions whose time is over; their rows go with the next sweep of the database.
@@ -167,5 +148,98 @@ impl Sessions {
             return Err(Refusal::TokenInvalid);
         }
         Ok((id, Arc::clone(&entry.person), entry.state))
+    }
+}
+
+/// What becomes of the store's commits: sessions gain and lose their rights, streams end, messages are published.
+pub struct CommitFollowers {
+    /// The registry.
+    pub sessions: Arc<Sessions>,
+    /// Publishes messages, in commit order. Must not block for long.
+    pub publish: Box<dyn FnMut(Vec<StoredMessage>) + Send>,
+}
+
+impl Followers for CommitFollowers {
+    fn take_rights(&mut self, ended: &[SessionId]) {
+        self.sessions.take_rights(ended);
+    }
+
+    fn give_rights(&mut self, sessions: Vec<LiveSession>) {
+        self.sessions.give_rights(sessions);
+    }
+
+    fn end_streams(&mut self, ended: &[SessionId]) {
+        (self.sessions.on_end)(ended);
+    }
+
+    fn publish(&mut self, messages: Vec<StoredMessage>) {
+        (self.publish)(messages);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{Deliver, Ended, Frame, Hub, HubLimits, Next, Offered};
+    use crate::model::ids::Cursor;
+    use crate::model::login::Login;
+    use crate::security::passwords::PasswordHash;
+    use crate::security::secret::{SecretBytes, SecretText};
+    use crate::security::tokens::{Claims, ISSUER};
+    use crate::store::sessions::Session;
+    use crate::store::{testing, users};
+
+    struct Nowhere;
+
+    impl Deliver for Nowhere {
+        type Body = ();
+
+        fn offer(&mut self, _: &Frame<()>, _: Cursor) -> Offered {
+            Offered::Taken
+        }
+    }
+
+    /// Deletes the row of an account, and does nothing else for its sessions.
+    #[test]
+    fn an_account_that_is_deleted_has_no_token_and_no_stream_left_without_any_callers_help() {
+        let limits = HubLimits { mailbox_frames: 4, streams: 4, streams_per_user: 4 };
+        let hub: Arc<Hub<Nowhere>> = Arc::new(Hub::new(limits, Cursor::START));
+        let sessions = Arc::new(Sessions::new({
+            let hub = Arc::clone(&hub);
+            Box::new(move |ended| hub.end_sessions(ended))
+        }));
+        let followers = CommitFollowers { sessions: Arc::clone(&sessions), publish: Box::new(|_| ()) };
+        let (_dir, store) = testing::store_with(followers);
+        let (now, id) = (Time::from_secs(1), SessionId::random().unwrap());
+        let user_id = store.write(move |tx| {
+            let login = Login::parse("user1").unwrap();
+            let (key, hash) = (login.key(), PasswordHash::from_stored("x".into()));
+            let new = users::NewUser::registered(&login, &key, &hash, now, None);
+            let user_id = users::insert(tx, &new)?.unwrap();
+            let session = Session {
+                id,
+                user_id,
+                state: State::Complete,
+                base_factor: None,
+                created_at: now,
+                expires_at: Time::from_secs(9),
+                connection: None,
+                opened_from: None,
+            };
+            rows::insert(tx, &session, login.as_str())?;
+            Ok::<_, StoreError>(user_id)
+        });
+        let user_id = user_id.unwrap();
+        let tokens = Tokens::new(&SecretBytes::new(vec![7; 32]));
+        let claims = Claims { user_id, login: "user1".into(), exp: 9, iat: 1, iss: ISSUER.into(), sid: id.to_string() };
+        let token = SecretText::new(tokens.issue(&claims).unwrap().expose().to_owned());
+        let proved = || sessions.caller(&Credential::Token(token.clone()), &tokens, now).map(|_| ());
+        assert_eq!(proved(), Ok(()));
+        let mut stream = hub.subscribe(user_id, id, Cursor::START).unwrap();
+        assert!(matches!(stream.take_next(), Next::Idle));
+
+        store.write(move |tx| Ok::<_, StoreError>(users::delete(tx, user_id)?)).unwrap();
+        assert_eq!(proved(), Err(Refusal::SessionEnded));
+        assert!(matches!(stream.take_next(), Next::Ended(Ended::Session)));
     }
 }

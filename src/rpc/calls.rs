@@ -251,7 +251,7 @@ mod tests {
     /// One worker, and a queue of one.
     fn shared() -> (tempfile::TempDir, Arc<Shared>) {
         let settings = <Flags as clap::Parser>::try_parse_from(["otpchatd"]).unwrap().check().unwrap();
-        let (dir, store) = crate::store::testing::store(Box::new(|_| ()));
+        let (dir, store) = crate::store::testing::store();
         let key = SecretBytes::new((0..32).collect());
         let app = Arc::new(App {
             clock: Clock::manual(Time::from_secs(0)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use crate::app::audit_context::Keys;
-use crate::app::sessions::Sessions;
+use crate::app::sessions::{CommitFollowers, Sessions};
 use crate::app::throttles::Throttles;
 use crate::app::{App, TokenKey};
 use crate::base::clock::{Clock, Stopwatch, Time};
@@ -166,13 +166,9 @@ impl Inside {
             let accounts = upgrade::run(&settings.data_dir, &lock, &passwords, &vault, clock.now(), &mut hear)?;
             log::info!("upgraded {accounts} accounts of the predecessor's database");
         }
-        let (hub, store) = open_store(settings, lock)?;
+        let (hub, sessions, store) = open_store(settings, lock)?;
         check_sealing_key(&store, &vault, &settings.sealing_key)?;
         let keys = Arc::new(unseal_keys(&store, vault)?);
-        let sessions = Arc::new(Sessions::new({
-            let hub = Arc::clone(&hub);
-            Box::new(move |ended| hub.end_sessions(ended))
-        }));
         sessions.load(&store, clock.now())?;
         let limits = settings.app.clone();
         let throttles = Throttles::new(&limits.throttles, clock.clone());
@@ -299,22 +295,31 @@ fn remind_of_upgrade(settings: &Settings, store: &Store) -> Result<(), StoreErro
 
 type MessageHub = Arc<Hub<Outlet>>;
 
-/// Opens the store and ties its feed to the hub.
-fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(MessageHub, Store), StartError> {
-    // The feed needs the hub, and the hub needs to know where the store's ids stand. No message is written in between.
+/// Opens the store, with what follows its commits: the registry of sessions, the hub, and the publisher in front of it.
+fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(MessageHub, Arc<Sessions>, Store), StartError> {
+    // The hub needs to know where the store's ids stand. Nothing is written in between.
     let hub: Arc<OnceLock<MessageHub>> = Arc::default();
     let (chat_log, bytes) = (settings.chat_log, settings.rpc.batch_bytes);
     let publisher = Publisher::start(Arc::clone(&hub), bytes).map_err(StartError::Threads)?;
-    let feed = Box::new(move |batch: Vec<StoredMessage>| {
+    let sessions = Arc::new(Sessions::new({
+        let hub = Arc::clone(&hub);
+        Box::new(move |ended| {
+            if let Some(hub) = hub.get() {
+                hub.end_sessions(ended);
+            }
+        })
+    }));
+    let publish = Box::new(move |messages: Vec<StoredMessage>| {
         if chat_log {
-            batch.iter().for_each(log_chat_line);
+            messages.iter().for_each(log_chat_line);
         }
-        publisher.publish(batch);
+        publisher.publish(messages);
     });
-    let store = Store::open(&settings.data_dir, lock, &settings.store, feed)?;
+    let followers = CommitFollowers { sessions: Arc::clone(&sessions), publish };
+    let store = Store::open(&settings.data_dir, lock, &settings.store, Box::new(followers))?;
     let last_id = store.read(messages::last_id)?;
     let hub = Arc::clone(hub.get_or_init(|| Arc::new(Hub::new(settings.hub, last_id))));
-    Ok((hub, store))
+    Ok((hub, sessions, store))
 }
 
 /// How many commits may wait to be published; after that the writer waits.
@@ -416,7 +421,7 @@ fn unseal_keys(store: &Store, vault: Vault) -> Result<Keys, StartError> {
         }
         let made = SecretBytes::random(KEY_BYTES).map_err(|_| VaultError::Seal)?;
         let sealed = vault.seal(place, &made)?;
-        store.write(move |tx| Ok::<_, StoreError>(sealed::put_inner_key(tx, key, &sealed)?), |_| ())?;
+        store.write(move |tx| Ok::<_, StoreError>(sealed::put_inner_key(tx, key, &sealed)?))?;
         Ok(made)
     };
     let (codes, audit) = (CodeHasher::new(&unseal(InnerKey::Codes)?), Chain::new(&unseal(InnerKey::Audit)?));
@@ -425,13 +430,10 @@ fn unseal_keys(store: &Store, vault: Vault) -> Result<Keys, StartError> {
 
 /// A connection of this run may have the address of one of the last.
 fn forget_connections(store: &Store) -> Result<(), StoreError> {
-    store.write(
-        |tx| {
-            users::forget_connections(tx)?;
-            Ok(sessions::forget_connections(tx)?)
-        },
-        |()| (),
-    )
+    store.write(|tx| {
+        users::forget_connections(tx)?;
+        Ok(sessions::forget_connections(tx)?)
+    })
 }
 
 /// The thread that looks for what has run out, and for changed files of TLS.

@@ -231,7 +231,7 @@ mod tests {
     fn append_to(store: &Store, subject: &str) {
         let event = lock_of(subject);
         let append = move |tx: &Tx<'_>| Ok::<_, StoreError>(append(tx, &chain(), Time::from_secs(7), &event)?);
-        store.write(append, |()| ()).unwrap();
+        store.write(append).unwrap();
     }
 
     fn chain() -> Chain {
@@ -240,7 +240,7 @@ mod tests {
 
     /// What is found after `change` was done to a chain of five rows, by somebody who has the file.
     fn found_after(change: &str) -> Vec<Finding> {
-        let (dir, store) = store(Box::new(|_| ()));
+        let (dir, store) = store();
         for n in 0..5 {
             append_to(&store, &format!("user{n}"));
         }
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn rows_that_were_cut_off_are_still_missed_when_more_have_come() {
-        let (dir, store) = store(Box::new(|_| ()));
+        let (dir, store) = store();
         let append_some = || (0..3).for_each(|n| append_to(&store, &format!("user{n}")));
         append_some();
         let connection = Connection::open(dir.path().join(FILE_NAME)).unwrap();
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_missing_head_is_noticed_and_a_crash_before_it_was_renewed_is_not_held_against_anybody() {
-        let (dir, store) = store(Box::new(|_| ()));
+        let (dir, store) = store();
         let file = HeadFile::in_directory(dir.path());
         let mut heads = Vec::new();
         for _ in 0..2 {

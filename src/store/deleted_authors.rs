@@ -9,12 +9,12 @@ use crate::store::writer::Tx;
 /// The name that the messages of a deleted account stay under. No login can be this: they have no parentheses.
 pub const NEUTRAL_NAME: &str = "(deleted)";
 
-/// Notes that the messages of an account up to now are to be renamed or deleted. Which of the two, the server's settings say
+/// Records that the messages of an account up to now are to be renamed or deleted. Which of the two, the server's settings say
 /// when it comes to it.
 ///
 /// # Errors
 /// SQLite's.
-pub fn note(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<()> {
+pub(super) fn record(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<()> {
     tx.sql()
         .prepare_cached("INSERT INTO departures (user_id, after_message, last_message) VALUES (?1, 0, ?2)")?
         .execute(params![user_id, messages::last_id(tx)?])?;
@@ -72,7 +72,7 @@ mod tests {
         store: &Store,
         write: impl FnOnce(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> T {
-        store.write(move |tx| Ok::<_, StoreError>(write(tx)?), |_| ()).unwrap()
+        store.write(move |tx| Ok::<_, StoreError>(write(tx)?)).unwrap()
     }
 
     fn append(tx: &Tx<'_>, user_id: i64, author: &str) -> rusqlite::Result<()> {
@@ -84,13 +84,13 @@ mod tests {
 
     #[test]
     fn what_somebody_said_is_renamed_or_deleted_in_steps_and_nothing_else_is() {
-        let (_dir, store) = store(Box::new(|_| ()));
+        let (_dir, store) = store();
         write(&store, |tx| {
             for n in 0..100 {
                 let (user, author) = [(1, "one"), (2, "two"), (3, "three")][n % 3];
                 append(tx, user, author)?;
             }
-            note(tx, UserId::from_number(1))?;
+            record(tx, UserId::from_number(1))?;
             append(tx, 3, "three")
         });
         let mut steps = 1;
@@ -98,7 +98,7 @@ mod tests {
             steps += 1;
         }
         assert_eq!(steps, 100_usize.div_ceil(7));
-        write(&store, |tx| note(tx, UserId::from_number(2)));
+        write(&store, |tx| record(tx, UserId::from_number(2)));
         while write(&store, |tx| step(tx, 7, false)) {}
         let left = store.read(|c| messages::after(c, Cursor::START, 1_000)).unwrap();
         let of = |author: &str| left.iter().filter(|m| m.author == author).count();

@@ -174,7 +174,7 @@ mod tests {
             let user = users::NewUser::registered(&login, &key, &hash, Time::from_secs(0), None);
             Ok::<_, StoreError>(users::insert(tx, &user)?.unwrap())
         };
-        store.write(insert, |_| ()).unwrap()
+        store.write(insert).unwrap()
     }
 
     #[derive(Clone, Copy)]
@@ -186,27 +186,24 @@ mod tests {
 
     fn guess(store: &Store, user: UserId, now: Time, is: Is) -> Result<(), Wait> {
         store
-            .write(
-                move |tx| {
-                    let guess = match take(tx, user, &LIMITS, now)? {
-                        Ok(guess) => guess,
-                        Err(wait) => return Ok(Err(wait)),
-                    };
-                    match is {
-                        Is::Wrong => guess.was_wrong(),
-                        Is::Right => guess.was_right(tx)?,
-                        Is::Used => guess.give_back(tx)?,
-                    }
-                    Ok::<_, StoreError>(Ok(()))
-                },
-                |_| (),
-            )
+            .write(move |tx| {
+                let guess = match take(tx, user, &LIMITS, now)? {
+                    Ok(guess) => guess,
+                    Err(wait) => return Ok(Err(wait)),
+                };
+                match is {
+                    Is::Wrong => guess.was_wrong(),
+                    Is::Right => guess.was_right(tx)?,
+                    Is::Used => guess.give_back(tx)?,
+                }
+                Ok::<_, StoreError>(Ok(()))
+            })
             .unwrap()
     }
 
     #[test]
     fn the_delay_grows_and_a_right_code_clears_it() {
-        let (_dir, store) = store(Box::new(|_| ()));
+        let (_dir, store) = store();
         let user = user(&store);
         let mut now = Time::from_secs(1_000_000);
         assert_eq!(guess(&store, user, now, Is::Wrong), Ok(()));
@@ -226,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_year_has_395_guesses_whatever_right_codes_come_between() {
-        let (_dir, store) = store(Box::new(|_| ()));
+        let (_dir, store) = store();
         let user = user(&store);
         let start = Time::from_secs(1_700_000_000);
         let (mut now, mut guesses) = (start, 0);
@@ -246,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_spent_budget_says_when_the_next_guess_is_and_a_new_factor_makes_it_whole() {
-        let (_dir, store) = store(Box::new(|_| ()));
+        let (_dir, store) = store();
         let user = user(&store);
         let mut now = Time::from_secs(1_700_000_000);
         let start = now;
@@ -259,14 +256,14 @@ mod tests {
         assert_eq!(now + wait, start + LIMITS.longest_delay + DAY);
         assert_eq!(store.read(|c| left(c, user, &LIMITS, now)).unwrap(), 0);
         assert_eq!(store.read(|c| left(c, user, &LIMITS, now + wait)).unwrap(), 1);
-        store.write(move |tx| Ok::<_, StoreError>(make_whole(tx, user)?), |()| ()).unwrap();
+        store.write(move |tx| Ok::<_, StoreError>(make_whole(tx, user)?)).unwrap();
         assert_eq!(store.read(|c| left(c, user, &LIMITS, now)).unwrap(), 30);
         assert_eq!(guess(&store, user, now, Is::Right), Ok(()));
     }
 
     #[test]
     fn a_clock_that_is_set_back_locks_nobody_out_by_the_delay() {
-        let (_dir, store) = store(Box::new(|_| ()));
+        let (_dir, store) = store();
         let user = user(&store);
         let now = Time::from_secs(1_700_000_000);
         assert_eq!(guess(&store, user, now, Is::Wrong), Ok(()));
@@ -276,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_budget_from_another_time_or_under_other_settings_is_missed_for_no_longer_than_one_is() {
-        let (_dir, store) = store(Box::new(|_| ()));
+        let (_dir, store) = store();
         let user = user(&store);
         let now = Time::from_secs(1_700_000_000);
         assert_eq!(guess(&store, user, now + 1_000 * DAY, Is::Wrong), Ok(()));

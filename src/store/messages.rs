@@ -201,7 +201,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
 #[cfg(test)]
 mod tests {
     use super::super::StoreError;
-    use super::super::testing::store;
+    use super::super::testing::{store, store_with};
     use super::*;
     use crate::model::ids::testing::{cursor, event};
 
@@ -211,7 +211,7 @@ mod tests {
             let new = NewMessage { user_id: UserId::from_number(1), author: "a", text: "x", sent_at, client_id };
             Ok::<_, StoreError>(append(tx, &new)?.id)
         };
-        store.write(append, |_| ()).unwrap()
+        store.write(append).unwrap()
     }
 
     fn ids(messages: &[StoredMessage]) -> Vec<i64> {
@@ -220,10 +220,10 @@ mod tests {
 
     #[test]
     fn an_id_is_never_used_again_also_after_a_purge() {
-        let (_dir, store) = store(Box::new(|_| ()));
+        let (_dir, store) = store();
         assert_eq!(store.read(last_id).unwrap(), Cursor::START);
         let last = [send(&store, 0, None), send(&store, 0, None)][1];
-        store.write(|tx| Ok::<_, StoreError>(tx.execute("DELETE FROM messages", [])?), |_| ()).unwrap();
+        store.write(|tx| Ok::<_, StoreError>(tx.execute("DELETE FROM messages", [])?)).unwrap();
         assert_eq!(store.read(last_id).unwrap(), Cursor::behind(last));
         assert!(send(&store, 0, None) > last);
         assert_eq!(store.read(|c| after(c, Cursor::START, 10)).unwrap().len(), 1);
@@ -233,9 +233,9 @@ mod tests {
     fn the_same_message_again_is_the_first_one_also_after_it_was_purged() {
         let fed = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counter = std::sync::Arc::clone(&fed);
-        let (_dir, store) = store(Box::new(move |batch| {
+        let (_dir, store) = store_with(move |batch: Vec<StoredMessage>| {
             counter.fetch_add(batch.len(), std::sync::atomic::Ordering::SeqCst);
-        }));
+        });
         let day = 86_400;
         let first = send(&store, 0, Some("one"));
         assert_eq!(send(&store, 5, Some("one")), first);
@@ -244,7 +244,7 @@ mod tests {
         let retention = Retention { age: None, count: Some(0) };
         let purge = |secs| {
             let now = Time::from_secs(secs);
-            store.write(move |tx| Ok::<_, StoreError>(purge(tx, retention, now, 100)?), |_| ()).unwrap()
+            store.write(move |tx| Ok::<_, StoreError>(purge(tx, retention, now, 100)?)).unwrap()
         };
         assert_eq!(purge(6 * day), 2);
         assert_eq!((send(&store, 6 * day, Some("one")), send(&store, 6 * day, Some("two"))), (first, second));
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_too_old_or_too_much_is_purged_in_steps_and_nothing_else_is() {
-        let (_dir, store) = store(Box::new(|_| ()));
+        let (_dir, store) = store();
         for n in 1..=10 {
             send(&store, n * 100, None);
         }
@@ -265,7 +265,7 @@ mod tests {
             let mut steps = 0;
             while store.read(|c| any_to_purge(c, retention, now)).unwrap() {
                 steps += 1;
-                let gone = store.write(move |tx| Ok::<_, StoreError>(purge(tx, retention, now, 2)?), |_| ()).unwrap();
+                let gone = store.write(move |tx| Ok::<_, StoreError>(purge(tx, retention, now, 2)?)).unwrap();
                 assert!((1..=2).contains(&gone));
             }
             (steps, ids(&store.read(|c| after(c, Cursor::START, 100)).unwrap()))

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod codes;
 mod columns;
 pub mod deleted_authors;
+mod effects;
 pub mod factors;
 pub mod guesses;
 mod legacy;
@@ -27,8 +28,9 @@ use std::time::Duration;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
 
+pub use self::effects::{Followers, LiveSession};
 pub use self::messages::StoredMessage;
-use self::writer::{Feed, Writer};
+use self::writer::Writer;
 pub use self::writer::{Tx, WriteFailed};
 
 /// The name of the database file in the data directory, as the predecessor has it.
@@ -179,16 +181,21 @@ impl Store {
     /// Opens the database in `data_dir`, making it if it is not there, and brings its schema up to date. A database of the
     /// predecessor must have been upgraded before ([`upgrade`]).
     ///
-    /// `feed` is called on the writer's thread after each commit with the messages of it, in their order.
+    /// `followers` hear of every commit, on the writer's thread.
     ///
     /// # Errors
     /// [`OpenError`], each with a sentence that says what to do.
-    pub fn open(data_dir: &Path, lock: DirectoryLock, limits: &StoreLimits, feed: Feed) -> Result<Store, OpenError> {
+    pub fn open(
+        data_dir: &Path,
+        lock: DirectoryLock,
+        limits: &StoreLimits,
+        followers: Box<dyn Followers>,
+    ) -> Result<Store, OpenError> {
         let path = data_dir.join(FILE_NAME);
         let connection = open_for_writing(&path, limits.busy_wait)?;
         let readers = reading_pool(&path, limits.readers, limits)?;
         let replayers = reading_pool(&path, limits.replayers, limits)?;
-        let writer = Writer::start(connection, limits, feed, audit::HeadFile::in_directory(data_dir))
+        let writer = Writer::start(connection, limits, followers, audit::HeadFile::in_directory(data_dir))
             .map_err(|source| OpenError::Io { path, source })?;
         Ok(Store { readers, replayers, writer, _lock: lock })
     }
@@ -236,7 +243,7 @@ impl Store {
         Ok(query(&connection)?)
     }
 
-    /// Hands a write to the writer's thread; `then` runs there after the commit, in commit order.
+    /// Hands a write to the writer's thread; `then` runs there once it is committed and its effects are applied.
     ///
     /// If `write` fails, what it wrote is taken back, and its neighbours in the same transaction are not touched.
     pub fn submit<T, E>(
@@ -250,25 +257,17 @@ impl Store {
         self.writer.submit(write, then);
     }
 
-    /// Writes, waits for the commit, and runs `then` on the writer's thread in between, in commit order. Not for poll
-    /// threads.
+    /// Writes, and waits until that is committed and its effects are applied. Not for poll threads.
     ///
     /// # Errors
     /// Whatever `write` gives, or that it did not happen.
-    pub fn write<T, E>(
-        &self,
-        write: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
-        then: impl FnOnce(&T) + Send + 'static,
-    ) -> Result<T, E>
+    pub fn write<T, E>(&self, write: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<WriteFailed> + Send + 'static,
     {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         self.submit(write, move |result: Result<T, E>| {
-            if let Ok(value) = &result {
-                then(value);
-            }
             // The receiver waits below; if it is gone, its thread died, and nobody wants the answer.
             let _ = sender.send(result);
         });
@@ -326,6 +325,7 @@ fn open_for_writing(path: &Path, busy_wait: Duration) -> Result<Connection, Open
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
+    use crate::model::ids::SessionId;
 
     pub(crate) fn limits() -> StoreLimits {
         StoreLimits {
@@ -338,11 +338,26 @@ pub(crate) mod testing {
         }
     }
 
+    /// Hands messages on, and nothing else.
+    impl<F: FnMut(Vec<StoredMessage>) + Send> Followers for F {
+        fn take_rights(&mut self, _: &[SessionId]) {}
+        fn give_rights(&mut self, _: Vec<LiveSession>) {}
+        fn end_streams(&mut self, _: &[SessionId]) {}
+        fn publish(&mut self, messages: Vec<StoredMessage>) {
+            self(messages);
+        }
+    }
+
     /// A store in a directory of its own, which goes with it.
-    pub(crate) fn store(feed: Feed) -> (tempfile::TempDir, Store) {
+    pub(crate) fn store() -> (tempfile::TempDir, Store) {
+        store_with(|_| ())
+    }
+
+    /// As [`store`], with followers.
+    pub(crate) fn store_with(followers: impl Followers + 'static) -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
         let lock = DirectoryLock::take(dir.path()).unwrap();
-        let store = Store::open(dir.path(), lock, &limits(), feed).unwrap();
+        let store = Store::open(dir.path(), lock, &limits(), Box::new(followers)).unwrap();
         (dir, store)
     }
 }
@@ -353,12 +368,12 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     fn open(dir: &Path) -> Result<Store, OpenError> {
-        Store::open(dir, DirectoryLock::take(dir)?, &testing::limits(), Box::new(|_| ()))
+        Store::open(dir, DirectoryLock::take(dir)?, &testing::limits(), Box::new(|_: Vec<StoredMessage>| ()))
     }
 
     #[test]
     fn the_database_is_made_for_its_owner_only() {
-        let (dir, _store) = testing::store(Box::new(|_| ()));
+        let (dir, _store) = testing::store();
         for name in [FILE_NAME, "users.db-wal", "users.db-shm", "users.db.lock"] {
             assert_eq!(std::fs::metadata(dir.path().join(name)).unwrap().mode() & 0o777, 0o600, "{name}");
         }
@@ -366,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_second_server_on_the_same_database_is_refused() {
-        let (dir, store) = testing::store(Box::new(|_| ()));
+        let (dir, store) = testing::store();
         assert!(matches!(open(dir.path()), Err(OpenError::InUse { .. })));
         drop(store);
         open(dir.path()).unwrap();

@@ -3,6 +3,7 @@
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::effects::LiveSession;
 use super::writer::Tx;
 use crate::base::clock::Time;
 use crate::model::ids::{FactorId, SessionId, UserId};
@@ -53,11 +54,11 @@ pub struct Session {
 
 const COLUMNS: &str = "id, user_id, state, base_factor, created_at, expires_at, connection, opened_from";
 
-/// Opens a session.
+/// Opens a session of the account with a login.
 ///
 /// # Errors
 /// SQLite's.
-pub fn insert(tx: &Tx<'_>, session: &Session) -> rusqlite::Result<()> {
+pub fn insert(tx: &Tx<'_>, session: &Session, login: &str) -> rusqlite::Result<()> {
     tx.sql()
         .prepare_cached(&format!("INSERT INTO sessions ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"))?
         .execute(params![
@@ -70,6 +71,7 @@ pub fn insert(tx: &Tx<'_>, session: &Session) -> rusqlite::Result<()> {
             session.connection,
             session.opened_from,
         ])?;
+    tx.opened(session.clone(), login);
     Ok(())
 }
 
@@ -81,6 +83,16 @@ pub fn live(connection: &Connection, id: SessionId, now: Time) -> rusqlite::Resu
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1 AND expires_at > ?2"))?
         .query_row(params![id, now.as_micros()], from_row)
+        .optional()
+}
+
+/// A session with the login of its account, whether its time is over or not.
+pub(super) fn with_login(connection: &Connection, id: SessionId) -> rusqlite::Result<Option<LiveSession>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS}, (SELECT login FROM users WHERE users.id = user_id) FROM sessions WHERE id = ?1"
+        ))?
+        .query_row([id], |row| Ok(LiveSession { session: from_row(row)?, login: row.get(8)? }))
         .optional()
 }
 
@@ -96,14 +108,16 @@ pub fn is_complete(connection: &Connection, id: SessionId, now: Time) -> rusqlit
         .query_row(params![id, now.as_micros()], |row| row.get(0))
 }
 
-/// Every session whose time is not over.
+/// Every session whose time is not over, with the login of its account.
 ///
 /// # Errors
 /// SQLite's.
-pub fn all_live(connection: &Connection, now: Time) -> rusqlite::Result<Vec<Session>> {
+pub fn all_live(connection: &Connection, now: Time) -> rusqlite::Result<Vec<LiveSession>> {
     connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE expires_at > ?1"))?
-        .query_map([now.as_micros()], from_row)?
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS}, (SELECT login FROM users WHERE users.id = user_id) FROM sessions WHERE expires_at > ?1"
+        ))?
+        .query_map([now.as_micros()], |row| Ok(LiveSession { session: from_row(row)?, login: row.get(8)? }))?
         .collect()
 }
 
@@ -134,16 +148,27 @@ pub fn waiting_on(connection: &Connection, user_id: UserId, peer: &str, now: Tim
         .collect()
 }
 
-/// Marks a session complete, on the factor that completed it.
+/// Marks a session of the account with a login complete, on the factor that completed it.
 ///
 /// # Errors
 /// SQLite's.
-pub fn complete(tx: &Tx<'_>, id: SessionId, factor_id: FactorId, expires_at: Time) -> rusqlite::Result<()> {
+pub fn complete(
+    tx: &Tx<'_>,
+    session: &mut Session,
+    login: &str,
+    factor_id: FactorId,
+    expires_at: Time,
+) -> rusqlite::Result<()> {
+    session.state = State::Complete;
+    session.base_factor = Some(factor_id);
+    session.expires_at = expires_at;
+    session.connection = None;
     tx.sql()
         .prepare_cached(
             "UPDATE sessions SET state = 'complete', base_factor = ?2, expires_at = ?3, connection = NULL WHERE id = ?1",
         )?
-        .execute(params![id, factor_id, expires_at.as_micros()])?;
+        .execute(params![session.id, factor_id, expires_at.as_micros()])?;
+    tx.opened(session.clone(), login);
     Ok(())
 }
 
@@ -175,12 +200,17 @@ pub enum End {
     Expired(Time),
 }
 
-/// Ends sessions; their pending factors go with them. Returns their names.
+/// Ends sessions; their pending factors go with them. Nothing else deletes a session. Returns how many.
 ///
 /// # Errors
 /// SQLite's.
-pub fn end(tx: &Tx<'_>, which: End) -> rusqlite::Result<Vec<SessionId>> {
-    let sql = tx.sql();
+pub fn end(tx: &Tx<'_>, which: End) -> rusqlite::Result<usize> {
+    let ended = delete(tx.sql(), which)?;
+    tx.ended(&ended);
+    Ok(ended.len())
+}
+
+fn delete(sql: &Connection, which: End) -> rusqlite::Result<Vec<SessionId>> {
     let id = |row: &Row<'_>| row.get(0);
     match which {
         End::One(session) => sql

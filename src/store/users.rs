@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
+use super::deleted_authors;
+use super::sessions::{self, End};
 use super::writer::Tx;
 use crate::base::clock::Time;
 use crate::model::ids::UserId;
@@ -173,20 +175,28 @@ pub fn logged_in(tx: &Tx<'_>, id: UserId, now: Time) -> rusqlite::Result<u32> {
     Ok(wrong)
 }
 
-/// Deletes an account with everything but its messages; its sessions are to be ended before. The login of one that was
-/// enrolled is never given out again.
+/// Deletes an account with everything but its messages, which are renamed or deleted later, and ends its sessions. The login
+/// of one that was enrolled is never given out again. Returns how many sessions ended.
 ///
 /// # Errors
 /// SQLite's.
-pub fn delete(tx: &Tx<'_>, id: UserId) -> rusqlite::Result<()> {
+pub fn delete(tx: &Tx<'_>, id: UserId) -> rusqlite::Result<usize> {
+    let ended = sessions::end(tx, End::All(id))?;
+    // Behind the end of the sessions: nobody can write in its name any more.
+    deleted_authors::record(tx, id)?;
     tx.sql()
         .prepare_cached(
             "INSERT INTO retired_logins (user_id, login_key, login_look)
              SELECT id, login_key, login_look FROM users WHERE id = ?1 AND enrolled_at IS NOT NULL",
         )?
         .execute([id])?;
-    tx.sql().prepare_cached("DELETE FROM users WHERE id = ?1")?.execute([id])?;
-    Ok(())
+    // Sessions must not go with the account unnoticed (ON DELETE CASCADE): while there is one, the account stays.
+    tx.sql()
+        .prepare_cached(
+            "DELETE FROM users WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.user_id = users.id)",
+        )?
+        .execute([id])?;
+    Ok(ended)
 }
 
 /// Replaces a hash, if it is still the one that was verified. Returns whether it was.
@@ -228,14 +238,18 @@ pub fn any_unenrolled_before(connection: &Connection, time: Time) -> rusqlite::R
         .query_row([time.as_micros()], |row| row.get(0))
 }
 
-/// Deletes accounts that nobody enrolled and that were registered before `time`, with their factors. Returns how
-/// many; their sessions are to be ended before.
+/// Deletes accounts that nobody enrolled and that were registered before `time`, with their factors, and ends their
+/// sessions. Returns how many accounts.
 ///
 /// # Errors
 /// SQLite's.
 pub fn delete_unenrolled_before(tx: &Tx<'_>, time: Time) -> rusqlite::Result<usize> {
+    sessions::end(tx, End::Unenrolled(time))?;
     tx.sql()
-        .prepare_cached("DELETE FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND locked_at IS NULL AND created_at <= ?1")?
+        .prepare_cached(
+            "DELETE FROM users WHERE enrolled_at IS NULL AND awaits_admin = 0 AND locked_at IS NULL AND created_at <= ?1
+                 AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.user_id = users.id)",
+        )?
         .execute([time.as_micros()])
 }
 

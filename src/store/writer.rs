@@ -1,10 +1,10 @@
 //! The one thread that writes.
 //!
 //! It takes everything that waits, runs each write in a savepoint of its own within one IMMEDIATE transaction, commits once
-//! (group commit), and only then feeds the messages on and tells each caller. A write that fails is rolled back alone; a
+//! (group commit), and only then applies the effects and tells each caller. A write that fails is rolled back alone; a
 //! commit that fails fails all that were in it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -15,12 +15,12 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreLimits;
 use super::audit::{Head, HeadFile};
+use super::effects::{Effects, Followers, LiveSession};
 use super::messages::StoredMessage;
+use super::sessions::{self, Session};
 use crate::base::lock::lock;
 use crate::base::threads::Thread;
-
-/// Receives the messages of each commit, in their order, on the writer's thread.
-pub type Feed = Box<dyn FnMut(Vec<StoredMessage>) + Send>;
+use crate::model::ids::SessionId;
 
 /// A write that did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +42,7 @@ pub enum WriteFailed {
 /// The right to write, within the transaction of a group.
 pub struct Tx<'a> {
     connection: &'a Connection,
-    appended: RefCell<Vec<StoredMessage>>,
-    audited: Cell<Option<Head>>,
+    effects: RefCell<Effects>,
     kept: Option<Head>,
 }
 
@@ -53,9 +52,19 @@ impl Tx<'_> {
         self.connection
     }
 
-    /// Notes a message to be fed on once it is committed.
+    /// Notes a message, to be published once it is committed.
     pub(super) fn appended(&self, message: StoredMessage) {
-        self.appended.borrow_mut().push(message);
+        self.effects.borrow_mut().messages.push(message);
+    }
+
+    /// Notes a session that was opened or completed.
+    pub(super) fn opened(&self, session: Session, login: &str) {
+        self.effects.borrow_mut().open(LiveSession { session, login: login.to_owned() });
+    }
+
+    /// Notes sessions that were ended.
+    pub(super) fn ended(&self, ended: &[SessionId]) {
+        self.effects.borrow_mut().end(ended);
     }
 
     /// The head of the audit that is kept beside the database.
@@ -65,7 +74,7 @@ impl Tx<'_> {
 
     /// Notes the head of the audit, to be kept once it is committed.
     pub(super) fn audited(&self, head: Head) {
-        self.audited.set(Some(head));
+        self.effects.borrow_mut().audit_head = Some(head);
     }
 }
 
@@ -124,12 +133,14 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         limits: &StoreLimits,
-        feed: Feed,
+        followers: Box<dyn Followers>,
         head_file: HeadFile,
     ) -> io::Result<Writer> {
         let (sender, receiver) = bounded(limits.write_queue);
         let batch = limits.write_batch;
-        let thread = Thread::spawn("store-writer", move || work(connection, &receiver, batch, feed, &head_file))?;
+        let kept = head_file.read();
+        let mut work = Work { connection, followers, head_file, kept };
+        let thread = Thread::spawn("store-writer", move || work.run(&receiver, batch))?;
         Ok(Writer { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -165,60 +176,99 @@ impl Drop for Writer {
     }
 }
 
-fn work(mut connection: Connection, jobs: &Receiver<Box<dyn Job>>, batch: usize, mut feed: Feed, head_file: &HeadFile) {
-    let mut group = Vec::with_capacity(batch);
-    let mut kept = head_file.read();
-    while let Ok(first) = jobs.recv() {
-        group.push(first);
-        group.extend(jobs.try_iter().take(batch.saturating_sub(1)));
-        let (failed, appended, head) = match commit(&mut connection, &mut group, kept) {
-            Ok((appended, head)) => (None, appended, head),
-            Err(error) => {
-                log::error!("a commit of {} writes failed: {error}", group.len());
-                (Some(error.to_string()), Vec::new(), None)
+/// What the writer's thread works with.
+struct Work {
+    connection: Connection,
+    followers: Box<dyn Followers>,
+    head_file: HeadFile,
+    /// The head that the file holds.
+    kept: Option<Head>,
+}
+
+impl Work {
+    fn run(&mut self, jobs: &Receiver<Box<dyn Job>>, batch: usize) {
+        let mut group = Vec::with_capacity(batch);
+        while let Ok(first) = jobs.recv() {
+            group.push(first);
+            group.extend(jobs.try_iter().take(batch.saturating_sub(1)));
+            let failed = match self.commit(&mut group) {
+                Ok(effects) => {
+                    self.apply(effects);
+                    None
+                }
+                Err(error) => {
+                    log::error!("a commit of {} writes failed: {error}", group.len());
+                    Some(error.to_string())
+                }
+            };
+            for job in group.drain(..) {
+                let failed = failed.clone().map(WriteFailed::Commit);
+                guarded("the answer to a write", || job.finish(failed));
             }
-        };
-        if let Some(head) = head {
-            kept = Some(head);
-            if let Err(error) = head_file.write(head) {
+        }
+        if let Err(error) = self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+            log::warn!("the write-ahead log could not be folded into the database; the next start will do it: {error}");
+        }
+    }
+
+    /// Runs every job of the group and commits. Sessions that the group ends lose their rights before the commit.
+    fn commit(&mut self, group: &mut [Box<dyn Job>]) -> rusqlite::Result<Effects> {
+        let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut effects = Effects::default();
+        for job in group {
+            let savepoint = transaction.savepoint()?;
+            let tx = Tx { connection: &savepoint, effects: RefCell::default(), kept: self.kept };
+            if job.run(&tx) {
+                effects.then(tx.effects.into_inner());
+                savepoint.commit()?;
+            } else {
+                savepoint.finish()?;
+            }
+        }
+        if !effects.ended.is_empty() {
+            self.followers.take_rights(&effects.ended);
+        }
+        match transaction.commit() {
+            Ok(()) => Ok(effects),
+            Err(error) => {
+                self.readmit(&effects.ended);
+                Err(error)
+            }
+        }
+    }
+
+    /// After a commit that failed: only what the rows say counts. A session whose row cannot be read stays out until the
+    /// next start.
+    fn readmit(&mut self, ended: &[SessionId]) {
+        let read = |id: &SessionId| sessions::with_login(&self.connection, *id);
+        match ended.iter().filter_map(|id| read(id).transpose()).collect::<rusqlite::Result<Vec<_>>>() {
+            Ok(still_there) => self.followers.give_rights(still_there),
+            Err(error) => log::error!(
+                "{} sessions whose ending could not be committed stay out until the next start: {error}",
+                ended.len()
+            ),
+        }
+    }
+
+    /// Applies what follows a commit: nobody has been answered yet.
+    fn apply(&mut self, effects: Effects) {
+        let Effects { messages, opened, ended, audit_head } = effects;
+        if let Some(head) = audit_head {
+            self.kept = Some(head);
+            if let Err(error) = self.head_file.write(head) {
                 log::error!("the head of the audit, row {}, could not be kept beside the database: {error}", head.id);
             }
         }
-        if !appended.is_empty() {
-            guarded("the feed", || feed(appended));
+        if !ended.is_empty() {
+            guarded("the end of streams", || self.followers.end_streams(&ended));
         }
-        for job in group.drain(..) {
-            let failed = failed.clone().map(WriteFailed::Commit);
-            guarded("the answer to a write", || job.finish(failed));
+        if !opened.is_empty() {
+            guarded("the opening of sessions", || self.followers.give_rights(opened));
         }
-    }
-    if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
-        log::warn!("the write-ahead log could not be folded into the database; the next start will do it: {error}");
-    }
-}
-
-/// Runs every job of the group and commits. Returns the messages that were committed, and the head of the audit if it moved.
-fn commit(
-    connection: &mut Connection,
-    group: &mut [Box<dyn Job>],
-    kept: Option<Head>,
-) -> rusqlite::Result<(Vec<StoredMessage>, Option<Head>)> {
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut appended = Vec::new();
-    let mut head = None;
-    for job in group {
-        let savepoint = transaction.savepoint()?;
-        let tx = Tx { connection: &savepoint, appended: RefCell::default(), audited: Cell::default(), kept };
-        if job.run(&tx) {
-            head = tx.audited.take().or(head);
-            appended.append(&mut tx.appended.into_inner());
-            savepoint.commit()?;
-        } else {
-            savepoint.finish()?;
+        if !messages.is_empty() {
+            guarded("the publishing of messages", || self.followers.publish(messages));
         }
     }
-    transaction.commit()?;
-    Ok((appended, head))
 }
 
 /// The writer outlives a panic in what is not its own.
@@ -230,11 +280,13 @@ fn guarded(what: &str, run: impl FnOnce()) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::store;
-    use super::super::{StoreError, messages};
+    use super::super::testing::{store, store_with};
+    use super::super::{StoreError, messages, users};
     use super::*;
     use crate::base::clock::Time;
     use crate::model::ids::{Cursor, EventId, UserId};
+    use crate::model::login::Login;
+    use crate::security::passwords::PasswordHash;
     use std::sync::Arc;
 
     const LIMIT: Duration = Duration::from_secs(30);
@@ -248,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_write_that_fails_or_panics_takes_nothing_else_with_it() {
-        let (_dir, store) = store(Box::new(|_| ()));
+        let (_dir, store) = store();
         let (block_tx, block) = bounded::<()>(0);
         store.submit(
             move |_| {
@@ -279,12 +331,12 @@ mod tests {
     #[test]
     fn messages_are_fed_after_their_commit_in_order_and_before_the_answer() {
         let fed = Arc::new(Mutex::new(Vec::new()));
-        let (_dir, store) = store(Box::new({
+        let (_dir, store) = store_with({
             let fed = Arc::clone(&fed);
             move |batch: Vec<StoredMessage>| fed.lock().unwrap().extend(batch.iter().map(|m| m.id))
-        }));
+        });
         for n in 0..100 {
-            let id = store.write(move |tx| append(tx, &n.to_string()), |_| ()).unwrap();
+            let id = store.write(move |tx| append(tx, &n.to_string())).unwrap();
             assert_eq!(fed.lock().unwrap().last(), Some(&id));
         }
         assert!(fed.lock().unwrap().is_sorted());
@@ -293,13 +345,101 @@ mod tests {
 
     #[test]
     fn after_the_stop_writes_are_refused_and_the_log_is_folded_in() {
-        let (dir, store) = store(Box::new(|_| ()));
-        store.write(|tx| append(tx, "kept"), |_| ()).unwrap();
+        let (dir, store) = store();
+        store.write(|tx| append(tx, "kept")).unwrap();
         assert!(store.stop(LIMIT));
-        let refused = store.write(|tx| append(tx, "late"), |_| ());
+        let refused = store.write(|tx| append(tx, "late"));
         assert!(matches!(refused, Err(StoreError::Write(WriteFailed::Stopped))));
         assert_eq!(store.read(|c| messages::after(c, Cursor::START, 10)).unwrap().len(), 1);
         let log = std::fs::metadata(dir.path().join("users.db-wal")).map_or(0, |m| m.len());
         assert_eq!(log, 0);
+    }
+
+    /// What the followers are told, in order.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    enum Told {
+        RightsTaken(Vec<SessionId>),
+        RightsGiven(Vec<SessionId>),
+        StreamsEnded(Vec<SessionId>),
+    }
+
+    #[derive(Clone, Default)]
+    struct Notes(Arc<Mutex<Vec<Told>>>);
+
+    impl Notes {
+        fn take(&self) -> Vec<Told> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    impl Followers for Notes {
+        fn take_rights(&mut self, ended: &[SessionId]) {
+            self.0.lock().unwrap().push(Told::RightsTaken(ended.to_vec()));
+        }
+
+        fn give_rights(&mut self, sessions: Vec<LiveSession>) {
+            let ids = sessions.iter().map(|live| live.session.id).collect();
+            self.0.lock().unwrap().push(Told::RightsGiven(ids));
+        }
+
+        fn end_streams(&mut self, ended: &[SessionId]) {
+            self.0.lock().unwrap().push(Told::StreamsEnded(ended.to_vec()));
+        }
+
+        fn publish(&mut self, _: Vec<StoredMessage>) {}
+    }
+
+    #[test]
+    fn rights_are_taken_before_the_commit_and_streams_end_after_it() {
+        let notes = Notes::default();
+        let (_dir, store) = store_with(notes.clone());
+        let (user, id) = account_with_session(&store);
+        assert_eq!(notes.take(), [Told::RightsGiven(vec![id])]);
+        store.write(move |tx| Ok::<_, StoreError>(users::delete(tx, user)?)).unwrap();
+        assert_eq!(notes.take(), [Told::RightsTaken(vec![id]), Told::StreamsEnded(vec![id])]);
+        assert!(store.read(|c| users::by_id(c, user)).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_session_whose_ending_is_not_committed_is_let_in_again_by_its_row_alone() {
+        let notes = Notes::default();
+        let (_dir, store) = store_with(notes.clone());
+        let (user, id) = account_with_session(&store);
+        notes.take();
+        let failed = store.write(move |tx| {
+            users::delete(tx, user)?;
+            // Fails at the commit, and no earlier.
+            tx.sql().execute_batch(
+                "PRAGMA defer_foreign_keys = ON; UPDATE second_factors SET user_id = 0;
+                 INSERT INTO one_time_codes (hash, user_id, purpose) VALUES (x'00', 0, 'recovery')",
+            )?;
+            Ok::<_, StoreError>(())
+        });
+        assert!(matches!(failed, Err(StoreError::Write(WriteFailed::Commit(_)))), "{failed:?}");
+        assert_eq!(notes.take(), [Told::RightsTaken(vec![id]), Told::RightsGiven(vec![id])]);
+        assert!(store.read(|c| users::by_id(c, user)).unwrap().is_some());
+    }
+
+    fn account_with_session(store: &crate::store::Store) -> (UserId, SessionId) {
+        let id = SessionId::random().unwrap();
+        let user = store.write(move |tx| {
+            let login = Login::parse("user1").unwrap();
+            let (key, hash) = (login.key(), PasswordHash::from_stored("x".into()));
+            let new = users::NewUser::registered(&login, &key, &hash, Time::from_secs(0), None);
+            let user_id = users::insert(tx, &new)?.unwrap();
+            let session = Session {
+                id,
+                user_id,
+                state: sessions::State::Complete,
+                base_factor: None,
+                created_at: Time::from_secs(0),
+                expires_at: Time::from_secs(1),
+                connection: None,
+                opened_from: None,
+            };
+            sessions::insert(tx, &session, login.as_str())?;
+            Ok::<_, StoreError>(user_id)
+        });
+        (user.unwrap(), id)
     }
 }

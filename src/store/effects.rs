@@ -1,0 +1,103 @@
+//! What follows a commit. A transaction collects it, and the writer applies it in one place: rights that are taken away
+//! before the commit, everything else after it, in commit order, and before the callers are answered.
+
+use super::audit::Head;
+use super::messages::StoredMessage;
+use super::sessions::Session;
+use crate::model::ids::SessionId;
+
+/// A session with the login of its account, as the registry of sessions keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveSession {
+    /// The session.
+    pub session: Session,
+    /// The login as it is shown.
+    pub login: String,
+}
+
+/// Follows the commits, on the writer's thread and in their order. No method may block for long.
+pub trait Followers: Send {
+    /// Takes the rights of sessions away in memory: their ending is about to be committed.
+    fn take_rights(&mut self, ended: &[SessionId]);
+
+    /// Gives sessions their rights: they were opened or completed, and that is committed. Or the commit of their ending
+    /// failed, and their rows, read anew, are still there.
+    fn give_rights(&mut self, sessions: Vec<LiveSession>);
+
+    /// Ends the streams of sessions: their ending is committed.
+    fn end_streams(&mut self, ended: &[SessionId]);
+
+    /// Publishes messages, in the order of their ids.
+    fn publish(&mut self, messages: Vec<StoredMessage>);
+}
+
+/// What follows the commit of a transaction.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// Messages to publish, in the order of their ids.
+    pub(super) messages: Vec<StoredMessage>,
+    /// Sessions that were opened or completed, and not ended after that.
+    pub(super) opened: Vec<LiveSession>,
+    /// Sessions whose rows were deleted.
+    pub(super) ended: Vec<SessionId>,
+    /// The last row of the audit, if one was added.
+    pub(super) audit_head: Option<Head>,
+}
+
+impl Effects {
+    /// Notes that a session was opened or completed.
+    pub(super) fn open(&mut self, live: LiveSession) {
+        self.opened.retain(|other| other.session.id != live.session.id);
+        self.opened.push(live);
+    }
+
+    /// Notes that sessions ended.
+    pub(super) fn end(&mut self, ended: &[SessionId]) {
+        self.opened.retain(|live| !ended.contains(&live.session.id));
+        self.ended.extend(ended);
+    }
+
+    /// Adds the effects of the next transaction of the same commit.
+    pub(super) fn then(&mut self, next: Effects) {
+        self.end(&next.ended);
+        next.opened.into_iter().for_each(|live| self.open(live));
+        self.messages.extend(next.messages);
+        self.audit_head = next.audit_head.or(self.audit_head);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Time;
+    use crate::model::ids::UserId;
+    use crate::store::sessions::State;
+
+    fn live(id: SessionId, state: State) -> LiveSession {
+        let session = Session {
+            id,
+            user_id: UserId::from_number(1),
+            state,
+            base_factor: None,
+            created_at: Time::from_secs(0),
+            expires_at: Time::from_secs(1),
+            connection: None,
+            opened_from: None,
+        };
+        LiveSession { session, login: "user1".into() }
+    }
+
+    #[test]
+    fn a_session_that_is_ended_behind_its_opening_is_not_opened() {
+        let [first, second] = [(); 2].map(|()| SessionId::random().unwrap());
+        let mut group = Effects::default();
+        group.open(live(first, State::NeedsCode));
+        group.open(live(first, State::Complete));
+        group.open(live(second, State::Complete));
+        let mut next = Effects::default();
+        next.end(&[second]);
+        group.then(next);
+        assert_eq!(group.opened, [live(first, State::Complete)]);
+        assert_eq!(group.ended, [second]);
+    }
+}
