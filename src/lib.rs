@@ -4,7 +4,7 @@
 //!
 //! Follow one message. `SendMessage` arrives on the poll thread `grpc-poll-0`; [`rpc`] reads its headers and hands a job to
 //! the workers ([`base::threads`]), since nothing may block there. The job proves the caller ([`app::sessions`]), checks the text
-//! ([`app::messages`]) and gives it to the store's one writer ([`store::writer`]), which commits it together with whatever
+//! ([`app::messages`]) and gives it to the store's one writer ([`store`]), which commits it together with whatever
 //! else is waiting. After the commit its sender is answered, and, in the order of the commits, the thread `publisher`
 //! ([`server`]) delivers it ([`hub`]), encoded once ([`rpc::wire`]): it writes to the streams that have nothing else to do,
 //! and puts it into the mailboxes of the others. A thread for each stream ([`rpc::stream`]) writes what its mailbox holds, and

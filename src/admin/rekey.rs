@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::security::keys::{self, Guard};
 use crate::security::vault::Vault;
 use crate::server::{Inside, NoProgress, Progress, StartError};
-use crate::store::audit::Event;
+use crate::store::audit::Act;
 use crate::store::{OpenError, sealed};
 
 pub(super) fn run(settings: &Settings, args: RekeyArgs, progress: &mut dyn Progress) -> Result<(), ToolError> {
@@ -36,14 +36,14 @@ pub(super) fn run(settings: &Settings, args: RekeyArgs, progress: &mut dyn Progr
         Some(to) => settings.sealing_key = to,
     }
     let inside = Inside::open(&settings, lock, Clock::system(), &mut NoProgress)?;
-    let event = Event {
+    let act = Act {
         actor: "admin".into(),
         action: "rekey".into(),
         subject: String::new(),
         address: String::new(),
         detail: format!("{sealed} secrets; the new key has the id {}", new.key_id()),
     };
-    inside.app.note(event)?;
+    inside.app.record(act)?;
     inside.app.store.stop(std::time::Duration::from_secs(10));
     match kept {
         Some(kept) => say(&format!(

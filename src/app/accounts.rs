@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::audit_context::{Act, Stop, Welcome};
+use super::audit_context::{AuditContext, TxEnd, Welcome};
 use super::enrolment::pass;
 use super::refusal::{Error, Refusal};
 use super::{App, Connection, Credential, Opened, Registration};
@@ -14,7 +14,7 @@ use crate::security::passwords::{NewPassword, PasswordHash, Verified};
 use crate::security::secret::SecretText;
 use crate::security::totp::Code;
 use crate::store::factors;
-use crate::store::sessions::{self, End, Session, State};
+use crate::store::sessions::{self, End, Session, Stage};
 use crate::store::users::{self, NewUser, User};
 use crate::store::{Tx, codes};
 
@@ -65,7 +65,7 @@ impl App {
     /// # Errors
     /// A login or password that breaks a rule, a login that is taken, or whoever is not invited where that is asked for.
     pub fn register(&self, attempt: RegisterAttempt) -> Result<(), Error> {
-        let act = self.act(attempt.address);
+        let context = self.context(attempt.address);
         let invitation = match self.limits.registration {
             Registration::Closed => return Err(Refusal::RegistrationClosed.into()),
             Registration::Open => None,
@@ -73,7 +73,7 @@ impl App {
             Registration::Invite => {
                 let code = OneTimeCode::parse(attempt.invitation.expose()).ok_or(Refusal::InviteInvalid)?;
                 let hash = self.keys.codes.hash(&code, Purpose::Invitation);
-                if !self.store.read(|c| codes::is_invited(c, &hash, act.now))? {
+                if !self.store.read(|tx| codes::is_invited(tx, &hash, context.now))? {
                     return Err(Refusal::InviteInvalid.into());
                 }
                 Some(hash)
@@ -85,18 +85,18 @@ impl App {
         // Before anybody is told whether there is such an account.
         self.throttles.registration(attempt.address)?;
         // Saves the hash where it would be for nothing; the unique index decides.
-        if self.store.read(|c| users::by_key(c, &key))?.is_some() {
+        if self.store.read(|tx| users::by_key(tx, &key))?.is_some() {
             return Err(Refusal::LoginTaken.into());
         }
         let hash = self.passwords.hash(&password)?;
         let connection = attempt.connection;
         self.settle(move |tx| {
-            let on = connection.as_ref().map(|c| c.0.as_str());
-            let user = NewUser::registered(&login, &key, &hash, act.now, on);
+            let on = connection.as_ref().map(|connection| connection.0.as_str());
+            let user = NewUser::registered(&login, &key, &hash, context.now, on);
             users::insert(tx, &user)?.ok_or(Refusal::LoginTaken)?;
             if let Some(invitation) = invitation {
-                let note = codes::accept(tx, &invitation, act.now)?.ok_or(Refusal::InviteInvalid)?;
-                act.audit(tx, login.as_str(), "account.registered", login.as_str(), format!("invited: {note}"))?;
+                let note = codes::accept(tx, &invitation, context.now)?.ok_or(Refusal::InviteInvalid)?;
+                context.audit(tx, login.as_str(), "account.registered", login.as_str(), format!("invited: {note}"))?;
             }
             Ok(())
         })
@@ -110,7 +110,7 @@ impl App {
     pub fn log_in(&self, attempt: LoginAttempt) -> Result<Opened, Error> {
         let key = LoginKey::of(&attempt.login);
         let tried = self.throttles.password(&key, attempt.address)?;
-        let user = self.store.read(|c| users::by_key(c, &key))?;
+        let user = self.store.read(|tx| users::by_key(tx, &key))?;
         // An unknown login costs the same hash, and gets the same answer.
         let verified = self.passwords.verify(&attempt.password, user.as_ref().map(|u| &u.password_hash))?;
         let (Some(user), Verified::Yes | Verified::YesButOld) = (user, verified) else {
@@ -125,8 +125,8 @@ impl App {
         }
         let new_hash =
             if verified == Verified::YesButOld { Some(self.passwords.rehash(&attempt.password)?) } else { None };
-        let act = self.act(attempt.address);
-        let now = act.now;
+        let context = self.context(attempt.address);
+        let now = context.now;
         let opening = Opening {
             id: SessionId::random()?,
             user,
@@ -134,7 +134,7 @@ impl App {
             second: attempt.second,
             connection: attempt.connection.map(|connection| connection.0),
         };
-        let (session, login, welcome) = self.settle(move |tx| opening.run(tx, &act))?;
+        let (session, login, welcome) = self.settle(move |tx| opening.run(tx, &context))?;
         let token = self.token(&session, &login, now)?;
         Ok(Opened { session, token, welcome })
     }
@@ -163,38 +163,38 @@ struct Opening {
 
 impl Opening {
     /// Returns the session, the login of its account, and what the user is told.
-    fn run(self, tx: &Tx<'_>, act: &Act) -> Result<(Session, String, Welcome), Stop> {
+    fn run(self, tx: &Tx<'_>, context: &AuditContext) -> Result<(Session, String, Welcome), TxEnd> {
         let user = self.user;
         still_the_same(tx, &user, self.new_hash.as_ref())?;
         let active = factors::active(tx, user.id)?;
         let mut session = Session {
             id: self.id,
             user_id: user.id,
-            state: if active.is_some() { State::NeedsCode } else { State::NeedsEnrolment },
+            stage: if active.is_some() { Stage::NeedsCode } else { Stage::NeedsEnrolment },
             base_factor: active.as_ref().map(|f| f.id),
-            created_at: act.now,
-            expires_at: act.now + act.limits.waiting_session,
+            created_at: context.now,
+            expires_at: context.now + context.limits.waiting_session,
             connection: self.connection,
-            opened_from: act.opened_from(),
+            opened_from: context.opened_from(),
         };
         // Before the session is there: a wrong code leaves none behind, but it counts.
         let passed = match &self.second {
             Second::Nothing => None,
             Second::Code(code) => {
-                let passed = pass(tx, act, &session, &user.login, Code::parse(code.expose()).as_ref());
+                let passed = pass(tx, context, &session, &user.login, Code::parse(code.expose()).as_ref());
                 Some(passed.map_err(|stop| which_is_not_said(stop, user.id))?)
             }
             Second::Recovery(code) => {
-                recover(tx, act, &user, code)?;
-                session.state = State::NeedsEnrolment;
+                recover(tx, context, &user, code)?;
+                session.stage = Stage::NeedsEnrolment;
                 None
             }
         };
         sessions::insert(tx, &session, &user.login)?;
-        push_out_waiting(tx, act, &session, &user.login)?;
+        push_out_waiting(tx, context, &session, &user.login)?;
         let mut welcome = Welcome::default();
         if let Some((factor_id, recovery_codes)) = passed {
-            welcome = act.complete(tx, &mut session, &user.login, factor_id)?;
+            welcome = context.complete(tx, &mut session, &user.login, factor_id)?;
             welcome.recovery_codes = recovery_codes;
         } else if matches!(self.second, Second::Recovery(_)) {
             welcome.recovery_codes_left = codes::recovery_left(tx, user.id)?;
@@ -204,22 +204,22 @@ impl Opening {
 }
 
 /// Ends the oldest waiting sessions of the account of a new one, where there are too many.
-fn push_out_waiting(tx: &Tx<'_>, act: &Act, session: &Session, login: &str) -> Result<(), Stop> {
-    let keep = act.limits.waiting_sessions_per_user;
+fn push_out_waiting(tx: &Tx<'_>, context: &AuditContext, session: &Session, login: &str) -> Result<(), TxEnd> {
+    let keep = context.limits.waiting_sessions_per_user;
     let oldest = End::Oldest { user_id: session.user_id, in_hand: session.id, complete: false, keep };
     if sessions::end(tx, oldest)? > 0 {
         log::warn!(
             "a login to {:?} from {} pushed out one that waited for its code: if that was not its owner, somebody else \
              knows the password",
             one_line(login),
-            act.opened_from().as_deref().unwrap_or("an unknown address")
+            context.opened_from().as_deref().unwrap_or("an unknown address")
         );
     }
     Ok(())
 }
 
 /// The account must be as it was when the password was verified; if its hash is to be replaced, it is now.
-fn still_the_same(tx: &Tx<'_>, verified: &User, new_hash: Option<&PasswordHash>) -> Result<(), Stop> {
+fn still_the_same(tx: &Tx<'_>, verified: &User, new_hash: Option<&PasswordHash>) -> Result<(), TxEnd> {
     match users::by_id(tx, verified.id)? {
         // Another login has just replaced the hash: this one may come again.
         Some(user) if user.password_hash != verified.password_hash => return Err(Refusal::Overloaded.into()),
@@ -233,26 +233,26 @@ fn still_the_same(tx: &Tx<'_>, verified: &User, new_hash: Option<&PasswordHash>)
 }
 
 /// Uses up a recovery code, or the administrator's enrolment code where the account waits for one.
-fn recover(tx: &Tx<'_>, act: &Act, user: &User, code: &SecretText) -> Result<(), Stop> {
+fn recover(tx: &Tx<'_>, context: &AuditContext, user: &User, code: &SecretText) -> Result<(), TxEnd> {
     let code = OneTimeCode::parse(code.expose()).ok_or(Refusal::Credentials)?;
     let (purpose, action) = if user.awaits_admin {
         (Purpose::Enrolment { user_id: user.id }, "enrolment_code.used")
     } else {
         (Purpose::Recovery { user_id: user.id }, "recovery.used")
     };
-    if !codes::use_up(tx, user.id, &act.keys.codes.hash(&code, purpose), act.now)? {
+    if !codes::use_up(tx, user.id, &context.keys.codes.hash(&code, purpose), context.now)? {
         return Err(Refusal::Credentials.into());
     }
-    act.audit(tx, &user.login, action, &user.login, String::new())?;
+    context.audit(tx, &user.login, action, &user.login, String::new())?;
     Ok(())
 }
 
 /// A refused login does not say that it was the code. The log does, of one that was used before: it may have been watched.
-fn which_is_not_said(stop: Stop, user_id: UserId) -> Stop {
+fn which_is_not_said(stop: TxEnd, user_id: UserId) -> TxEnd {
     match stop {
-        Stop::Keep(Refusal::Code) => Stop::Keep(Refusal::Credentials),
-        Stop::Undo(Error::Refused(Refusal::Code | Refusal::EnrolmentNotStarted)) => Refusal::Credentials.into(),
-        Stop::Undo(Error::Refused(Refusal::CodeUsed)) => {
+        TxEnd::Commit(Refusal::Code) => TxEnd::Commit(Refusal::Credentials),
+        TxEnd::Rollback(Error::Refused(Refusal::Code | Refusal::EnrolmentNotStarted)) => Refusal::Credentials.into(),
+        TxEnd::Rollback(Error::Refused(Refusal::CodeUsed)) => {
             log::warn!("a login of user {user_id} came with a code that was used before");
             Refusal::Credentials.into()
         }

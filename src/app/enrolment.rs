@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::audit_context::{Act, Guessing, Stop};
+use super::audit_context::{AuditContext, Guessing, TxEnd};
 use super::refusal::{Error, Refusal};
 use super::sessions::Person;
 use super::{App, Connection, Credential, Opened};
@@ -14,7 +14,7 @@ use crate::security::secret::SecretText;
 use crate::security::totp::{self, Code};
 use crate::store::Tx;
 use crate::store::factors::{self, PendingOf};
-use crate::store::sessions::{self, Session, State};
+use crate::store::sessions::{self, Session, Stage};
 use crate::store::users::{self, User};
 
 /// What somebody gives to start an enrolment.
@@ -42,11 +42,11 @@ impl App {
     /// # Errors
     /// [`Refusal::Enrolment`] for everybody else, which does not say whether there is such an account.
     pub fn start_enrolment(&self, attempt: EnrolmentAttempt) -> Result<SecretText, Error> {
-        let act = self.act(attempt.address);
-        let now = act.now;
+        let context = self.context(attempt.address);
+        let now = context.now;
         let key = LoginKey::of(&attempt.login);
         if let Credential::NoneOn(connection) = &attempt.by {
-            return self.enrol_registering_connection(&key, connection, act);
+            return self.enrol_registering_connection(&key, connection, context);
         }
         let (id, person) = self.sessions.named(&attempt.by, &self.tokens, now)?;
         if person.key != key {
@@ -59,20 +59,20 @@ impl App {
         let uri = SecretText::new(totp::uri(&person.login, &secret));
         self.settle(move |tx| {
             let session = sessions::live(tx, id, now)?.ok_or(Refusal::SessionEnded)?;
-            match session.state {
-                State::NeedsCode => return Err(Refusal::Enrolment.into()),
-                State::NeedsEnrolment => {}
-                State::Complete => {
+            match session.stage {
+                Stage::NeedsCode => return Err(Refusal::Enrolment.into()),
+                Stage::NeedsEnrolment => {}
+                Stage::Complete => {
                     let user = password_is_right.ok_or(Refusal::Credentials)?;
                     // The password must still be the one that was verified.
                     if users::by_id(tx, user.id)?.is_none_or(|u| u.password_hash != user.password_hash) {
                         return Err(Refusal::Credentials.into());
                     }
                     let active = factors::active(tx, user.id)?.ok_or(Refusal::Credentials)?;
-                    act.use_code(tx, user.id, &active, code.as_ref(), Guessing::Counts)?;
+                    context.use_code(tx, user.id, &active, code.as_ref(), Guessing::Counts)?;
                 }
             }
-            let sealed = act.keys.vault.seal(factors::place(session.user_id), &secret)?;
+            let sealed = context.keys.vault.seal(factors::place(session.user_id), &secret)?;
             factors::put_pending(tx, session.user_id, PendingOf::Session(id), &sealed, now)?;
             Ok(())
         })?;
@@ -80,10 +80,15 @@ impl App {
     }
 
     /// The way of old clients, which ask before they ever log in.
-    fn enrol_registering_connection(&self, key: &LoginKey, on: &Connection, act: Act) -> Result<SecretText, Error> {
+    fn enrol_registering_connection(
+        &self,
+        key: &LoginKey,
+        on: &Connection,
+        context: AuditContext,
+    ) -> Result<SecretText, Error> {
         let secret = totp::new_secret()?;
         let (key, on) = (key.clone(), on.clone());
-        let since = act.now - self.limits.enrolment_without_token;
+        let since = context.now - self.limits.enrolment_without_token;
         self.settle(move |tx| {
             let user = users::by_key(tx, &key)?.ok_or(Refusal::Enrolment)?;
             let registered_here = user.registered_on.as_deref() == Some(&on.0) && user.created_at > since;
@@ -94,8 +99,8 @@ impl App {
             {
                 return Err(Refusal::Enrolment.into());
             }
-            let sealed = act.keys.vault.seal(factors::place(user.id), &secret)?;
-            factors::put_pending(tx, user.id, PendingOf::Account, &sealed, act.now)?;
+            let sealed = context.keys.vault.seal(factors::place(user.id), &secret)?;
+            factors::put_pending(tx, user.id, PendingOf::Account, &sealed, context.now)?;
             Ok(SecretText::new(totp::uri(&user.login, &secret)))
         })
     }
@@ -111,7 +116,7 @@ impl App {
             return Ok(None);
         }
         let tried = self.throttles.password(&person.key, address)?;
-        let user = self.store.read(|c| users::by_id(c, person.id))?;
+        let user = self.store.read(|tx| users::by_id(tx, person.id))?;
         let verified = self.passwords.verify(password, user.as_ref().map(|u| &u.password_hash))?;
         if verified == Verified::No {
             return Ok(None);
@@ -134,8 +139,8 @@ impl App {
         by: &Credential,
         address: Option<IpAddr>,
     ) -> Result<Opened, Error> {
-        let act = self.act(address);
-        let now = act.now;
+        let context = self.context(address);
+        let now = context.now;
         let key = LoginKey::of(login);
         let which = match by {
             Credential::NoneOn(connection) => Which::WaitingOn(connection.clone()),
@@ -151,8 +156,8 @@ impl App {
         let code = Code::parse(code.expose());
         let (session, login, welcome) = self.settle(move |tx| {
             let (mut session, user) = find(tx, &key, &which, now)?;
-            let (factor_id, recovery_codes) = pass(tx, &act, &session, &user.login, code.as_ref())?;
-            let mut welcome = act.complete(tx, &mut session, &user.login, factor_id)?;
+            let (factor_id, recovery_codes) = pass(tx, &context, &session, &user.login, code.as_ref())?;
+            let mut welcome = context.complete(tx, &mut session, &user.login, factor_id)?;
             welcome.recovery_codes = recovery_codes;
             Ok((session, user.login, welcome))
         })?;
@@ -167,7 +172,7 @@ enum Which {
 }
 
 /// The session that a code is for.
-fn find(tx: &Tx<'_>, key: &LoginKey, which: &Which, now: Time) -> Result<(Session, User), Stop> {
+fn find(tx: &Tx<'_>, key: &LoginKey, which: &Which, now: Time) -> Result<(Session, User), TxEnd> {
     let user = users::by_key(tx, key)?.ok_or(Refusal::Code)?;
     let session = match which {
         Which::Named(id) => sessions::live(tx, *id, now)?.ok_or(Refusal::SessionEnded)?,
@@ -189,27 +194,27 @@ fn find(tx: &Tx<'_>, key: &LoginKey, which: &Which, now: Time) -> Result<(Sessio
 /// that.
 pub(super) fn pass(
     tx: &Tx<'_>,
-    act: &Act,
+    context: &AuditContext,
     session: &Session,
     login: &str,
     code: Option<&Code>,
-) -> Result<(FactorId, Vec<SecretText>), Stop> {
+) -> Result<(FactorId, Vec<SecretText>), TxEnd> {
     let user_id = session.user_id;
     let own = || factors::pending(tx, user_id, PendingOf::Session(session.id));
-    let (pending, without) = match session.state {
-        State::NeedsCode => {
+    let (pending, without) = match session.stage {
+        Stage::NeedsCode => {
             let active = factors::active(tx, user_id)?.ok_or(Refusal::Code)?;
-            act.use_code(tx, user_id, &active, code, Guessing::Counts)?;
+            context.use_code(tx, user_id, &active, code, Guessing::Counts)?;
             return Ok((active.id, Vec::new()));
         }
-        State::NeedsEnrolment => match own()? {
+        Stage::NeedsEnrolment => match own()? {
             Some(own) => (Some(own), Refusal::EnrolmentNotStarted),
             None => (factors::pending(tx, user_id, PendingOf::Account)?, Refusal::EnrolmentNotStarted),
         },
         // It tests nothing, and says no more than that the code is wrong.
-        State::Complete => (own()?, Refusal::Code),
+        Stage::Complete => (own()?, Refusal::Code),
     };
     let pending = pending.ok_or(without)?;
-    let recovery_codes = act.confirm(tx, session, login, &pending, code)?;
+    let recovery_codes = context.confirm(tx, session, login, &pending, code)?;
     Ok((pending.id, recovery_codes))
 }

@@ -61,7 +61,7 @@ impl App {
             }
             Beginning::Last(count) => {
                 let count = (count as usize).min(self.limits.history_page);
-                Ok(self.store.read(|c| messages::cursor_before_last(c, count))?)
+                Ok(self.store.read(|tx| messages::cursor_before_last(tx, count))?)
             }
         }
     }
@@ -74,10 +74,10 @@ impl App {
         self.sessions.caller(by, &self.tokens, self.clock.now())?;
         let limit = if limit == 0 { DEFAULT_PAGE } else { limit as usize }.min(self.limits.history_page);
         // One more than asked for tells whether there is more.
-        let mut messages = self.store.read(|c| match from {
-            PageFrom::Newest => messages::before(c, None, limit + 1),
-            PageFrom::Before(before) => messages::before(c, Some(before), limit + 1),
-            PageFrom::After(after) => messages::after(c, after, limit + 1),
+        let mut messages = self.store.read(|tx| match from {
+            PageFrom::Newest => messages::before(tx, None, limit + 1),
+            PageFrom::Before(before) => messages::before(tx, Some(before), limit + 1),
+            PageFrom::After(after) => messages::after(tx, after, limit + 1),
         })?;
         let has_more = messages.len() > limit;
         if has_more {

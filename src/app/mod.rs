@@ -1,10 +1,12 @@
-//! What the system does, without a word about gRPC: accounts, enrolment, sessions, messages, and what the administrator does to
-//! them (whose requests and answers are the protocol's types, with a wire and without one).
+//! What the system does, without a word about gRPC: accounts, enrolment, sessions, messages, and the administrator's commands
+//! (whose requests and answers are the protocol's types, with a wire and without one).
 
 pub mod accounts;
 pub mod admin;
 pub mod audit_context;
+mod credential;
 pub mod enrolment;
+mod limits;
 pub mod messages;
 pub mod own_account;
 pub mod reauth;
@@ -17,72 +19,26 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use self::audit_context::{Act, Keys, Stop, Welcome};
+use self::audit_context::{AuditContext, Keys, TxEnd, Welcome};
+pub use self::credential::{Connection, Credential};
+pub use self::limits::{AppLimits, Registration};
 use self::refusal::{Error, Refusal};
 use self::sessions::Sessions;
-use self::throttles::{ThrottleLimits, Throttles};
+use self::throttles::Throttles;
 use crate::base::clock::{Clock, Time};
 use crate::security::keys::Guard;
 use crate::security::passwords::Passwords;
 use crate::security::secret::SecretText;
 use crate::security::tokens::{Claims, ISSUER, Tokens};
-use crate::store::audit::{self, Event};
-use crate::store::guesses::GuessLimits;
-use crate::store::messages::Retention;
+use crate::store::audit::{self, Act};
 use crate::store::sessions::Session;
 use crate::store::{Store, Tx, codes, deleted_authors, messages as stored, sessions as rows, users};
 
-/// Bounds of what the system does.
-#[derive(Clone, Debug)]
-pub struct AppLimits {
-    /// How long a session may wait for its code or enrolment.
-    pub waiting_session: Duration,
-    /// How many sessions of an account may wait.
-    pub waiting_sessions_per_user: usize,
-    /// How long a complete session lasts, from its code.
-    pub complete_session: Duration,
-    /// How many complete sessions an account may have; the oldest goes.
-    pub complete_sessions_per_user: usize,
-    /// How long an account may stay without a second factor.
-    pub unenrolled_account: Duration,
-    /// How long the connection that registered an account may enrol it without a token (old clients).
-    pub enrolment_without_token: Duration,
-    /// How many bytes a text may have.
-    pub text_bytes: usize,
-    /// Who may register.
-    pub registration: Registration,
-    /// How often passwords may be tried and accounts registered.
-    pub throttles: ThrottleLimits,
-    /// How often codes may be guessed.
-    pub guesses: GuessLimits,
-    /// What is kept of the messages.
-    pub retention: Retention,
-    /// How many messages a page of the history has at most.
-    pub history_page: usize,
-    /// How many recovery codes an enrolment gives.
-    pub recovery_codes: usize,
-    /// How long the administrator's enrolment code is good.
-    pub enrolment_code: Duration,
-    /// Whether what a deleted account wrote stays, under a neutral name.
-    pub keep_messages_of_deleted: bool,
-}
-
-/// Who may register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Registration {
-    /// Everybody who can reach the port.
-    Open,
-    /// Whoever has an invitation.
-    Invite,
-    /// Nobody.
-    Closed,
-}
-
-/// How many messages are purged in one go: what comes in faster for long is purged after it has calmed down.
+/// How many messages are purged in one go. Where more than that arrive for long, the purge catches up afterwards.
 const PURGE_STEP: u32 = 2_000;
 
-/// How many message ids of a deleted account are looked at in one go.
-const DEPARTURE_STEP: i64 = 2_000;
+/// How many messages are looked at in one go for a deleted account.
+const DELETED_AUTHOR_STEP: i64 = 2_000;
 
 /// Everything that a job needs.
 pub struct App {
@@ -90,30 +46,30 @@ pub struct App {
     pub clock: Clock,
     /// The bounds.
     pub limits: AppLimits,
-    /// What is kept.
+    /// The store.
     pub store: Store,
-    /// Who is logged in.
+    /// The registry of sessions.
     pub sessions: Arc<Sessions>,
     /// Hashes and verifies passwords.
     pub passwords: Passwords,
-    /// What opens, hashes and chains what is kept.
+    /// The keys that open, hash and chain what is kept.
     pub keys: Arc<Keys>,
     /// How often anything may be tried.
     pub throttles: Throttles,
     /// Issues and proves tokens.
     pub tokens: Tokens,
-    /// Where the key of those lies.
+    /// The key that signs tokens.
     pub token_key: TokenKey,
 }
 
-/// Where the key that signs tokens lies, and how it is replaced.
+/// The key that signs tokens: where it lies, and how it is replaced.
 #[derive(Debug)]
 pub struct TokenKey {
     /// The file.
     pub path: PathBuf,
-    /// What says that nobody else can read it.
+    /// How it is known that nobody else can read it.
     pub guard: Guard,
-    /// How long tokens under the key before are good.
+    /// How long tokens under the previous key are good.
     pub grace: Duration,
     /// Held while it is replaced.
     pub rotating: Mutex<()>,
@@ -126,43 +82,43 @@ pub struct Opened {
     pub session: Session,
     /// Its token.
     pub token: SecretText,
-    /// What whoever has completed it is told.
+    /// Shown to the user once login is complete.
     pub welcome: Welcome,
 }
 
 impl App {
-    /// An act that begins now.
-    fn act(&self, address: Option<IpAddr>) -> Act {
-        Act { limits: self.limits.clone(), keys: Arc::clone(&self.keys), now: self.clock.now(), address }
+    /// The context of an act that begins now.
+    fn context(&self, address: Option<IpAddr>) -> AuditContext {
+        AuditContext { limits: self.limits.clone(), keys: Arc::clone(&self.keys), now: self.clock.now(), address }
     }
 
-    /// Writes, as [`Store::write`] does. A refusal that is to be kept ([`Stop::Keep`]) commits what came before it.
+    /// Writes, as [`Store::write`] does. A refusal with [`TxEnd::Commit`] commits what was written before it.
     fn settle<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&Tx<'_>) -> Result<T, Stop> + Send + 'static,
+        write: impl FnOnce(&Tx<'_>) -> Result<T, TxEnd> + Send + 'static,
     ) -> Result<T, Error> {
         let kept: Result<T, Refusal> = self.store.write(move |tx| match write(tx) {
             Ok(value) => Ok(Ok(value)),
-            Err(Stop::Keep(refusal)) => Ok(Err(refusal)),
-            Err(Stop::Undo(error)) => Err(error),
+            Err(TxEnd::Commit(refusal)) => Ok(Err(refusal)),
+            Err(TxEnd::Rollback(error)) => Err(error),
         })?;
         Ok(kept?)
     }
 
-    /// Adds a row to the audit that is nobody's act within the system.
+    /// Adds a row to the audit about an act from outside the system: the server's own, or the tool's.
     ///
     /// # Errors
     /// The store's.
-    pub fn note(&self, event: Event) -> Result<(), Error> {
-        let act = self.act(None);
-        self.settle(move |tx| Ok(audit::append(tx, &act.keys.audit, act.now, &event)?))
+    pub fn record(&self, act: Act) -> Result<(), Error> {
+        let context = self.context(None);
+        self.settle(move |tx| Ok(audit::append(tx, &context.keys.audit, context.now, &act)?))
     }
 
     /// Issues the token of a session: good for as long as a complete session lasts, or until it ends once it is complete.
     fn token(&self, session: &Session, login: &str, now: Time) -> Result<SecretText, Error> {
-        let exp = match session.state {
-            rows::State::Complete => session.expires_at,
-            rows::State::NeedsCode | rows::State::NeedsEnrolment => now + self.limits.complete_session,
+        let exp = match session.stage {
+            rows::Stage::Complete => session.expires_at,
+            rows::Stage::NeedsCode | rows::Stage::NeedsEnrolment => now + self.limits.complete_session,
         };
         let claims = Claims {
             user_id: session.user_id,
@@ -175,8 +131,8 @@ impl App {
         Ok(self.tokens.issue(&claims)?)
     }
 
-    /// Ends what has run out: sessions, codes, and accounts that nobody enrolled; and takes the next step of what deleted
-    /// accounts left to do. To be called every second or so.
+    /// Ends sessions and codes that have expired and accounts that were never enrolled, and takes the next step of purging
+    /// messages and of renaming or deleting those of deleted accounts. Call it every second or so.
     ///
     /// # Errors
     /// The store's.
@@ -187,57 +143,30 @@ impl App {
         self.sessions.expire(now);
         self.throttles.sweep();
         let retention = self.limits.retention;
-        let (expired, departed, old) = self.store.read(|c| {
-            let expired =
-                rows::any_expired(c, now)? || codes::any_expired(c, now)? || users::any_unenrolled_before(c, too_old)?;
-            Ok((expired, deleted_authors::any(c)?, stored::any_to_purge(c, retention, now)?))
+        let (expired, deleted, old) = self.store.read(|tx| {
+            let expired = rows::any_expired(tx, now)?
+                || codes::any_expired(tx, now)?
+                || users::any_unenrolled_before(tx, too_old)?;
+            Ok((expired, deleted_authors::any(tx)?, stored::any_to_purge(tx, retention, now)?))
         })?;
         if expired {
             self.store.write(move |tx| {
                 rows::end(tx, rows::End::Expired(now))?;
                 codes::delete_expired(tx, now)?;
-                let deleted = users::delete_unenrolled_before(tx, too_old)?;
-                if deleted > 0 {
-                    log::info!("deleted {deleted} accounts that nobody enrolled in time");
+                let gone = users::delete_unenrolled_before(tx, too_old)?;
+                if gone > 0 {
+                    log::info!("deleted {gone} accounts that nobody enrolled in time");
                 }
                 Ok::<_, Error>(())
             })?;
         }
-        if departed {
+        if deleted {
             let keep = self.limits.keep_messages_of_deleted;
-            self.store.write(move |tx| Ok::<_, Error>(deleted_authors::step(tx, DEPARTURE_STEP, keep)?))?;
+            self.store.write(move |tx| Ok::<_, Error>(deleted_authors::step(tx, DELETED_AUTHOR_STEP, keep)?))?;
         }
         if old {
             self.store.write(move |tx| Ok::<_, Error>(stored::purge(tx, retention, now, PURGE_STEP)?))?;
         }
         Ok(())
-    }
-}
-
-/// A connection, as the wire names it: the same for all calls on it, and never the same for two.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection(pub String);
-
-/// Who a caller says he is, before anything is proved.
-#[derive(Clone, Debug)]
-pub enum Credential {
-    /// No token, on a connection that a client without tokens for its code may use.
-    NoneOn(Connection),
-    /// No token, elsewhere.
-    None,
-    /// One token.
-    Token(SecretText),
-    /// Several tokens, or one that is no text.
-    Garbled,
-}
-
-impl Credential {
-    /// The token, if there is exactly one.
-    fn token(&self) -> Result<&SecretText, Refusal> {
-        match self {
-            Credential::Token(token) => Ok(token),
-            Credential::None | Credential::NoneOn(_) => Err(Refusal::TokenMissing),
-            Credential::Garbled => Err(Refusal::TokenInvalid),
-        }
     }
 }

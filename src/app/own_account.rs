@@ -30,7 +30,7 @@ impl App {
     pub fn own_sessions(&self, by: &Credential) -> Result<(Vec<Session>, SessionId), Error> {
         let now = self.clock.now();
         let caller = self.sessions.caller(by, &self.tokens, now)?;
-        let sessions = self.store.read(|c| rows::live_of(c, caller.person().id, now))?;
+        let sessions = self.store.read(|tx| rows::live_of(tx, caller.person().id, now))?;
         Ok((sessions, caller.session()))
     }
 
@@ -39,15 +39,15 @@ impl App {
     /// # Errors
     /// No complete session, no such session, or, for more than one, a wrong password or code.
     pub fn end_own_sessions(&self, by: &Credential, which: Which, address: Option<IpAddr>) -> Result<usize, Error> {
-        let act = self.act(address);
+        let context = self.context(address);
         let ended = match which {
             Which::One(handle) => {
-                let caller = self.sessions.caller(by, &self.tokens, act.now)?;
+                let caller = self.sessions.caller(by, &self.tokens, context.now)?;
                 self.settle(move |tx| {
                     let person = caller.person();
-                    let found = rows::live_of(tx, person.id, act.now)?;
+                    let found = rows::live_of(tx, person.id, context.now)?;
                     let session = found.iter().find(|s| s.id.handle() == handle).ok_or(Refusal::SessionNotFound)?;
-                    act.audit(tx, &person.login, "session.ended", &person.login, format!("session {handle}"))?;
+                    context.audit(tx, &person.login, "session.ended", &person.login, format!("session {handle}"))?;
                     Ok(rows::end(tx, End::One(session.id))?)
                 })?
             }
@@ -64,11 +64,12 @@ impl App {
         which: fn(SessionId, UserId) -> End,
         detail: &'static str,
     ) -> Result<usize, Error> {
-        let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
+        let (context, reauth) = (self.context(proof.address), self.reauthenticate(by, proof)?);
         self.settle(move |tx| {
-            let user = reauth.prove(tx, &act)?;
-            let ended = rows::end(tx, which(reauth.caller.session(), user.id))? + act.clear_the_door(tx, user.id)?;
-            act.audit(tx, &user.login, "session.ended", &user.login, detail.to_owned())?;
+            let user = reauth.prove(tx, &context)?;
+            let ended =
+                rows::end(tx, which(reauth.caller.session(), user.id))? + context.drop_pending_logins(tx, user.id)?;
+            context.audit(tx, &user.login, "session.ended", &user.login, detail.to_owned())?;
             Ok(ended)
         })
     }
@@ -81,14 +82,14 @@ impl App {
         // Rules first: they cost nothing, and a code that was used for nothing costs half a minute.
         let login = self.sessions.caller(by, &self.tokens, self.clock.now())?.person().login.clone();
         let new = NewPassword::check(new, &login).map_err(Refusal::NewPassword)?;
-        let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
+        let (context, reauth) = (self.context(proof.address), self.reauthenticate(by, proof)?);
         let hash = self.passwords.hash(&new)?;
         self.settle(move |tx| {
-            let user = reauth.prove(tx, &act)?;
+            let user = reauth.prove(tx, &context)?;
             users::set_hash(tx, user.id, &hash)?;
             let others = rows::end(tx, End::Others(user.id, reauth.caller.session()))?;
-            let ended = others + act.clear_the_door(tx, user.id)?;
-            act.audit(tx, &user.login, "password.changed", &user.login, String::new())?;
+            let ended = others + context.drop_pending_logins(tx, user.id)?;
+            context.audit(tx, &user.login, "password.changed", &user.login, String::new())?;
             Ok(ended)
         })
     }
@@ -98,12 +99,12 @@ impl App {
     /// # Errors
     /// A wrong password or code.
     pub fn renew_recovery_codes(&self, by: &Credential, proof: &Proof) -> Result<Vec<SecretText>, Error> {
-        let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
+        let (context, reauth) = (self.context(proof.address), self.reauthenticate(by, proof)?);
         self.settle(move |tx| {
-            let user = reauth.prove(tx, &act)?;
-            act.clear_the_door(tx, user.id)?;
-            act.audit(tx, &user.login, "recovery.renewed", &user.login, String::new())?;
-            Ok(act.new_recovery_codes(tx, user.id)?)
+            let user = reauth.prove(tx, &context)?;
+            context.drop_pending_logins(tx, user.id)?;
+            context.audit(tx, &user.login, "recovery.renewed", &user.login, String::new())?;
+            Ok(context.new_recovery_codes(tx, user.id)?)
         })
     }
 
@@ -112,11 +113,11 @@ impl App {
     /// # Errors
     /// A wrong password or code.
     pub fn delete_own_account(&self, by: &Credential, proof: &Proof) -> Result<(), Error> {
-        let (act, reauth) = (self.act(proof.address), self.reauthenticate(by, proof)?);
+        let (context, reauth) = (self.context(proof.address), self.reauthenticate(by, proof)?);
         self.settle(move |tx| {
-            let user = reauth.prove(tx, &act)?;
+            let user = reauth.prove(tx, &context)?;
             users::delete(tx, user.id)?;
-            act.audit(tx, &user.login, "account.deleted", &user.login, String::new())?;
+            context.audit(tx, &user.login, "account.deleted", &user.login, String::new())?;
             Ok(())
         })
     }

@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::audit_context::{Act, Guessing, Stop};
+use super::audit_context::{AuditContext, Guessing, TxEnd};
 use super::refusal::{Error, Refusal};
 use super::sessions::Caller;
 use super::{App, Credential};
 use crate::security::passwords::Verified;
 use crate::security::secret::SecretText;
 use crate::security::totp::Code;
-use crate::store::sessions::{self, State};
+use crate::store::sessions::{self, Stage};
 use crate::store::users::{self, User};
 use crate::store::{Tx, factors};
 
@@ -36,7 +36,7 @@ impl App {
     pub(super) fn reauthenticate(&self, by: &Credential, proof: &Proof) -> Result<Reauth, Error> {
         let caller = self.sessions.caller(by, &self.tokens, self.clock.now())?;
         let attempt = self.throttles.password(&caller.person().key, proof.address)?;
-        let user = self.store.read(|c| users::by_id(c, caller.person().id))?;
+        let user = self.store.read(|tx| users::by_id(tx, caller.person().id))?;
         let verified = self.passwords.verify(&proof.password, user.as_ref().map(|u| &u.password_hash))?;
         let (Some(user), Verified::Yes | Verified::YesButOld) = (user, verified) else {
             return Err(Refusal::Credentials.into());
@@ -49,9 +49,9 @@ impl App {
 impl Reauth {
     /// Uses the code up, if the session is still complete and the account as it was when the password was verified. Returns
     /// the account.
-    pub(super) fn prove(&self, tx: &Tx<'_>, act: &Act) -> Result<User, Stop> {
-        let session = sessions::live(tx, self.caller.session(), act.now)?.ok_or(Refusal::SessionEnded)?;
-        if session.state != State::Complete {
+    pub(super) fn prove(&self, tx: &Tx<'_>, context: &AuditContext) -> Result<User, TxEnd> {
+        let session = sessions::live(tx, self.caller.session(), context.now)?.ok_or(Refusal::SessionEnded)?;
+        if session.stage != Stage::Complete {
             return Err(Refusal::SecondFactorMissing.into());
         }
         let user = users::by_id(tx, self.user.id)?.ok_or(Refusal::SessionEnded)?;
@@ -59,7 +59,7 @@ impl Reauth {
             return Err(Refusal::Credentials.into());
         }
         let active = factors::active(tx, user.id)?.ok_or(Refusal::Credentials)?;
-        act.use_code(tx, user.id, &active, self.code.as_ref(), Guessing::Counts)?;
+        context.use_code(tx, user.id, &active, self.code.as_ref(), Guessing::Counts)?;
         Ok(user)
     }
 }

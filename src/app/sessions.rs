@@ -13,7 +13,7 @@ use crate::base::lock::{read, write};
 use crate::model::ids::{SessionId, UserId};
 use crate::model::login::LoginKey;
 use crate::security::tokens::Tokens;
-use crate::store::sessions::State;
+use crate::store::sessions::Stage;
 use crate::store::{Followers, LiveSession, Store, StoreError, StoredMessage, sessions as rows};
 
 /// An account, as its sessions know it.
@@ -57,7 +57,7 @@ impl Caller {
 #[derive(Debug)]
 struct Entry {
     person: Arc<Person>,
-    state: State,
+    stage: Stage,
     expires_at: Time,
 }
 
@@ -81,7 +81,7 @@ impl Sessions {
     /// # Errors
     /// The store's.
     pub fn load(&self, store: &Store, now: Time) -> Result<(), StoreError> {
-        self.give_rights(store.read(|c| rows::all_live(c, now))?);
+        self.give_rights(store.read(|tx| rows::all_live(tx, now))?);
         Ok(())
     }
 
@@ -90,7 +90,7 @@ impl Sessions {
             .into_iter()
             .map(|LiveSession { session, login }| {
                 let person = Person::new(session.user_id, login);
-                (session.id, Entry { person, state: session.state, expires_at: session.expires_at })
+                (session.id, Entry { person, stage: session.stage, expires_at: session.expires_at })
             })
             .collect();
         write(&self.live).extend(entries);
@@ -117,7 +117,7 @@ impl Sessions {
     /// Whether a session is still complete and its time not over.
     pub fn is_complete(&self, id: SessionId, now: Time) -> bool {
         let live = read(&self.live);
-        live.get(&id).is_some_and(|entry| entry.state == State::Complete && entry.expires_at > now)
+        live.get(&id).is_some_and(|entry| entry.stage == Stage::Complete && entry.expires_at > now)
     }
 
     /// The session that a token names, in whatever state, and whose it is.
@@ -134,12 +134,12 @@ impl Sessions {
     /// As [`Sessions::named`], or the second factor is still missing.
     pub fn caller(&self, by: &Credential, tokens: &Tokens, now: Time) -> Result<Caller, Refusal> {
         match self.find(by, tokens, now)? {
-            (session, person, State::Complete) => Ok(Caller { session, person }),
-            (_, _, State::NeedsCode | State::NeedsEnrolment) => Err(Refusal::SecondFactorMissing),
+            (session, person, Stage::Complete) => Ok(Caller { session, person }),
+            (_, _, Stage::NeedsCode | Stage::NeedsEnrolment) => Err(Refusal::SecondFactorMissing),
         }
     }
 
-    fn find(&self, by: &Credential, tokens: &Tokens, now: Time) -> Result<(SessionId, Arc<Person>, State), Refusal> {
+    fn find(&self, by: &Credential, tokens: &Tokens, now: Time) -> Result<(SessionId, Arc<Person>, Stage), Refusal> {
         let claims = tokens.prove(by.token()?.expose(), now)?;
         let id: SessionId = claims.sid.parse().map_err(|_| Refusal::TokenInvalid)?;
         let live = read(&self.live);
@@ -147,7 +147,7 @@ impl Sessions {
         if entry.person.id != claims.user_id {
             return Err(Refusal::TokenInvalid);
         }
-        Ok((id, Arc::clone(&entry.person), entry.state))
+        Ok((id, Arc::clone(&entry.person), entry.stage))
     }
 }
 
@@ -219,7 +219,7 @@ mod tests {
             let session = Session {
                 id,
                 user_id,
-                state: State::Complete,
+                stage: Stage::Complete,
                 base_factor: None,
                 created_at: now,
                 expires_at: Time::from_secs(9),

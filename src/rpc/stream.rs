@@ -28,7 +28,7 @@ use crate::base::wait::{ThreadWaker, within};
 use crate::hub::{Deliver, Ended, Next, Offered, Subscription};
 use crate::model::ids::Cursor;
 use crate::proto::{CaughtUp, Gap, Happened, Heartbeat};
-use crate::store::messages;
+use crate::store::messages::ReplayPage;
 
 /// Enough for a sender thread, reading from SQLite included; only what is touched costs memory.
 const STACK_BYTES: usize = 256 * 1024;
@@ -349,14 +349,9 @@ impl Stream {
     /// The next page of what was missed.
     fn read_page(&self) -> Result<Page, String> {
         let (cursor, count) = (self.subscription.cursor(), self.limits.catch_up_page);
-        let read = |c: &rusqlite::Connection| {
-            // One view of the database for all three.
-            let view = c.unchecked_transaction()?;
-            let (last_id, purged_through) = (messages::last_id(&view)?, messages::purged_through(&view)?);
-            let frame = Batch::frame(messages::after(&view, cursor.max(purged_through), count)?);
-            Ok(Page { frame, last_id, purged_through })
-        };
-        self.app.store.replay(read).map_err(|e| e.to_string())
+        let page = self.app.store.replay_page(cursor, count).map_err(|e| e.to_string())?;
+        let ReplayPage { messages, last_id, purged_through } = page;
+        Ok(Page { frame: Batch::frame(messages), last_id, purged_through })
     }
 }
 

@@ -35,7 +35,7 @@ use crate::security::passwords::{HashError, Passwords};
 use crate::security::secret::SecretBytes;
 use crate::security::tokens::Tokens;
 use crate::security::vault::{InnerKey, Place, Vault, VaultError};
-use crate::store::audit::{self, Event, HeadFile};
+use crate::store::audit::{self, Act, HeadFile};
 use crate::store::upgrade::{self, UpgradeError};
 use crate::store::{DirectoryLock, OpenError, Store, StoreError, StoredMessage, messages, sealed, sessions, users};
 
@@ -154,7 +154,7 @@ impl Inside {
         let passwords = Passwords::new(settings.password_cost)?;
         passwords.warm_up()?;
         let upgrading = upgrade::is_needed(&settings.data_dir)?;
-        let may_make_key = upgrading || !Store::holds_secrets(&settings.data_dir)?;
+        let may_make_key = upgrading || !sealed::are_in(&settings.data_dir)?;
         let vault = Vault::new(&keys::load_or_create(
             &settings.sealing_key,
             settings.guard_of(&settings.sealing_key),
@@ -377,14 +377,14 @@ fn check_audit_head(app: &App, data_dir: &Path) -> Result<(), StartError> {
         return Ok(());
     }
     log::error!("the head of the audit, audit.head, is missing or cannot be read: rows may have been cut off");
-    let event = Event {
+    let act = Act {
         actor: "server".into(),
         action: "audit.head-missing".into(),
         subject: String::new(),
         address: String::new(),
         detail: "rows before this one may have been cut off".into(),
     };
-    app.note(event).map_err(|error| StartError::Audit(error.to_string()))
+    app.record(act).map_err(|error| StartError::Audit(error.to_string()))
 }
 
 /// The key of tokens, and, for a while, the one before.
@@ -416,7 +416,7 @@ fn check_sealing_key(store: &Store, vault: &Vault, path: &Path) -> Result<(), St
 fn unseal_keys(store: &Store, vault: Vault) -> Result<Keys, StartError> {
     let unseal = |key: InnerKey| -> Result<SecretBytes, StartError> {
         let place = Place::InnerKey(key);
-        if let Some(sealed) = store.read(|c| sealed::inner_key(c, key))? {
+        if let Some(sealed) = store.read(|tx| sealed::inner_key(tx, key))? {
             return Ok(vault.open(place, &sealed)?);
         }
         let made = SecretBytes::random(KEY_BYTES).map_err(|_| VaultError::Seal)?;

@@ -1,61 +1,56 @@
-//! What deleted accounts leave behind in the room: renamed or deleted in small steps, so that nobody waits for it.
+//! What deleted accounts leave behind in the log: renamed or deleted in small steps, so that no other write waits for it.
 
-use rusqlite::{Connection, OptionalExtension, params};
-
+use super::messages;
+use super::sql::{DbError, statements, values};
+use super::tx::{ReadTx, Tx};
 use crate::model::ids::UserId;
-use crate::store::messages;
-use crate::store::writer::Tx;
 
 /// The name that the messages of a deleted account stay under. No login can be this: they have no parentheses.
 pub const NEUTRAL_NAME: &str = "(deleted)";
 
-/// Records that the messages of an account up to now are to be renamed or deleted. Which of the two, the server's settings say
-/// when it comes to it.
-///
-/// # Errors
-/// SQLite's.
-pub(super) fn record(tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<()> {
-    tx.sql()
-        .prepare_cached("INSERT INTO departures (user_id, after_message, last_message) VALUES (?1, 0, ?2)")?
-        .execute(params![user_id, messages::last_id(tx)?])?;
+statements! {
+    RECORD = "INSERT INTO departures (user_id, after_message, last_message) VALUES (?1, 0, ?2)";
+    ANY = "SELECT EXISTS (SELECT 1 FROM departures)";
+    NEXT = "SELECT user_id, after_message, last_message FROM departures ORDER BY user_id LIMIT 1";
+    RENAME = "UPDATE messages SET author = ?4 WHERE user_id = ?1 AND id > ?2 AND id <= ?3";
+    DELETE = "DELETE FROM messages WHERE user_id = ?1 AND id > ?2 AND id <= ?3";
+    DONE = "DELETE FROM departures WHERE user_id = ?1";
+    GO_ON = "UPDATE departures SET after_message = ?2 WHERE user_id = ?1";
+}
+
+/// Records that the messages of an account up to now must be renamed or deleted. The server's settings at that time say
+/// which of the two.
+pub(super) fn record(tx: &Tx<'_>, user_id: UserId) -> Result<(), DbError> {
+    tx.conn.execute(RECORD, values![user_id, messages::last_id(tx)?])?;
     Ok(())
 }
 
 /// Whether there is anything to do.
 ///
 /// # Errors
-/// SQLite's.
-pub fn any(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM departures)")?.query_row([], |row| row.get(0))
+/// The database's.
+pub fn any(tx: &ReadTx<'_>) -> Result<bool, DbError> {
+    tx.conn.one(ANY, values![], |row| row.get(0))
 }
 
-/// Does a step: looks at the next `ids` message ids of one departure, and renames what is found if `keep` says so, or deletes
-/// it. Returns whether there is more to do.
+/// Does a step: looks at the next `ids` message ids of one deleted account, and renames the messages it finds if `keep` says
+/// so, or deletes them. Returns whether there is more to do.
 ///
 /// # Errors
-/// SQLite's.
-pub fn step(tx: &Tx<'_>, ids: i64, keep: bool) -> rusqlite::Result<bool> {
-    let next = tx
-        .sql()
-        .prepare_cached("SELECT user_id, after_message, last_message FROM departures ORDER BY user_id LIMIT 1")?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
+/// The database's.
+pub fn step(tx: &Tx<'_>, ids: i64, keep: bool) -> Result<bool, DbError> {
+    let next = tx.conn.first(NEXT, values![], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let Some((user_id, after, last)): Option<(UserId, i64, i64)> = next else { return Ok(false) };
     let upto = after.saturating_add(ids).min(last);
-    let range = params![user_id, after, upto];
     if keep {
-        tx.sql()
-            .prepare_cached("UPDATE messages SET author = ?4 WHERE user_id = ?1 AND id > ?2 AND id <= ?3")?
-            .execute(params![user_id, after, upto, NEUTRAL_NAME])?;
+        tx.conn.execute(RENAME, values![user_id, after, upto, NEUTRAL_NAME])?;
     } else {
-        tx.sql().prepare_cached("DELETE FROM messages WHERE user_id = ?1 AND id > ?2 AND id <= ?3")?.execute(range)?;
+        tx.conn.execute(DELETE, values![user_id, after, upto])?;
     }
     if upto >= last {
-        tx.sql().prepare_cached("DELETE FROM departures WHERE user_id = ?1")?.execute([user_id])?;
+        tx.conn.execute(DONE, values![user_id])?;
     } else {
-        tx.sql()
-            .prepare_cached("UPDATE departures SET after_message = ?2 WHERE user_id = ?1")?
-            .execute(params![user_id, upto])?;
+        tx.conn.execute(GO_ON, values![user_id, upto])?;
     }
     any(tx)
 }
@@ -70,12 +65,12 @@ mod tests {
 
     fn write<T: Send + 'static>(
         store: &Store,
-        write: impl FnOnce(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+        write: impl FnOnce(&Tx<'_>) -> Result<T, DbError> + Send + 'static,
     ) -> T {
         store.write(move |tx| Ok::<_, StoreError>(write(tx)?)).unwrap()
     }
 
-    fn append(tx: &Tx<'_>, user_id: i64, author: &str) -> rusqlite::Result<()> {
+    fn append(tx: &Tx<'_>, user_id: i64, author: &str) -> Result<(), DbError> {
         let sent_at = Time::from_secs(0);
         let new =
             messages::NewMessage { user_id: UserId::from_number(user_id), author, text: "x", sent_at, client_id: None };

@@ -1,19 +1,8 @@
 //! What follows a commit. A transaction collects it, and the writer applies it in one place: rights that are taken away
 //! before the commit, everything else after it, in commit order, and before the callers are answered.
 
-use super::audit::Head;
-use super::messages::StoredMessage;
-use super::sessions::Session;
+use super::rows::{AuditHead, LiveSession, StoredMessage};
 use crate::model::ids::SessionId;
-
-/// A session with the login of its account, as the registry of sessions keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LiveSession {
-    /// The session.
-    pub session: Session,
-    /// The login as it is shown.
-    pub login: String,
-}
 
 /// Follows the commits, on the writer's thread and in their order. No method may block for long.
 pub trait Followers: Send {
@@ -41,7 +30,7 @@ pub(super) struct Effects {
     /// Sessions whose rows were deleted.
     pub(super) ended: Vec<SessionId>,
     /// The last row of the audit, if one was added.
-    pub(super) audit_head: Option<Head>,
+    pub(super) audit_head: Option<AuditHead>,
 }
 
 impl Effects {
@@ -71,13 +60,13 @@ mod tests {
     use super::*;
     use crate::base::clock::Time;
     use crate::model::ids::UserId;
-    use crate::store::sessions::State;
+    use crate::store::rows::{Session, Stage};
 
-    fn live(id: SessionId, state: State) -> LiveSession {
+    fn live(id: SessionId, stage: Stage) -> LiveSession {
         let session = Session {
             id,
             user_id: UserId::from_number(1),
-            state,
+            stage,
             base_factor: None,
             created_at: Time::from_secs(0),
             expires_at: Time::from_secs(1),
@@ -91,13 +80,13 @@ mod tests {
     fn a_session_that_is_ended_behind_its_opening_is_not_opened() {
         let [first, second] = [(); 2].map(|()| SessionId::random().unwrap());
         let mut group = Effects::default();
-        group.open(live(first, State::NeedsCode));
-        group.open(live(first, State::Complete));
-        group.open(live(second, State::Complete));
+        group.open(live(first, Stage::NeedsCode));
+        group.open(live(first, Stage::Complete));
+        group.open(live(second, Stage::Complete));
         let mut next = Effects::default();
         next.end(&[second]);
         group.then(next);
-        assert_eq!(group.opened, [live(first, State::Complete)]);
+        assert_eq!(group.opened, [live(first, Stage::Complete)]);
         assert_eq!(group.ended, [second]);
     }
 }

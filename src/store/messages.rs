@@ -2,31 +2,18 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-
-use super::writer::Tx;
+use super::rows::StoredMessage;
+use super::sql::{DbError, Row, statements, values};
+use super::tx::{ReadTx, Tx};
 use crate::base::clock::Time;
 use crate::model::ids::{Cursor, EventId, UserId};
-
-/// A message as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredMessage {
-    /// Its place in the room.
-    pub id: EventId,
-    /// The author's login at the time.
-    pub author: String,
-    /// The text.
-    pub text: String,
-    /// When the server took it.
-    pub sent_at: Time,
-}
 
 /// A message on its way into the store.
 #[derive(Clone, Debug)]
 pub struct NewMessage<'a> {
-    /// Whose it is.
+    /// The author.
     pub user_id: UserId,
-    /// His login.
+    /// The author's login.
     pub author: &'a str,
     /// The text.
     pub text: &'a str,
@@ -36,62 +23,77 @@ pub struct NewMessage<'a> {
     pub client_id: Option<&'a str>,
 }
 
-/// Stores a message; it is fed on once it is committed. One whose `client_id` the same user has used before is not stored
+macro_rules! columns {
+    () => {
+        "id, author, text, sent_at"
+    };
+}
+
+statements! {
+    APPEND = "INSERT INTO messages (user_id, author, text, sent_at, client_id) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id";
+    SENT_BEFORE = "SELECT id, sent_at FROM messages WHERE user_id = ?1 AND client_id = ?2
+        UNION ALL
+        SELECT message_id, sent_at FROM purged_client_ids WHERE user_id = ?1 AND client_id = ?2
+        LIMIT 1";
+    AFTER = concat!("SELECT ", columns!(), " FROM messages WHERE id > ?1 ORDER BY id LIMIT ?2");
+    BEFORE = concat!("SELECT ", columns!(), " FROM messages WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
+    BEFORE_LAST = "SELECT id FROM messages ORDER BY id DESC LIMIT 1 OFFSET ?1";
+    PURGED_THROUGH = "SELECT through FROM purged";
+    OLDEST_KEPT = "WITH oldest AS (SELECT id, sent_at FROM messages ORDER BY id LIMIT ?3)
+        SELECT (SELECT min(id) FROM oldest WHERE id > ?1 AND sent_at > ?2), (SELECT max(id) FROM oldest)";
+    OLDEST = "SELECT min(id) FROM messages";
+    FORGET_CLIENT_IDS = "DELETE FROM purged_client_ids WHERE sent_at <= ?1";
+    KEEP_CLIENT_IDS = "INSERT INTO purged_client_ids SELECT user_id, client_id, id, sent_at FROM messages
+        WHERE id < ?1 AND client_id IS NOT NULL AND sent_at > ?2";
+    PURGE = "DELETE FROM messages WHERE id < ?1";
+    PURGED = "UPDATE purged SET through = ?1 WHERE through < ?1";
+    // SQLite's alone, until the highest id has a row of its own.
+    LAST_ID = "SELECT seq FROM sqlite_sequence WHERE name = 'messages'";
+}
+
+/// Stores a message; it is published once it is committed. One whose `client_id` the same user has used before is not stored
 /// again: the first one's id and time are given.
 ///
 /// # Errors
-/// SQLite's.
-pub fn append(tx: &Tx<'_>, new: &NewMessage<'_>) -> rusqlite::Result<StoredMessage> {
+/// The database's.
+pub fn append(tx: &Tx<'_>, new: &NewMessage<'_>) -> Result<StoredMessage, DbError> {
     let message = |id, sent_at| StoredMessage { id, author: new.author.into(), text: new.text.into(), sent_at };
     if let Some(client_id) = new.client_id
         && let Some((id, sent_at)) = sent_before(tx, new.user_id, client_id)?
     {
         return Ok(message(id, sent_at));
     }
-    let sql = tx.sql();
-    sql.prepare_cached("INSERT INTO messages (user_id, author, text, sent_at, client_id) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![new.user_id, new.author, new.text, new.sent_at.as_micros(), new.client_id])?;
-    let id = sql.last_insert_rowid();
-    let id = EventId::from_db(id).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, id))?;
+    let values = values![new.user_id, new.author, new.text, new.sent_at, new.client_id];
+    let id = tx.conn.one(APPEND, values, |row| row.get(0))?;
     let message = message(id, new.sent_at);
     tx.appended(message.clone());
     Ok(message)
 }
 
 /// The id and time of the message that a user sent under this id before.
-fn sent_before(connection: &Connection, user_id: UserId, client_id: &str) -> rusqlite::Result<Option<(EventId, Time)>> {
-    connection
-        .prepare_cached(
-            "SELECT id, sent_at FROM messages WHERE user_id = ?1 AND client_id = ?2
-             UNION ALL
-             SELECT message_id, sent_at FROM purged_client_ids WHERE user_id = ?1 AND client_id = ?2
-             LIMIT 1",
-        )?
-        .query_row(params![user_id, client_id], |row| Ok((row.get(0)?, Time::from_micros(row.get(1)?))))
-        .optional()
+fn sent_before(tx: &ReadTx<'_>, user_id: UserId, client_id: &str) -> Result<Option<(EventId, Time)>, DbError> {
+    tx.conn.first(SENT_BEFORE, values![user_id, client_id], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+fn limit(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// The `count` messages after the cursor, oldest first.
 ///
 /// # Errors
-/// SQLite's.
-pub fn after(connection: &Connection, cursor: Cursor, count: usize) -> rusqlite::Result<Vec<StoredMessage>> {
-    connection
-        .prepare_cached("SELECT id, author, text, sent_at FROM messages WHERE id > ?1 ORDER BY id LIMIT ?2")?
-        .query_map(params![cursor, i64::try_from(count).unwrap_or(i64::MAX)], from_row)?
-        .collect()
+/// The database's.
+pub fn after(tx: &ReadTx<'_>, cursor: Cursor, count: usize) -> Result<Vec<StoredMessage>, DbError> {
+    tx.conn.rows(AFTER, values![cursor, limit(count)], from_row)
 }
 
 /// The newest `count` messages, of those below the id `before` if one is given, oldest first.
 ///
 /// # Errors
-/// SQLite's.
-pub fn before(connection: &Connection, before: Option<EventId>, count: usize) -> rusqlite::Result<Vec<StoredMessage>> {
+/// The database's.
+pub fn before(tx: &ReadTx<'_>, before: Option<EventId>, count: usize) -> Result<Vec<StoredMessage>, DbError> {
     let before = before.map_or(i64::MAX, EventId::to_db);
-    let mut messages: Vec<StoredMessage> = connection
-        .prepare_cached("SELECT id, author, text, sent_at FROM messages WHERE id < ?1 ORDER BY id DESC LIMIT ?2")?
-        .query_map(params![before, i64::try_from(count).unwrap_or(i64::MAX)], from_row)?
-        .collect::<rusqlite::Result<_>>()?;
+    let mut messages = tx.conn.rows(BEFORE, values![before, limit(count)], from_row)?;
     messages.reverse();
     Ok(messages)
 }
@@ -99,27 +101,40 @@ pub fn before(connection: &Connection, before: Option<EventId>, count: usize) ->
 /// The cursor that the newest `count` messages come after.
 ///
 /// # Errors
-/// SQLite's.
-pub fn cursor_before_last(connection: &Connection, count: usize) -> rusqlite::Result<Cursor> {
-    let cursor = connection
-        .prepare_cached("SELECT id FROM messages ORDER BY id DESC LIMIT 1 OFFSET ?1")?
-        .query_row([i64::try_from(count).unwrap_or(i64::MAX)], |row| row.get(0))
-        .optional()?;
-    match cursor {
+/// The database's.
+pub fn cursor_before_last(tx: &ReadTx<'_>, count: usize) -> Result<Cursor, DbError> {
+    match tx.conn.first(BEFORE_LAST, values![limit(count)], |row| row.get(0))? {
         Some(cursor) => Ok(cursor),
-        None => purged_through(connection),
+        None => purged_through(tx),
     }
 }
 
 /// The cursor up to which everything was purged.
 ///
 /// # Errors
-/// SQLite's.
-pub fn purged_through(connection: &Connection) -> rusqlite::Result<Cursor> {
-    connection.prepare_cached("SELECT through FROM purged")?.query_row([], |row| row.get(0))
+/// The database's.
+pub fn purged_through(tx: &ReadTx<'_>) -> Result<Cursor, DbError> {
+    tx.conn.one(PURGED_THROUGH, values![], |row| row.get(0))
 }
 
-/// What is kept of the messages.
+/// A page of what a stream has missed, in one view of the database.
+#[derive(Clone, Debug)]
+pub struct ReplayPage {
+    /// The messages, oldest first.
+    pub messages: Vec<StoredMessage>,
+    /// The cursor behind the highest id ever given.
+    pub last_id: Cursor,
+    /// The cursor up to which nothing is kept.
+    pub purged_through: Cursor,
+}
+
+/// What follows a cursor, at most `count` messages.
+pub(super) fn replay_page(tx: &ReadTx<'_>, cursor: Cursor, count: usize) -> Result<ReplayPage, DbError> {
+    let (last_id, purged_through) = (last_id(tx)?, purged_through(tx)?);
+    Ok(ReplayPage { messages: after(tx, cursor.max(purged_through), count)?, last_id, purged_through })
+}
+
+/// How much of the messages is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// For how long; `None` for ever.
@@ -131,71 +146,56 @@ pub struct Retention {
 /// How long the sender's own ids are remembered at least, also of messages that were purged.
 const CLIENT_IDS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The first id that is to be kept, looking at the oldest `step` messages; what is below may go. `None` if nothing may.
-fn first_kept(connection: &Connection, retention: Retention, now: Time, step: u32) -> rusqlite::Result<Option<i64>> {
+/// The first id that must be kept, looking at the oldest `step` messages; everything below may go. `None` if nothing may.
+fn first_kept(tx: &ReadTx<'_>, retention: Retention, now: Time, step: u32) -> Result<Option<i64>, DbError> {
     let newest_too_old = retention.age.map_or(i64::MIN, |age| (now - age).as_micros());
     let last_too_many = match retention.count {
-        Some(count) => last_id(connection)?.to_db().saturating_sub(i64::from(count)),
+        Some(count) => last_id(tx)?.to_db().saturating_sub(i64::from(count)),
         None => 0,
     };
-    let (kept, last): (Option<i64>, Option<i64>) = connection
-        .prepare_cached(
-            "WITH oldest AS (SELECT id, sent_at FROM messages ORDER BY id LIMIT ?3)
-             SELECT (SELECT min(id) FROM oldest WHERE id > ?1 AND sent_at > ?2), (SELECT max(id) FROM oldest)",
-        )?
-        .query_row(params![last_too_many, newest_too_old, step], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let values = values![last_too_many, newest_too_old, step];
+    let (kept, last): (Option<i64>, Option<i64>) =
+        tx.conn.one(OLDEST_KEPT, values, |row| Ok((row.get(0)?, row.get(1)?)))?;
     let first = kept.or(last.map(|last| last + 1));
-    let oldest: Option<i64> =
-        connection.prepare_cached("SELECT min(id) FROM messages")?.query_row([], |row| row.get(0))?;
+    let oldest: Option<i64> = tx.conn.one(OLDEST, values![], |row| row.get(0))?;
     Ok(first.filter(|first| oldest.is_some_and(|oldest| oldest < *first)))
 }
 
 /// Whether there is anything to purge.
 ///
 /// # Errors
-/// SQLite's.
-pub fn any_to_purge(connection: &Connection, retention: Retention, now: Time) -> rusqlite::Result<bool> {
+/// The database's.
+pub fn any_to_purge(tx: &ReadTx<'_>, retention: Retention, now: Time) -> Result<bool, DbError> {
     if retention.age.is_none() && retention.count.is_none() {
         return Ok(false);
     }
-    Ok(first_kept(connection, retention, now, 1)?.is_some())
+    Ok(first_kept(tx, retention, now, 1)?.is_some())
 }
 
-/// Purges what is not to be kept, at most `step` messages. Returns how many went.
+/// Purges what is no longer kept, at most `step` messages. Returns how many went.
 ///
 /// # Errors
-/// SQLite's.
-pub fn purge(tx: &Tx<'_>, retention: Retention, now: Time, step: u32) -> rusqlite::Result<usize> {
+/// The database's.
+pub fn purge(tx: &Tx<'_>, retention: Retention, now: Time, step: u32) -> Result<usize, DbError> {
     let forget = now - CLIENT_IDS_KEPT;
-    tx.sql().prepare_cached("DELETE FROM purged_client_ids WHERE sent_at <= ?1")?.execute([forget.as_micros()])?;
+    tx.conn.execute(FORGET_CLIENT_IDS, values![forget])?;
     let Some(first) = first_kept(tx, retention, now, step)? else { return Ok(0) };
-    tx.sql()
-        .prepare_cached(
-            "INSERT INTO purged_client_ids SELECT user_id, client_id, id, sent_at FROM messages
-             WHERE id < ?1 AND client_id IS NOT NULL AND sent_at > ?2",
-        )?
-        .execute(params![first, forget.as_micros()])?;
-    let gone = tx.sql().prepare_cached("DELETE FROM messages WHERE id < ?1")?.execute([first])?;
-    tx.sql().prepare_cached("UPDATE purged SET through = max(through, ?1)")?.execute([first - 1])?;
+    tx.conn.execute(KEEP_CLIENT_IDS, values![first, forget])?;
+    let gone = tx.conn.execute(PURGE, values![first])?;
+    tx.conn.execute(PURGED, values![first - 1])?;
     Ok(gone)
 }
 
 /// The cursor behind the highest id ever given.
 ///
 /// # Errors
-/// SQLite's.
-pub fn last_id(connection: &Connection) -> rusqlite::Result<Cursor> {
-    let last = "SELECT seq FROM sqlite_sequence WHERE name = 'messages'";
-    Ok(connection.query_row(last, [], |row| row.get(0)).optional()?.unwrap_or(Cursor::START))
+/// The database's.
+pub fn last_id(tx: &ReadTx<'_>) -> Result<Cursor, DbError> {
+    Ok(tx.conn.first(LAST_ID, values![], |row| row.get(0))?.unwrap_or(Cursor::START))
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
-    Ok(StoredMessage {
-        id: row.get(0)?,
-        author: row.get(1)?,
-        text: row.get(2)?,
-        sent_at: Time::from_micros(row.get(3)?),
-    })
+fn from_row(row: &Row<'_>) -> Result<StoredMessage, DbError> {
+    Ok(StoredMessage { id: row.get(0)?, author: row.get(1)?, text: row.get(2)?, sent_at: row.get(3)? })
 }
 
 #[cfg(test)]
@@ -223,7 +223,7 @@ mod tests {
         let (_dir, store) = store();
         assert_eq!(store.read(last_id).unwrap(), Cursor::START);
         let last = [send(&store, 0, None), send(&store, 0, None)][1];
-        store.write(|tx| Ok::<_, StoreError>(tx.execute("DELETE FROM messages", [])?)).unwrap();
+        store.write(|tx| Ok::<_, StoreError>(tx.conn.batch("DELETE FROM messages")?)).unwrap();
         assert_eq!(store.read(last_id).unwrap(), Cursor::behind(last));
         assert!(send(&store, 0, None) > last);
         assert_eq!(store.read(|c| after(c, Cursor::START, 10)).unwrap().len(), 1);

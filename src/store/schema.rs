@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations, SchemaVersion};
 
-use super::OpenError;
+use super::error::OpenError;
 
 /// Says "a database of otpchatd" in the file's header ("otpc").
 const APPLICATION_ID: i32 = 0x6f74_7063;
@@ -164,26 +164,32 @@ pub(super) fn check_ours(connection: &Connection, path: &Path) -> Result<(), Ope
         Ok((APPLICATION_ID, _) | (0, 0)) => Ok(()),
         Ok(_) => Err(foreign()),
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => Err(foreign()),
-        Err(source) => Err(OpenError::Sqlite { path: path.to_owned(), source }),
+        Err(source) => Err(OpenError::Database { path: path.to_owned(), source: source.into() }),
     }
 }
 
 /// Climbs the ladder to its top.
 pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    let migration = |source| OpenError::Migration { path: path.to_owned(), source };
+    let migration =
+        |source: rusqlite_migration::Error| OpenError::Migration { path: path.to_owned(), source: source.into() };
     if let SchemaVersion::Outside(_) = LADDER.current_version(connection).map_err(migration)? {
         return Err(OpenError::Newer { path: path.to_owned() });
     }
     connection
         .pragma_update(None, "application_id", APPLICATION_ID)
-        .map_err(|source| OpenError::Sqlite { path: path.to_owned(), source })?;
+        .map_err(|source| OpenError::Database { path: path.to_owned(), source: source.into() })?;
     LADDER.to_latest(connection).map_err(migration)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::base::clock::Time;
     use crate::model::ids::Cursor;
+    use crate::store::sqlite::read_in;
+    use crate::store::{factors, guesses, messages, sessions, users};
 
     #[test]
     fn every_step_of_the_ladder_is_valid_sql() {
@@ -203,20 +209,19 @@ mod tests {
             )
             .unwrap();
         LADDER.to_latest(&mut connection).unwrap();
-        let user = crate::store::users::all(&connection).unwrap().remove(0);
-        assert_eq!(
-            (user.id.number(), user.login.as_str(), user.locked_at, user.last_login_at),
-            (7, "user1", None, None)
-        );
-        let now = crate::base::clock::Time::from_micros(4);
-        assert_eq!(crate::store::sessions::live_of(&connection, user.id, now).unwrap()[0].opened_from, None);
-        assert_eq!(crate::store::factors::active(&connection, user.id).unwrap().unwrap().last_step, 9);
-        assert_eq!(crate::store::messages::after(&connection, Cursor::START, 9).unwrap()[0].text, "text");
-        let limits = crate::store::guesses::GuessLimits {
-            budget: 30,
-            refill: std::time::Duration::from_secs(1),
-            longest_delay: std::time::Duration::from_secs(1),
-        };
-        assert_eq!(crate::store::guesses::left(&connection, user.id, &limits, now).unwrap(), 30);
+        let now = Time::from_micros(4);
+        let limits =
+            guesses::GuessLimits { budget: 30, refill: Duration::from_secs(1), longest_delay: Duration::from_secs(1) };
+        read_in(&connection, |tx| {
+            let user = users::all(tx)?.remove(0);
+            assert_eq!((user.id.number(), user.login.as_str()), (7, "user1"));
+            assert_eq!((user.locked_at, user.last_login_at), (None, None));
+            assert_eq!(sessions::live_of(tx, user.id, now)?[0].opened_from, None);
+            assert_eq!(factors::active(tx, user.id)?.unwrap().last_step, 9);
+            assert_eq!(messages::after(tx, Cursor::START, 9)?[0].text, "text");
+            assert_eq!(guesses::left(tx, user.id, &limits, now)?, 30);
+            Ok(())
+        })
+        .unwrap();
     }
 }

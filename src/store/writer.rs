@@ -1,10 +1,9 @@
 //! The one thread that writes.
 //!
-//! It takes everything that waits, runs each write in a savepoint of its own within one IMMEDIATE transaction, commits once
-//! (group commit), and only then applies the effects and tells each caller. A write that fails is rolled back alone; a
+//! It takes everything that is queued, runs each write in a savepoint of its own within one IMMEDIATE transaction, commits
+//! once (group commit), and only then applies the effects and tells each caller. A write that fails is rolled back alone; a
 //! commit that fails fails all that were in it.
 
-use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -13,81 +12,20 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::StoreLimits;
-use super::audit::{Head, HeadFile};
-use super::effects::{Effects, Followers, LiveSession};
-use super::messages::StoredMessage;
-use super::sessions::{self, Session};
+use super::audit::HeadFile;
+use super::effects::{Effects, Followers};
+use super::error::WriteFailed;
+use super::limits::StoreLimits;
+use super::rows::AuditHead;
+use super::sessions;
+use super::sql::{Conn, DbError};
+use super::tx::Tx;
 use crate::base::lock::lock;
 use crate::base::threads::Thread;
 use crate::model::ids::SessionId;
 
-/// A write that did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteFailed {
-    /// Too many writes wait.
-    #[error("too many writes wait")]
-    Full,
-    /// The writer has stopped.
-    #[error("the writer has stopped")]
-    Stopped,
-    /// The transaction could not be begun or committed: a full disk, say.
-    #[error("nothing could be committed: {0}")]
-    Commit(String),
-    /// The write panicked.
-    #[error("the write panicked")]
-    Panicked,
-}
-
-/// The right to write, within the transaction of a group.
-pub struct Tx<'a> {
-    connection: &'a Connection,
-    effects: RefCell<Effects>,
-    kept: Option<Head>,
-}
-
-impl Tx<'_> {
-    /// The connection, for SQL within `store`.
-    pub(super) fn sql(&self) -> &Connection {
-        self.connection
-    }
-
-    /// Notes a message, to be published once it is committed.
-    pub(super) fn appended(&self, message: StoredMessage) {
-        self.effects.borrow_mut().messages.push(message);
-    }
-
-    /// Notes a session that was opened or completed.
-    pub(super) fn opened(&self, session: Session, login: &str) {
-        self.effects.borrow_mut().open(LiveSession { session, login: login.to_owned() });
-    }
-
-    /// Notes sessions that were ended.
-    pub(super) fn ended(&self, ended: &[SessionId]) {
-        self.effects.borrow_mut().end(ended);
-    }
-
-    /// The head of the audit that is kept beside the database.
-    pub(super) fn kept_head(&self) -> Option<Head> {
-        self.kept
-    }
-
-    /// Notes the head of the audit, to be kept once it is committed.
-    pub(super) fn audited(&self, head: Head) {
-        self.effects.borrow_mut().audit_head = Some(head);
-    }
-}
-
-/// For reading within a write.
-impl std::ops::Deref for Tx<'_> {
-    type Target = Connection;
-    fn deref(&self) -> &Connection {
-        self.connection
-    }
-}
-
 trait Job: Send {
-    /// Writes; returns whether it is to be kept.
+    /// Writes. Returns whether what it wrote is kept.
     fn run(&mut self, tx: &Tx<'_>) -> bool;
     /// Tells the caller, after the commit or its failure.
     fn finish(self: Box<Self>, failed: Option<WriteFailed>);
@@ -182,7 +120,7 @@ struct Work {
     followers: Box<dyn Followers>,
     head_file: HeadFile,
     /// The head that the file holds.
-    kept: Option<Head>,
+    kept: Option<AuditHead>,
 }
 
 impl Work {
@@ -212,14 +150,14 @@ impl Work {
     }
 
     /// Runs every job of the group and commits. Sessions that the group ends lose their rights before the commit.
-    fn commit(&mut self, group: &mut [Box<dyn Job>]) -> rusqlite::Result<Effects> {
+    fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<Effects, DbError> {
         let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut effects = Effects::default();
         for job in group {
             let savepoint = transaction.savepoint()?;
-            let tx = Tx { connection: &savepoint, effects: RefCell::default(), kept: self.kept };
+            let tx = Tx::new(Conn::new(&savepoint), self.kept);
             if job.run(&tx) {
-                effects.then(tx.effects.into_inner());
+                effects.then(tx.into_effects());
                 savepoint.commit()?;
             } else {
                 savepoint.finish()?;
@@ -232,7 +170,7 @@ impl Work {
             Ok(()) => Ok(effects),
             Err(error) => {
                 self.readmit(&effects.ended);
-                Err(error)
+                Err(error.into())
             }
         }
     }
@@ -240,8 +178,8 @@ impl Work {
     /// After a commit that failed: only what the rows say counts. A session whose row cannot be read stays out until the
     /// next start.
     fn readmit(&mut self, ended: &[SessionId]) {
-        let read = |id: &SessionId| sessions::with_login(&self.connection, *id);
-        match ended.iter().filter_map(|id| read(id).transpose()).collect::<rusqlite::Result<Vec<_>>>() {
+        let read = |id: &SessionId| sessions::with_login(Conn::new(&self.connection), *id);
+        match ended.iter().filter_map(|id| read(id).transpose()).collect::<Result<Vec<_>, _>>() {
             Ok(still_there) => self.followers.give_rights(still_there),
             Err(error) => log::error!(
                 "{} sessions whose ending could not be committed stay out until the next start: {error}",
@@ -271,7 +209,7 @@ impl Work {
     }
 }
 
-/// The writer outlives a panic in what is not its own.
+/// The writer outlives a panic of code that is not its own.
 fn guarded(what: &str, run: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(run)).is_err() {
         log::error!("{what} panicked; the writer goes on");
@@ -280,6 +218,7 @@ fn guarded(what: &str, run: impl FnOnce()) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::{LiveSession, Session, Stage, StoredMessage};
     use super::super::testing::{store, store_with};
     use super::super::{StoreError, messages, users};
     use super::*;
@@ -409,7 +348,7 @@ mod tests {
         let failed = store.write(move |tx| {
             users::delete(tx, user)?;
             // Fails at the commit, and no earlier.
-            tx.sql().execute_batch(
+            tx.conn.batch(
                 "PRAGMA defer_foreign_keys = ON; UPDATE second_factors SET user_id = 0;
                  INSERT INTO one_time_codes (hash, user_id, purpose) VALUES (x'00', 0, 'recovery')",
             )?;
@@ -430,7 +369,7 @@ mod tests {
             let session = Session {
                 id,
                 user_id,
-                state: sessions::State::Complete,
+                stage: Stage::Complete,
                 base_factor: None,
                 created_at: Time::from_secs(0),
                 expires_at: Time::from_secs(1),

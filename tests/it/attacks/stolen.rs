@@ -13,7 +13,7 @@ use grpc_otp_chat::security::codes::{CodeHasher, OneTimeCode, Purpose};
 use grpc_otp_chat::security::keys::{Guard, load};
 use grpc_otp_chat::security::secret::SecretBytes;
 use grpc_otp_chat::security::vault::{InnerKey, Place, Vault};
-use grpc_otp_chat::store::sealed;
+use grpc_otp_chat::store::{Reader, sealed};
 use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
 
@@ -80,11 +80,11 @@ impl Secrets {
         let sealing = key("sealing.key");
         self.bytes("sealing.key", sealing.expose());
         let vault = Vault::new(&sealing).expect("a vault");
-        let database = Connection::open(directory.join("users.db")).expect("the database");
+        let reader = Reader::open(directory).expect("the database");
         let inner: Vec<_> = InnerKey::ALL
             .into_iter()
             .map(|key| {
-                let sealed = sealed::inner_key(&database, key).expect("a row").expect("a key");
+                let sealed = reader.read(|tx| sealed::inner_key(tx, key)).expect("a row").expect("a key");
                 (key, vault.open(Place::InnerKey(key), &sealed).expect("opened"))
             })
             .collect();
