@@ -34,6 +34,7 @@ pub use self::error::{OpenError, StoreError, WriteFailed};
 pub use self::limits::StoreLimits;
 use self::messages::ReplayPage;
 pub use self::rows::{LiveSession, StoredMessage};
+pub use self::schema::schema_for_postgresql;
 pub use self::sql::{DbError, DbErrorKind, Sql};
 pub use self::sqlite::Reader;
 use self::sqlite::{Pool, open_for_writing, read_in, reading_pool};
