@@ -12,7 +12,6 @@
 )]
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -144,14 +143,14 @@ impl Server {
         server
     }
 
-    /// Runs a script, to its end whatever fails in it.
+    /// Runs a script, to its end whatever fails in it. Errors name its lines.
     fn psql(&self, script: &str) -> Output {
+        let file = self.directory.path().join("script.sql");
+        fs::write(&file, script).expect("written");
         let mut psql = command(&self.programs, self.user, "psql");
         psql.args(["--no-psqlrc", "--quiet", "--username=otpchat", "--dbname=postgres", "--host"]);
-        psql.arg(self.directory.path()).env_remove("PGPORT").stdin(Stdio::piped());
-        let mut child = psql.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("psql runs");
-        child.stdin.take().expect("its input").write_all(script.as_bytes()).expect("written");
-        child.wait_with_output().expect("it ended")
+        psql.arg(self.directory.path()).arg("--file").arg(file).env_remove("PGPORT").stdin(Stdio::null());
+        psql.output().expect("psql runs")
     }
 }
 
@@ -205,7 +204,8 @@ fn every_statement_prepares(programs: &Path) {
         .lines()
         .filter(|line| line.contains("ERROR:"))
         .map(|line| {
-            let n = line.strip_prefix("psql:<stdin>:").and_then(|rest| rest.split(':').next()?.parse::<usize>().ok());
+            let mut parts = line.rsplitn(2, ": ERROR:").last().unwrap_or_default().rsplit(':');
+            let n = parts.next().and_then(|n| n.parse::<usize>().ok());
             let name = n.and_then(|n| statements.get(n.checked_sub(1)?)).map_or("?", |sql| sql.name());
             format!("{name}: {line}")
         })

@@ -26,19 +26,20 @@ use self::refusal::{Error, Refusal};
 use self::sessions::Sessions;
 use self::throttles::Throttles;
 use crate::base::clock::{Clock, Time};
+use crate::model::ids::RoomId;
 use crate::security::keys::Guard;
 use crate::security::passwords::Passwords;
 use crate::security::secret::SecretText;
 use crate::security::tokens::{Claims, ISSUER, Tokens};
 use crate::store::audit::{self, Act};
 use crate::store::sessions::Session;
-use crate::store::{Store, Tx, codes, deleted_authors, messages as stored, sessions as rows, users};
+use crate::store::{Store, Tx, codes, deleted_authors, messages as room_messages, sessions as rows, users};
 
 /// How many messages are purged in one go. Where more than that arrive for long, the purge catches up afterwards.
 const PURGE_STEP: u32 = 2_000;
 
 /// How many messages are looked at in one go for a deleted account.
-const DELETED_AUTHOR_STEP: i64 = 2_000;
+const DELETED_AUTHOR_STEP: u32 = 2_000;
 
 /// Everything that a job needs.
 pub struct App {
@@ -147,7 +148,7 @@ impl App {
             let expired = rows::any_expired(tx, now)?
                 || codes::any_expired(tx, now)?
                 || users::any_unenrolled_before(tx, too_old)?;
-            Ok((expired, deleted_authors::any(tx)?, stored::any_to_purge(tx, retention, now)?))
+            Ok((expired, deleted_authors::any(tx)?, room_messages::any_to_purge(tx, RoomId::COMMON, retention, now)?))
         })?;
         if expired {
             self.store.write(move |tx| {
@@ -165,7 +166,9 @@ impl App {
             self.store.write(move |tx| Ok::<_, Error>(deleted_authors::step(tx, DELETED_AUTHOR_STEP, keep)?))?;
         }
         if old {
-            self.store.write(move |tx| Ok::<_, Error>(stored::purge(tx, retention, now, PURGE_STEP)?))?;
+            self.store.write(move |tx| {
+                Ok::<_, Error>(room_messages::purge(tx, RoomId::COMMON, retention, now, PURGE_STEP)?)
+            })?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::model::text::TextError;
 use crate::security::passwords::{HashError, PasswordError};
 use crate::security::tokens::{SignError, TokenError};
 use crate::security::vault::VaultError;
-use crate::store::{DbError, DbErrorKind, StoreError, WriteFailed};
+use crate::store::{AppendError, DbError, DbErrorKind, StoreError, WriteFailed};
 
 /// A call that was not carried out because of what the caller asked. Its text is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -248,6 +248,16 @@ impl From<StoreError> for Error {
             StoreError::Write(failed) => failed.into(),
             StoreError::Readers(_) => Refusal::Overloaded.into(),
             StoreError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Error {
+        match error {
+            AppendError::SessionEnded => Refusal::SessionEnded.into(),
+            AppendError::Db(error) => error.into(),
+            AppendError::Write(failed) => failed.into(),
         }
     }
 }

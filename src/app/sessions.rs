@@ -10,11 +10,12 @@ use super::Credential;
 use super::refusal::Refusal;
 use crate::base::clock::Time;
 use crate::base::lock::{read, write};
+use crate::model::event::Event;
 use crate::model::ids::{SessionId, UserId};
 use crate::model::login::LoginKey;
 use crate::security::tokens::Tokens;
 use crate::store::sessions::Stage;
-use crate::store::{Followers, LiveSession, Store, StoreError, StoredMessage, sessions as rows};
+use crate::store::{Followers, LiveSession, Store, StoreError, sessions as rows};
 
 /// An account, as its sessions know it.
 #[derive(Debug, PartialEq, Eq)]
@@ -155,8 +156,8 @@ impl Sessions {
 pub struct CommitFollowers {
     /// The registry.
     pub sessions: Arc<Sessions>,
-    /// Publishes messages, in commit order. Must not block for long.
-    pub publish: Box<dyn FnMut(Vec<StoredMessage>) + Send>,
+    /// Publishes events, in commit order. Must not block for long.
+    pub publish: Box<dyn FnMut(Vec<Event>) + Send>,
 }
 
 impl Followers for CommitFollowers {
@@ -172,8 +173,8 @@ impl Followers for CommitFollowers {
         (self.sessions.on_end)(ended);
     }
 
-    fn publish(&mut self, messages: Vec<StoredMessage>) {
-        (self.publish)(messages);
+    fn publish(&mut self, events: Vec<Event>) {
+        (self.publish)(events);
     }
 }
 
@@ -182,11 +183,8 @@ mod tests {
     use super::*;
     use crate::hub::{Deliver, Ended, Frame, Hub, HubLimits, Next, Offered};
     use crate::model::ids::Cursor;
-    use crate::model::login::Login;
-    use crate::security::passwords::PasswordHash;
     use crate::security::secret::{SecretBytes, SecretText};
     use crate::security::tokens::{Claims, ISSUER};
-    use crate::store::sessions::Session;
     use crate::store::{testing, users};
 
     struct Nowhere;
@@ -210,26 +208,8 @@ mod tests {
         }));
         let followers = CommitFollowers { sessions: Arc::clone(&sessions), publish: Box::new(|_| ()) };
         let (_dir, store) = testing::store_with(followers);
-        let (now, id) = (Time::from_secs(1), SessionId::random().unwrap());
-        let user_id = store.write(move |tx| {
-            let login = Login::parse("user1").unwrap();
-            let (key, hash) = (login.key(), PasswordHash::from_stored("x".into()));
-            let new = users::NewUser::registered(&login, &key, &hash, now, None);
-            let user_id = users::insert(tx, &new)?.unwrap();
-            let session = Session {
-                id,
-                user_id,
-                stage: Stage::Complete,
-                base_factor: None,
-                created_at: now,
-                expires_at: Time::from_secs(9),
-                connection: None,
-                opened_from: None,
-            };
-            rows::insert(tx, &session, login.as_str())?;
-            Ok::<_, StoreError>(user_id)
-        });
-        let user_id = user_id.unwrap();
+        let author = testing::account(&store, "user1");
+        let (now, id, user_id) = (Time::from_secs(1), author.session.id, author.session.user_id);
         let tokens = Tokens::new(&SecretBytes::new(vec![7; 32]));
         let claims = Claims { user_id, login: "user1".into(), exp: 9, iat: 1, iss: ISSUER.into(), sid: id.to_string() };
         let token = SecretText::new(tokens.issue(&claims).unwrap().expose().to_owned());

@@ -28,7 +28,7 @@ use crate::base::wait::{ThreadWaker, within};
 use crate::hub::{Deliver, Ended, Next, Offered, Subscription};
 use crate::model::ids::Cursor;
 use crate::proto::{CaughtUp, Gap, Happened, Heartbeat};
-use crate::store::messages::ReplayPage;
+use crate::store::events::ReplayPage;
 
 /// Enough for a sender thread, reading from SQLite included; only what is touched costs memory.
 const STACK_BYTES: usize = 256 * 1024;
@@ -350,8 +350,8 @@ impl Stream {
     fn read_page(&self) -> Result<Page, String> {
         let (cursor, count) = (self.subscription.cursor(), self.limits.catch_up_page);
         let page = self.app.store.replay_page(cursor, count).map_err(|e| e.to_string())?;
-        let ReplayPage { messages, last_id, purged_through } = page;
-        Ok(Page { frame: Batch::frame(messages), last_id, purged_through })
+        let ReplayPage { events, last_id, purged_through } = page;
+        Ok(Page { frame: Batch::frame(events), last_id, purged_through })
     }
 }
 

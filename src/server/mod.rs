@@ -19,6 +19,7 @@ use crate::base::logging::CHAT_TARGET;
 use crate::base::threads::{Pool, Thread};
 use crate::config::Settings;
 use crate::hub::Hub;
+use crate::model::event::Event;
 use crate::model::ids::Cursor;
 use crate::rpc::edge::limiter::Limiter;
 use crate::rpc::edge::pending::Pending;
@@ -37,7 +38,7 @@ use crate::security::tokens::Tokens;
 use crate::security::vault::{InnerKey, Place, Vault, VaultError};
 use crate::store::audit::{self, Act, HeadFile};
 use crate::store::upgrade::{self, UpgradeError};
-use crate::store::{DirectoryLock, OpenError, Store, StoreError, StoredMessage, messages, sealed, sessions, users};
+use crate::store::{DirectoryLock, OpenError, Store, StoreError, events, sealed, sessions, users};
 
 /// How often what has run out is looked for.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
@@ -255,7 +256,7 @@ impl Running {
         let watch = Stopwatch::start();
         log::info!("stopping: {} streams get their last messages", self.shared.hub.len());
         // What has been acknowledged until now goes out; where that cannot be told, what has been published.
-        self.shared.hub.drain(self.shared.app.store.read(messages::last_id).unwrap_or(Cursor::START));
+        self.shared.hub.drain(self.shared.app.store.read(events::last_id).unwrap_or(Cursor::START));
         let left = self.shared.streams.join(self.grace.max(LAST_FRAMES), hurry);
         if left > 0 {
             log::warn!("{left} streams did not end by themselves and are cut off");
@@ -309,7 +310,7 @@ fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(MessageHub, A
             }
         })
     }));
-    let publish = Box::new(move |messages: Vec<StoredMessage>| {
+    let publish = Box::new(move |messages: Vec<Event>| {
         if chat_log {
             messages.iter().for_each(log_chat_line);
         }
@@ -317,7 +318,7 @@ fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(MessageHub, A
     });
     let followers = CommitFollowers { sessions: Arc::clone(&sessions), publish };
     let store = Store::open(&settings.data_dir, lock, &settings.store, Box::new(followers))?;
-    let last_id = store.read(messages::last_id)?;
+    let last_id = store.read(events::last_id)?;
     let hub = Arc::clone(hub.get_or_init(|| Arc::new(Hub::new(settings.hub, last_id))));
     Ok((hub, sessions, store))
 }
@@ -329,13 +330,13 @@ const PUBLISH_QUEUE: usize = 256;
 /// thousand others hear it. What is committed meanwhile is published together.
 struct Publisher {
     // Dropped first: the thread then ends, after what is queued.
-    commits: Sender<Vec<StoredMessage>>,
+    commits: Sender<Vec<Event>>,
     _thread: Thread,
 }
 
 impl Publisher {
     fn start(hub: Arc<OnceLock<MessageHub>>, bytes: usize) -> io::Result<Publisher> {
-        let (commits, committed) = bounded::<Vec<StoredMessage>>(PUBLISH_QUEUE);
+        let (commits, committed) = bounded::<Vec<Event>>(PUBLISH_QUEUE);
         let thread = Thread::spawn("publisher", move || {
             // A commit that did not fit into the write before.
             let mut next = None;
@@ -358,14 +359,14 @@ impl Publisher {
     }
 
     /// In the order of the commits.
-    fn publish(&self, messages: Vec<StoredMessage>) {
+    fn publish(&self, messages: Vec<Event>) {
         // The thread lives as long as its sender.
         let _ = self.commits.send(messages);
     }
 }
 
-fn log_chat_line(message: &StoredMessage) {
-    let at = jiff::Timestamp::from_microsecond(message.sent_at.as_micros()).unwrap_or_default();
+fn log_chat_line(message: &Event) {
+    let at = jiff::Timestamp::from_microsecond(message.at.as_micros()).unwrap_or_default();
     let local = at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
     log::info!(target: CHAT_TARGET, "[{local}] {}: {}", one_line(&message.author), one_line(&message.text));
 }

@@ -1,30 +1,15 @@
 //! What follows a commit. A transaction collects it, and the writer applies it in one place: rights that are taken away
 //! before the commit, everything else after it, in commit order, and before the callers are answered.
 
-use super::rows::{AuditHead, LiveSession, StoredMessage};
+use super::rows::{AuditHead, LiveSession};
+use crate::model::event::Event;
 use crate::model::ids::SessionId;
-
-/// Follows the commits, on the writer's thread and in their order. No method may block for long.
-pub trait Followers: Send {
-    /// Takes the rights of sessions away in memory: their ending is about to be committed.
-    fn take_rights(&mut self, ended: &[SessionId]);
-
-    /// Gives sessions their rights: they were opened or completed, and that is committed. Or the commit of their ending
-    /// failed, and their rows, read anew, are still there.
-    fn give_rights(&mut self, sessions: Vec<LiveSession>);
-
-    /// Ends the streams of sessions: their ending is committed.
-    fn end_streams(&mut self, ended: &[SessionId]);
-
-    /// Publishes messages, in the order of their ids.
-    fn publish(&mut self, messages: Vec<StoredMessage>);
-}
 
 /// What follows the commit of a transaction.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
-    /// Messages to publish, in the order of their ids.
-    pub(super) messages: Vec<StoredMessage>,
+    /// Events to publish, in the order of their ids.
+    pub(super) events: Vec<Event>,
     /// Sessions that were opened or completed, and not ended after that.
     pub(super) opened: Vec<LiveSession>,
     /// Sessions whose rows were deleted.
@@ -50,7 +35,7 @@ impl Effects {
     pub(super) fn then(&mut self, next: Effects) {
         self.end(&next.ended);
         next.opened.into_iter().for_each(|live| self.open(live));
-        self.messages.extend(next.messages);
+        self.events.extend(next.events);
         self.audit_head = next.audit_head.or(self.audit_head);
     }
 }

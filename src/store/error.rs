@@ -34,6 +34,16 @@ pub enum OpenError {
         /// The system's error.
         source: io::Error,
     },
+    /// The schema is brought up to date only where the disk has room for it.
+    #[error("{}: bringing the database up to date needs {needed} bytes, and the disk has {free} left: make room and start again", path.display())]
+    NoRoom {
+        /// The database file.
+        path: PathBuf,
+        /// How many bytes it needs.
+        needed: u64,
+        /// How many the disk has.
+        free: u64,
+    },
     /// The database refused.
     #[error("{}: {source}", path.display())]
     Database {
@@ -89,4 +99,18 @@ pub enum WriteFailed {
     /// The write panicked.
     #[error("the write panicked")]
     Panicked,
+}
+
+/// An event that was not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The session of its author is not there, is not complete, or has expired.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// The database refused.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The write did not happen.
+    #[error(transparent)]
+    Write(#[from] WriteFailed),
 }

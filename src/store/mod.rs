@@ -9,10 +9,12 @@ pub mod deleted_authors;
 mod directory;
 mod effects;
 mod error;
+pub mod events;
 pub mod factors;
 pub mod guesses;
 mod legacy;
 mod limits;
+mod log_head;
 pub mod messages;
 mod rows;
 mod schema;
@@ -20,6 +22,7 @@ pub mod sealed;
 pub mod sessions;
 mod sql;
 mod sqlite;
+mod tail;
 mod tx;
 pub mod upgrade;
 pub mod users;
@@ -29,15 +32,17 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use self::directory::{DirectoryLock, FILE_NAME};
-pub use self::effects::Followers;
-pub use self::error::{OpenError, StoreError, WriteFailed};
+pub use self::error::{AppendError, OpenError, StoreError, WriteFailed};
+use self::events::ReplayPage;
+pub use self::events::{Appended, NewEvent};
 pub use self::limits::StoreLimits;
-use self::messages::ReplayPage;
-pub use self::rows::{LiveSession, StoredMessage};
+pub use self::rows::LiveSession;
 pub use self::schema::schema_for_postgresql;
 pub use self::sql::{DbError, DbErrorKind, Sql};
 pub use self::sqlite::Reader;
 use self::sqlite::{Pool, open_for_writing, read_in, reading_pool};
+pub use self::tail::Followers;
+use self::tail::Tail;
 pub use self::tx::{ReadTx, Tx};
 use self::writer::Writer;
 use crate::model::ids::Cursor;
@@ -48,8 +53,10 @@ pub fn statements() -> impl Iterator<Item = Sql> {
         audit::STATEMENTS,
         codes::STATEMENTS,
         deleted_authors::STATEMENTS,
+        events::STATEMENTS,
         factors::STATEMENTS,
         guesses::STATEMENTS,
+        log_head::STATEMENTS,
         messages::STATEMENTS,
         sealed::STATEMENTS,
         sessions::STATEMENTS,
@@ -72,7 +79,7 @@ impl Store {
     /// Opens the database in `data_dir`, making it if it is not there, and brings its schema up to date. A database of the
     /// predecessor must have been upgraded before ([`upgrade`]).
     ///
-    /// `followers` hear of every commit, on the writer's thread.
+    /// `followers` hear of every commit, on the writer's thread. They take what is in the database already as known.
     ///
     /// # Errors
     /// [`OpenError`], each with a sentence that says what to do.
@@ -86,7 +93,10 @@ impl Store {
         let connection = open_for_writing(&path, limits.busy_wait)?;
         let readers = reading_pool(&path, limits.readers, limits)?;
         let replayers = reading_pool(&path, limits.replayers, limits)?;
-        let writer = Writer::start(connection, limits, followers, audit::HeadFile::in_directory(data_dir))
+        let last_id = read_in(&connection, events::last_id)
+            .map_err(|source| OpenError::Database { path: path.clone(), source })?;
+        let tail = Tail::new(followers, last_id);
+        let writer = Writer::start(connection, limits, tail, audit::HeadFile::in_directory(data_dir))
             .map_err(|source| OpenError::Io { path, source })?;
         Ok(Store { readers, replayers, writer, _lock: lock })
     }
@@ -100,13 +110,13 @@ impl Store {
         Ok(read_in(&connection, query)?)
     }
 
-    /// A page of what follows a cursor, at most `count` messages. On a pool of its own: many streams may catch up at once.
+    /// A page of what follows a cursor, at most `count` events. On a pool of its own: many streams may catch up at once.
     ///
     /// # Errors
     /// No connection came free, or it could not be read.
     pub fn replay_page(&self, cursor: Cursor, count: usize) -> Result<ReplayPage, StoreError> {
         let connection = self.replayers.get()?;
-        Ok(read_in(&connection, |tx| messages::replay_page(tx, cursor, count))?)
+        Ok(read_in(&connection, |tx| events::replay_page(tx, cursor, count))?)
     }
 
     /// Hands a write to the writer's thread; `then` runs there once it is committed and its effects are applied.
@@ -121,6 +131,12 @@ impl Store {
         E: From<WriteFailed> + Send + 'static,
     {
         self.writer.submit(write, then);
+    }
+
+    /// Appends an event to the log; `then` is told once it is committed and handed to the followers. Does not wait.
+    pub fn append(&self, new: NewEvent, then: impl FnOnce(Result<Appended, AppendError>) + Send + 'static) {
+        // SQLite's one writer takes it as it takes every write.
+        self.submit(move |tx| events::append(tx, new), then);
     }
 
     /// Writes, and waits until that is committed and its effects are applied. Not for poll threads.
@@ -150,8 +166,14 @@ impl Store {
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use super::sessions::{Session, Stage};
+    use super::users::NewUser;
     use super::*;
-    use crate::model::ids::SessionId;
+    use crate::base::clock::Time;
+    use crate::model::event::{Audience, Event, EventKind};
+    use crate::model::ids::{RoomId, SessionId};
+    use crate::model::login::{Login, LoginKey};
+    use crate::security::passwords::PasswordHash;
 
     pub(crate) fn limits() -> StoreLimits {
         StoreLimits {
@@ -164,13 +186,13 @@ pub(crate) mod testing {
         }
     }
 
-    /// Hands messages on, and nothing else.
-    impl<F: FnMut(Vec<StoredMessage>) + Send> Followers for F {
+    /// Hands events on, and nothing else.
+    impl<F: FnMut(Vec<Event>) + Send> Followers for F {
         fn take_rights(&mut self, _: &[SessionId]) {}
         fn give_rights(&mut self, _: Vec<LiveSession>) {}
         fn end_streams(&mut self, _: &[SessionId]) {}
-        fn publish(&mut self, messages: Vec<StoredMessage>) {
-            self(messages);
+        fn publish(&mut self, events: Vec<Event>) {
+            self(events);
         }
     }
 
@@ -186,15 +208,66 @@ pub(crate) mod testing {
         let store = Store::open(dir.path(), lock, &limits(), Box::new(followers)).unwrap();
         (dir, store)
     }
+
+    /// A complete session of the account with a login, which is made if there is none.
+    pub(crate) fn account(store: &Store, login: &str) -> LiveSession {
+        let (key, login) = (LoginKey::of(login), Login::parse(login).unwrap());
+        let (id, start) = (SessionId::random().unwrap(), Time::from_secs(0));
+        let made = store.write(move |tx| {
+            let user_id = match users::by_key(tx, &key)? {
+                Some(user) => user.id,
+                None => {
+                    let hash = PasswordHash::from_stored("x".into());
+                    users::insert(tx, &NewUser::registered(&login, &key, &hash, start, None))?.unwrap()
+                }
+            };
+            let session = Session {
+                id,
+                user_id,
+                stage: Stage::Complete,
+                base_factor: None,
+                created_at: start,
+                expires_at: Time::from_secs(4_000_000_000),
+                connection: None,
+                opened_from: None,
+            };
+            sessions::insert(tx, &session, login.as_str())?;
+            Ok::<_, StoreError>(LiveSession { session, login: login.as_str().to_owned() })
+        });
+        made.unwrap()
+    }
+
+    /// A message to the common room.
+    pub(crate) fn new_message(author: &LiveSession, text: &str) -> NewEvent {
+        NewEvent {
+            session: author.session.id,
+            author_id: author.session.user_id,
+            author: author.login.clone(),
+            kind: EventKind::Message,
+            audience: Audience::Room(RoomId::COMMON),
+            text: text.into(),
+            at: Time::from_secs(0),
+            client_id: None,
+        }
+    }
+
+    impl Store {
+        pub(crate) fn append_and_wait(&self, new: NewEvent) -> Result<Appended, AppendError> {
+            let (sender, receiver) = crossbeam_channel::bounded(1);
+            self.append(new, move |result| sender.send(result).unwrap());
+            receiver.recv().unwrap()
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::event::Event;
     use std::os::unix::fs::MetadataExt;
 
     fn open(dir: &Path) -> Result<Store, OpenError> {
-        Store::open(dir, DirectoryLock::take(dir)?, &testing::limits(), Box::new(|_: Vec<StoredMessage>| ()))
+        Store::open(dir, DirectoryLock::take(dir)?, &testing::limits(), Box::new(|_: Vec<Event>| ()))
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Rows that both the tables and the transactions speak of.
 
 use crate::base::clock::Time;
-use crate::model::ids::{EventId, FactorId, SessionId, UserId};
+use crate::model::ids::{FactorId, SessionId, UserId};
 use crate::security::chain::ChainMac;
 
 /// What a session may do next.
@@ -61,19 +61,6 @@ pub struct LiveSession {
     pub session: Session,
     /// The login as it is shown.
     pub login: String,
-}
-
-/// A message as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredMessage {
-    /// Its place in the log.
-    pub id: EventId,
-    /// The author's login at the time.
-    pub author: String,
-    /// The text.
-    pub text: String,
-    /// When the server took it.
-    pub sent_at: Time,
 }
 
 /// The last row of the audit's chain.

@@ -1,6 +1,7 @@
 //! The schema, as a ladder of numbered steps. A step that was released is never changed: add another.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations, SchemaVersion};
@@ -149,7 +150,44 @@ CREATE TABLE purged (
 INSERT INTO purged VALUES (1, 0);
 ";
 
-const STEPS: &[M<'static>] = &[M::up(STEP_1), M::up(STEP_2), M::up(STEP_3)];
+/// Step 4: messages become events of one log. The numbers are as they were. A table of ten million rows is looked through
+/// once for each new column (SQLite checks a STRICT table), which takes seconds; no row is written.
+const STEP_4: &str = "
+ALTER TABLE messages RENAME TO events;
+ALTER TABLE events ADD COLUMN kind   TEXT NOT NULL DEFAULT 'message';
+ALTER TABLE events ADD COLUMN room   INTEGER DEFAULT 1;  -- the common room; none: the event is for a person only
+ALTER TABLE events ADD COLUMN person INTEGER;            -- the person whom it is for, beside the room or alone
+
+-- The last number that was given, by what is numbered.
+CREATE TABLE lanes (
+    name           TEXT PRIMARY KEY,
+    last           INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO lanes SELECT 'log', coalesce(max(id), 0) FROM events;
+
+-- Each room: how many messages it holds, and up to which event everything in it was purged.
+CREATE TABLE room_logs (
+    room           INTEGER PRIMARY KEY,
+    stored         INTEGER NOT NULL,
+    purged_through INTEGER NOT NULL
+) STRICT;
+INSERT INTO room_logs SELECT 1, (SELECT count(*) FROM events), through FROM purged;
+DROP TABLE purged;
+";
+
+/// Behind step 4, on SQLite alone: no number is given again, also where the last messages were deleted. PostgreSQL never had a
+/// table of this schema before step 4.
+const STEP_4_SQLITE: &str = "
+UPDATE lanes SET last = max(last, coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'events'), 0))
+";
+
+static LADDER: LazyLock<Migrations<'static>> = LazyLock::new(|| {
+    let number_on = |transaction: &rusqlite::Transaction<'_>| Ok(transaction.execute_batch(STEP_4_SQLITE)?);
+    Migrations::new(vec![M::up(STEP_1), M::up(STEP_2), M::up(STEP_3), M::up_with_hook(STEP_4, number_on)])
+});
+
+/// How much room the steps of the ladder may take on the disk, the write-ahead log included. They write a few pages.
+const ROOM_FOR_STEPS: u64 = 4 << 20;
 
 /// The whole ladder as PostgreSQL has it: the same steps with its names for the types, and without SQLite's table options.
 pub fn schema_for_postgresql() -> String {
@@ -161,11 +199,9 @@ pub fn schema_for_postgresql() -> String {
         (") STRICT, WITHOUT ROWID;", ");"),
         (") STRICT;", ");"),
     ];
-    let steps = [STEP_1, STEP_2, STEP_3].concat();
+    let steps = [STEP_1, STEP_2, STEP_3, STEP_4].concat();
     REPLACEMENTS.into_iter().fold(steps, |text, (ours, theirs)| text.replace(ours, theirs))
 }
-
-const LADDER: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// Refuses a file that is not a database, or is one of another program. Writes nothing.
 pub(super) fn check_ours(connection: &Connection, path: &Path) -> Result<(), OpenError> {
@@ -183,17 +219,36 @@ pub(super) fn check_ours(connection: &Connection, path: &Path) -> Result<(), Ope
     }
 }
 
-/// Climbs the ladder to its top.
+/// Climbs the ladder to its top: all steps that are missing in one transaction, so that an interruption leaves the database as
+/// it was, and the next start begins anew.
 pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let migration =
         |source: rusqlite_migration::Error| OpenError::Migration { path: path.to_owned(), source: source.into() };
-    if let SchemaVersion::Outside(_) = LADDER.current_version(connection).map_err(migration)? {
-        return Err(OpenError::Newer { path: path.to_owned() });
+    match LADDER.current_version(connection).map_err(migration)? {
+        SchemaVersion::Outside(_) => return Err(OpenError::Newer { path: path.to_owned() }),
+        version if LADDER.pending_migrations(connection).map_err(migration)? > 0 => {
+            check_room(path)?;
+            if let SchemaVersion::Inside(version) = version {
+                log::info!("the schema of {}, version {version}, is brought up to date", path.display());
+            }
+        }
+        _ => {}
     }
     connection
         .pragma_update(None, "application_id", APPLICATION_ID)
         .map_err(|source| OpenError::Database { path: path.to_owned(), source: source.into() })?;
     LADDER.to_latest(connection).map_err(migration)
+}
+
+/// Whether the disk has room for the steps.
+fn check_room(path: &Path) -> Result<(), OpenError> {
+    let io = |error: rustix::io::Errno| OpenError::Io { path: path.to_owned(), source: error.into() };
+    let disk = rustix::fs::statvfs(path).map_err(io)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free < ROOM_FOR_STEPS {
+        return Err(OpenError::NoRoom { path: path.to_owned(), needed: ROOM_FOR_STEPS, free });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -202,13 +257,87 @@ mod tests {
 
     use super::*;
     use crate::base::clock::Time;
-    use crate::model::ids::Cursor;
+    use crate::model::event::{Audience, Event, EventKind};
+    use crate::model::ids::{Cursor, RoomId};
     use crate::store::sqlite::read_in;
-    use crate::store::{factors, guesses, messages, sessions, users};
+    use crate::store::{
+        DirectoryLock, FILE_NAME, ReadTx, Store, events, factors, guesses, messages, sessions, testing, users,
+    };
 
     #[test]
     fn every_step_of_the_ladder_is_valid_sql() {
         LADDER.validate().unwrap();
+    }
+
+    /// A database of version 3 in a file, with messages of two authors, the last of which was deleted, and 5 purged.
+    fn version_3(path: &Path) {
+        let mut connection = Connection::open(path).unwrap();
+        connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        LADDER.to_version(&mut connection, 3).unwrap();
+        connection
+            .execute_batch(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+                 INSERT INTO messages (user_id, author, text, sent_at, client_id)
+                     SELECT i % 2, 'user' || (i % 2), 'text ' || i, i, CASE WHEN i % 3 = 0 THEN 'c' || i END FROM n;
+                 DELETE FROM messages WHERE id = 1000 OR id <= 5;
+                 UPDATE purged SET through = 5;",
+            )
+            .unwrap();
+    }
+
+    fn open(directory: &Path) -> Store {
+        let followers = |_: Vec<Event>| ();
+        let lock = DirectoryLock::take(directory).unwrap();
+        Store::open(directory, lock, &testing::limits(), Box::new(followers)).unwrap()
+    }
+
+    fn check_upgraded(store: &Store) {
+        let events = store.read(|tx| events::after(tx, Cursor::START, 2_000)).unwrap();
+        let ids: Vec<i64> = events.iter().map(|event| event.id.to_db()).collect();
+        assert_eq!(ids, (6..1000).collect::<Vec<_>>(), "every message has its number");
+        let first = events.first().unwrap();
+        assert_eq!((first.kind, first.audience), (EventKind::Message, Audience::Room(RoomId::COMMON)));
+        assert_eq!((first.author_id.number(), first.author.as_str(), first.text.as_str()), (0, "user0", "text 6"));
+        let read = |tx: &ReadTx<'_>| {
+            let purged = messages::purged_through(tx, RoomId::COMMON)?;
+            Ok((tx.last_event_id()?.to_db(), tx.messages_stored(RoomId::COMMON)?, purged.to_db()))
+        };
+        assert_eq!(store.read(read).unwrap(), (1000, 994, 5));
+        let appended = store.append_and_wait(testing::new_message(&testing::account(store, "new"), "x")).unwrap();
+        assert_eq!(appended.id.to_db(), 1001, "the number of the deleted message is not given again");
+    }
+
+    #[test]
+    fn messages_of_version_3_become_events_with_their_numbers() {
+        let directory = tempfile::tempdir().unwrap();
+        version_3(&directory.path().join(FILE_NAME));
+        check_upgraded(&open(directory.path()));
+        let store = open(directory.path());
+        assert_eq!(store.read(|tx| tx.messages_stored(RoomId::COMMON)).unwrap(), 995, "a second start changes nothing");
+    }
+
+    #[test]
+    fn a_start_that_is_killed_in_the_middle_of_a_step_is_begun_anew_by_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE_NAME);
+        version_3(&path);
+        // What a process leaves that is killed before its commit, its pages already in the write-ahead log.
+        let killed = tempfile::tempdir().unwrap();
+        let mut connection = Connection::open(&path).unwrap();
+        connection.pragma_update(None, "cache_size", 1).unwrap();
+        connection.pragma_update(None, "cache_spill", 1).unwrap();
+        let transaction = connection.transaction().unwrap();
+        transaction.execute_batch(STEP_4).unwrap();
+        transaction.execute_batch("UPDATE events SET text = text || '!'").unwrap();
+        for file in std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()) {
+            std::fs::copy(&file, killed.path().join(file.file_name().unwrap())).unwrap();
+        }
+        drop(transaction);
+        drop(connection);
+        let log = std::fs::metadata(killed.path().join(format!("{FILE_NAME}-wal"))).unwrap().len();
+        assert!(log > 50_000, "{log} bytes were on their way");
+        check_upgraded(&open(killed.path()));
     }
 
     #[test]
@@ -233,7 +362,7 @@ mod tests {
             assert_eq!((user.locked_at, user.last_login_at), (None, None));
             assert_eq!(sessions::live_of(tx, user.id, now)?[0].opened_from, None);
             assert_eq!(factors::active(tx, user.id)?.unwrap().last_step, 9);
-            assert_eq!(messages::after(tx, Cursor::START, 9)?[0].text, "text");
+            assert_eq!(events::after(tx, Cursor::START, 9)?[0].text, "text");
             assert_eq!(guesses::left(tx, user.id, &limits, now)?, 30);
             Ok(())
         })

@@ -208,21 +208,32 @@ pub(super) struct Row<'r> {
 impl Row<'_> {
     /// A column, counted from 0.
     pub(super) fn get<T: FromValue>(&self, column: usize) -> Result<T, DbError> {
-        let unreadable = || DbError::unreadable(self.sql, column);
-        let value = match self.row.get_ref(column)? {
-            ValueRef::Null => Value::Null,
-            ValueRef::Integer(number) => Value::Integer(number),
-            ValueRef::Text(text) => Value::Text(Cow::Borrowed(std::str::from_utf8(text).map_err(|_| unreadable())?)),
-            ValueRef::Blob(bytes) => Value::Bytes(bytes),
-            ValueRef::Real(_) => return Err(unreadable()),
-        };
-        T::from_value(&value).ok_or_else(unreadable)
+        T::from_value(&self.value(column)?).ok_or_else(|| self.unreadable(column))
     }
 
     /// A column whose text is one of a few words.
     pub(super) fn word<T>(&self, column: usize, read: impl FnOnce(&str) -> Option<T>) -> Result<T, DbError> {
-        let text: String = self.get(column)?;
-        read(&text).ok_or_else(|| DbError::unreadable(self.sql, column))
+        match self.value(column)? {
+            Value::Text(text) => read(&text).ok_or_else(|| self.unreadable(column)),
+            _ => Err(self.unreadable(column)),
+        }
+    }
+
+    fn value(&self, column: usize) -> Result<Value<'_>, DbError> {
+        Ok(match self.row.get_ref(column)? {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(number) => Value::Integer(number),
+            ValueRef::Text(text) => {
+                Value::Text(Cow::Borrowed(std::str::from_utf8(text).map_err(|_| self.unreadable(column))?))
+            }
+            ValueRef::Blob(bytes) => Value::Bytes(bytes),
+            ValueRef::Real(_) => return Err(self.unreadable(column)),
+        })
+    }
+
+    /// The error for a column that holds what cannot be.
+    pub(super) fn unreadable(&self, column: usize) -> DbError {
+        DbError { kind: DbErrorKind::Other, text: format!("column {column} of {} cannot be read", self.sql.name) }
     }
 }
 
@@ -326,8 +337,9 @@ impl DbError {
         self.kind
     }
 
-    fn unreadable(sql: Sql, column: usize) -> DbError {
-        DbError { kind: DbErrorKind::Other, text: format!("column {column} of {} cannot be read", sql.name) }
+    /// No id is left to give: the counter that a statement reads is at its end.
+    pub(super) fn out_of_ids(counter: Sql) -> DbError {
+        DbError { kind: DbErrorKind::Other, text: format!("{} is at its end", counter.name) }
     }
 
     fn no_row(sql: Sql) -> DbError {

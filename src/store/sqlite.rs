@@ -69,7 +69,7 @@ pub(super) fn read_in<T>(
 ) -> Result<T, DbError> {
     // Deferred: the view begins with the first statement. It ends, with nothing to commit, when it is dropped.
     let view = connection.unchecked_transaction()?;
-    query(&ReadTx { conn: Conn::new(&view) })
+    query(&ReadTx::new(Conn::new(&view)))
 }
 
 /// A connection of its own that only reads, beside a running server or without one.

@@ -13,12 +13,14 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::audit::HeadFile;
-use super::effects::{Effects, Followers};
+use super::effects::Effects;
 use super::error::WriteFailed;
 use super::limits::StoreLimits;
+use super::log_head::LogHead;
 use super::rows::AuditHead;
 use super::sessions;
 use super::sql::{Conn, DbError};
+use super::tail::{Tail, guarded};
 use super::tx::Tx;
 use crate::base::lock::lock;
 use crate::base::threads::Thread;
@@ -71,13 +73,13 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         limits: &StoreLimits,
-        followers: Box<dyn Followers>,
+        tail: Tail,
         head_file: HeadFile,
     ) -> io::Result<Writer> {
         let (sender, receiver) = bounded(limits.write_queue);
         let batch = limits.write_batch;
         let kept = head_file.read();
-        let mut work = Work { connection, followers, head_file, kept };
+        let mut work = Work { connection, tail, head_file, kept };
         let thread = Thread::spawn("store-writer", move || work.run(&receiver, batch))?;
         Ok(Writer { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
     }
@@ -117,7 +119,7 @@ impl Drop for Writer {
 /// What the writer's thread works with.
 struct Work {
     connection: Connection,
-    followers: Box<dyn Followers>,
+    tail: Tail,
     head_file: HeadFile,
     /// The head that the file holds.
     kept: Option<AuditHead>,
@@ -152,20 +154,22 @@ impl Work {
     /// Runs every job of the group and commits. Sessions that the group ends lose their rights before the commit.
     fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<Effects, DbError> {
         let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut effects = Effects::default();
+        let (mut effects, mut log) = (Effects::default(), LogHead::default());
         for job in group {
             let savepoint = transaction.savepoint()?;
-            let tx = Tx::new(Conn::new(&savepoint), self.kept);
+            let before = log.clone();
+            let tx = Tx::new(Conn::new(&savepoint), &log, self.kept);
             if job.run(&tx) {
                 effects.then(tx.into_effects());
                 savepoint.commit()?;
             } else {
+                drop(tx);
+                log = before;
                 savepoint.finish()?;
             }
         }
-        if !effects.ended.is_empty() {
-            self.followers.take_rights(&effects.ended);
-        }
+        log.write(Conn::new(&transaction))?;
+        self.tail.before_commit(&effects);
         match transaction.commit() {
             Ok(()) => Ok(effects),
             Err(error) => {
@@ -180,7 +184,7 @@ impl Work {
     fn readmit(&mut self, ended: &[SessionId]) {
         let read = |id: &SessionId| sessions::with_login(Conn::new(&self.connection), *id);
         match ended.iter().filter_map(|id| read(id).transpose()).collect::<Result<Vec<_>, _>>() {
-            Ok(still_there) => self.followers.give_rights(still_there),
+            Ok(still_there) => self.tail.commit_failed(still_there),
             Err(error) => log::error!(
                 "{} sessions whose ending could not be committed stay out until the next start: {error}",
                 ended.len()
@@ -188,53 +192,42 @@ impl Work {
         }
     }
 
-    /// Applies what follows a commit: nobody has been answered yet.
+    /// Applies what follows a commit, before any caller is answered.
     fn apply(&mut self, effects: Effects) {
-        let Effects { messages, opened, ended, audit_head } = effects;
-        if let Some(head) = audit_head {
+        if let Some(head) = effects.audit_head {
             self.kept = Some(head);
             if let Err(error) = self.head_file.write(head) {
                 log::error!("the head of the audit, row {}, could not be kept beside the database: {error}", head.id);
             }
         }
-        if !ended.is_empty() {
-            guarded("the end of streams", || self.followers.end_streams(&ended));
-        }
-        if !opened.is_empty() {
-            guarded("the opening of sessions", || self.followers.give_rights(opened));
-        }
-        if !messages.is_empty() {
-            guarded("the publishing of messages", || self.followers.publish(messages));
-        }
-    }
-}
-
-/// The writer outlives a panic of code that is not its own.
-fn guarded(what: &str, run: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(run)).is_err() {
-        log::error!("{what} panicked; the writer goes on");
+        self.tail.committed(effects);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::{LiveSession, Session, Stage, StoredMessage};
-    use super::super::testing::{store, store_with};
-    use super::super::{StoreError, messages, users};
+    use super::super::events::{self, NewEvent};
+    use super::super::rows::LiveSession;
+    use super::super::tail::Followers;
+    use super::super::testing::{account, new_message, store, store_with};
+    use super::super::{AppendError, Store, StoreError, codes, users};
     use super::*;
     use crate::base::clock::Time;
-    use crate::model::ids::{Cursor, EventId, UserId};
-    use crate::model::login::Login;
-    use crate::security::passwords::PasswordHash;
+    use crate::model::event::Event;
+    use crate::model::ids::{Cursor, RoomId};
     use std::sync::Arc;
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    fn append(tx: &Tx<'_>, text: &str) -> Result<EventId, StoreError> {
-        let sent_at = Time::from_secs(0);
-        let new =
-            messages::NewMessage { user_id: UserId::from_number(1), author: "user1", text, sent_at, client_id: None };
-        Ok(messages::append(tx, &new)?.id)
+    fn invite(tx: &Tx<'_>, note: &str) -> Result<i64, StoreError> {
+        let hash = std::array::from_fn(|n| note.as_bytes().get(n).copied().unwrap_or(0));
+        let (now, end) = (Time::from_secs(0), Time::from_secs(1));
+        Ok(codes::invite(tx, &hash, note.to_owned(), now, end)?.id)
+    }
+
+    fn notes(store: &Store) -> Vec<String> {
+        let found = store.read(|tx| codes::invitations(tx, Time::from_secs(0))).unwrap();
+        found.into_iter().map(|invitation| invitation.note).collect()
     }
 
     #[test]
@@ -249,47 +242,91 @@ mod tests {
             |_| (),
         );
         let (results_tx, results) = bounded(8);
-        let submit = |write: fn(&Tx<'_>) -> Result<EventId, StoreError>| {
+        let submit = |write: fn(&Tx<'_>) -> Result<i64, StoreError>| {
             let results = results_tx.clone();
             store.submit(write, move |result| results.send(result.map_err(|e| e.to_string())).unwrap());
         };
-        submit(|tx| append(tx, "first"));
-        submit(|tx| append(tx, "taken back").and_then(|_| Err(WriteFailed::Full.into())));
+        submit(|tx| invite(tx, "first"));
+        submit(|tx| invite(tx, "taken back").and_then(|_| Err(WriteFailed::Full.into())));
         submit(|_| panic!("on purpose"));
-        submit(|tx| append(tx, "last"));
+        submit(|tx| invite(tx, "last"));
         drop(block_tx);
         let got: Vec<_> = (0..4).map(|_| results.recv_timeout(LIMIT).unwrap()).collect();
         assert_eq!(got[1], Err("too many writes wait".into()));
         assert_eq!(got[2], Err("the write panicked".into()));
-        let texts = store.read(|c| messages::after(c, Cursor::START, 10)).unwrap();
-        assert_eq!(texts.iter().map(|m| m.text.as_str()).collect::<Vec<_>>(), ["first", "last"]);
-        assert_eq!(got[0].clone().unwrap(), texts[0].id);
-        assert_eq!(got[3].clone().unwrap(), texts[1].id);
+        assert_eq!(notes(&store), ["first", "last"]);
+        assert!(got[0].is_ok() && got[3].is_ok(), "{got:?}");
     }
 
     #[test]
-    fn messages_are_fed_after_their_commit_in_order_and_before_the_answer() {
-        let fed = Arc::new(Mutex::new(Vec::new()));
+    fn events_are_published_after_their_commit_in_order_and_before_the_answer() {
+        let published = Arc::new(Mutex::new(Vec::new()));
         let (_dir, store) = store_with({
-            let fed = Arc::clone(&fed);
-            move |batch: Vec<StoredMessage>| fed.lock().unwrap().extend(batch.iter().map(|m| m.id))
+            let published = Arc::clone(&published);
+            move |events: Vec<Event>| published.lock().unwrap().extend(events.iter().map(|event| event.id))
         });
+        let author = account(&store, "user1");
         for n in 0..100 {
-            let id = store.write(move |tx| append(tx, &n.to_string())).unwrap();
-            assert_eq!(fed.lock().unwrap().last(), Some(&id));
+            let appended = store.append_and_wait(new_message(&author, &n.to_string())).unwrap();
+            assert_eq!(published.lock().unwrap().last(), Some(&appended.id));
         }
-        assert!(fed.lock().unwrap().is_sorted());
-        assert_eq!(fed.lock().unwrap().len(), 100);
+        assert!(published.lock().unwrap().is_sorted());
+        assert_eq!(published.lock().unwrap().len(), 100);
+    }
+
+    #[test]
+    fn a_group_gives_ids_in_order_and_those_of_a_write_that_failed_to_the_next() {
+        let (_dir, store) = store();
+        let author = account(&store, "user1");
+        let (block_tx, block) = bounded::<()>(0);
+        store.submit(
+            move |_| {
+                let _ = block.recv();
+                Ok::<_, StoreError>(())
+            },
+            |_| (),
+        );
+        let (results_tx, results) = bounded(8);
+        let append = |text: &str, fails: bool| {
+            let (new, results) = (new_message(&author, text), results_tx.clone());
+            let write = move |tx: &Tx<'_>| {
+                let appended = events::append(tx, new)?;
+                assert_eq!(tx.last_event_id()?, Cursor::behind(appended.id));
+                if fails { Err(AppendError::SessionEnded) } else { Ok(appended.id.to_db()) }
+            };
+            store.submit(write, move |result| results.send(result.ok()).unwrap());
+        };
+        for (text, fails) in [("one", false), ("two", true), ("three", false)] {
+            append(text, fails);
+        }
+        drop(block_tx);
+        let got: Vec<_> = (0..3).map(|_| results.recv_timeout(LIMIT).unwrap()).collect();
+        assert_eq!(got, [Some(1), None, Some(2)]);
+        let (last, stored) = store.read(|tx| Ok((tx.last_event_id()?, tx.messages_stored(RoomId::COMMON)?))).unwrap();
+        assert_eq!((last.to_db(), stored), (2, 2));
+    }
+
+    #[test]
+    fn a_session_that_is_not_complete_appends_nothing() {
+        let (_dir, store) = store();
+        let author = account(&store, "user1");
+        let new = NewEvent { at: author.session.expires_at, ..new_message(&author, "expired") };
+        assert!(matches!(store.append_and_wait(new), Err(AppendError::SessionEnded)));
+        let id = author.session.id;
+        store.write(move |tx| Ok::<_, StoreError>(sessions::end(tx, sessions::End::One(id))?)).unwrap();
+        let refused = store.append_and_wait(new_message(&author, "ended"));
+        assert!(matches!(refused, Err(AppendError::SessionEnded)));
+        assert_eq!(store.read(events::last_id).unwrap(), Cursor::START);
     }
 
     #[test]
     fn after_the_stop_writes_are_refused_and_the_log_is_folded_in() {
         let (dir, store) = store();
-        store.write(|tx| append(tx, "kept")).unwrap();
+        store.write(|tx| invite(tx, "kept")).unwrap();
         assert!(store.stop(LIMIT));
-        let refused = store.write(|tx| append(tx, "late"));
+        let refused = store.write(|tx| invite(tx, "late"));
         assert!(matches!(refused, Err(StoreError::Write(WriteFailed::Stopped))));
-        assert_eq!(store.read(|c| messages::after(c, Cursor::START, 10)).unwrap().len(), 1);
+        assert_eq!(notes(&store), ["kept"]);
         let log = std::fs::metadata(dir.path().join("users.db-wal")).map_or(0, |m| m.len());
         assert_eq!(log, 0);
     }
@@ -325,14 +362,15 @@ mod tests {
             self.0.lock().unwrap().push(Told::StreamsEnded(ended.to_vec()));
         }
 
-        fn publish(&mut self, _: Vec<StoredMessage>) {}
+        fn publish(&mut self, _: Vec<Event>) {}
     }
 
     #[test]
     fn rights_are_taken_before_the_commit_and_streams_end_after_it() {
         let notes = Notes::default();
         let (_dir, store) = store_with(notes.clone());
-        let (user, id) = account_with_session(&store);
+        let author = account(&store, "user1");
+        let (user, id) = (author.session.user_id, author.session.id);
         assert_eq!(notes.take(), [Told::RightsGiven(vec![id])]);
         store.write(move |tx| Ok::<_, StoreError>(users::delete(tx, user)?)).unwrap();
         assert_eq!(notes.take(), [Told::RightsTaken(vec![id]), Told::StreamsEnded(vec![id])]);
@@ -343,7 +381,8 @@ mod tests {
     fn a_session_whose_ending_is_not_committed_is_let_in_again_by_its_row_alone() {
         let notes = Notes::default();
         let (_dir, store) = store_with(notes.clone());
-        let (user, id) = account_with_session(&store);
+        let author = account(&store, "user1");
+        let (user, id) = (author.session.user_id, author.session.id);
         notes.take();
         let failed = store.write(move |tx| {
             users::delete(tx, user)?;
@@ -357,28 +396,5 @@ mod tests {
         assert!(matches!(failed, Err(StoreError::Write(WriteFailed::Commit(_)))), "{failed:?}");
         assert_eq!(notes.take(), [Told::RightsTaken(vec![id]), Told::RightsGiven(vec![id])]);
         assert!(store.read(|c| users::by_id(c, user)).unwrap().is_some());
-    }
-
-    fn account_with_session(store: &crate::store::Store) -> (UserId, SessionId) {
-        let id = SessionId::random().unwrap();
-        let user = store.write(move |tx| {
-            let login = Login::parse("user1").unwrap();
-            let (key, hash) = (login.key(), PasswordHash::from_stored("x".into()));
-            let new = users::NewUser::registered(&login, &key, &hash, Time::from_secs(0), None);
-            let user_id = users::insert(tx, &new)?.unwrap();
-            let session = Session {
-                id,
-                user_id,
-                stage: Stage::Complete,
-                base_factor: None,
-                created_at: Time::from_secs(0),
-                expires_at: Time::from_secs(1),
-                connection: None,
-                opened_from: None,
-            };
-            sessions::insert(tx, &session, login.as_str())?;
-            Ok::<_, StoreError>(user_id)
-        });
-        (user.unwrap(), id)
     }
 }

@@ -262,7 +262,7 @@ fn authors_after_leaving(keep: bool) -> Vec<String> {
     for table in ["sessions", "second_factors", "one_time_codes"] {
         assert_eq!(count(&format!("SELECT count(*) FROM {table} WHERE user_id = 1")), 0, "{table}");
     }
-    let mut authors = database.prepare("SELECT author FROM messages ORDER BY id").expect("sql");
+    let mut authors = database.prepare("SELECT author FROM events ORDER BY id").expect("sql");
     authors.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("authors")
 }
 

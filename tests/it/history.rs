@@ -156,10 +156,10 @@ fn what_is_not_kept_any_more_is_said_to_be_missing_and_the_date_where_it_changes
     let database = Connection::open(server.directory().join("users.db")).expect("the database");
     let days: i64 = 3 * 86_400_000_000;
     // As the server purges.
-    let purge = "UPDATE purged SET through = (SELECT id FROM messages WHERE text = 'gone');
-                 DELETE FROM messages WHERE id <= (SELECT through FROM purged);";
+    let purge = "UPDATE room_logs SET purged_through = (SELECT id FROM events WHERE text = 'gone');
+                 DELETE FROM events WHERE id <= (SELECT purged_through FROM room_logs);";
     database.execute_batch(purge).expect("purged");
-    database.execute("UPDATE messages SET sent_at = sent_at - ?1 WHERE text = 'days ago'", [days]).expect("made older");
+    database.execute("UPDATE events SET sent_at = sent_at - ?1 WHERE text = 'days ago'", [days]).expect("made older");
     drop(database);
     server.start_again();
     relay.mend();

@@ -165,8 +165,8 @@ fn a_stream_behind_messages_that_were_deleted_goes_on() {
     let member = house.member("user1");
     // Deletes what was just stored, in the same transaction: published, and nowhere to be read.
     let database = rusqlite::Connection::open(house.directory().join("users.db")).expect("the database");
-    let purge = "CREATE TRIGGER purge AFTER INSERT ON messages WHEN new.text LIKE 'gone%'
-                 BEGIN DELETE FROM messages WHERE id = new.id; END";
+    let purge = "CREATE TRIGGER purge AFTER INSERT ON events WHEN new.text LIKE 'gone%'
+                 BEGIN DELETE FROM events WHERE id = new.id; END";
     database.execute_batch(purge).expect("a trigger");
     let stream = member.peer.stream();
     open_streams(&house, 1);

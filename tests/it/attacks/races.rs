@@ -124,7 +124,7 @@ fn nothing_is_said_by_who_has_left() {
     let database = Connection::open(house.directory().join("users.db")).expect("the database");
     let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count");
     eventually("all is renamed", || count("SELECT count(*) FROM departures") == 0);
-    assert_eq!(count("SELECT count(*) FROM messages WHERE author = 'leaver'"), 0);
+    assert_eq!(count("SELECT count(*) FROM events WHERE author = 'leaver'"), 0);
 }
 
 #[test]
