@@ -14,7 +14,7 @@ use crate::base::clock::Clock;
 use crate::config::Settings;
 use crate::proto::admin::{AdminRequest, AdminResponse, Command};
 use crate::proto::methods;
-use crate::rpc::admin::socket_in;
+use crate::rpc::admin_socket::socket_in;
 use crate::security::keys::KeyError;
 use crate::server::{Inside, NoProgress};
 use crate::store::{DirectoryLock, FILE_NAME, OpenError, upgrade};

@@ -1,7 +1,10 @@
-//! What can go wrong, in words for the caller.
+//! What can go wrong, with one row for each refusal.
 
+use std::fmt;
 use std::time::Duration;
 
+use crate::base::duration_words::in_words;
+use crate::base::lang::Lang;
 use crate::hub::SubscribeError;
 use crate::model::login::LoginError;
 use crate::model::reason::Reason;
@@ -11,191 +14,199 @@ use crate::security::tokens::{SignError, TokenError};
 use crate::security::vault::VaultError;
 use crate::store::{AppendError, DbError, DbErrorKind, StoreError, WriteFailed};
 
-/// A call that was not carried out because of what the caller asked. Its text is for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// A login that breaks a rule.
-    #[error("{0}")]
-    Login(#[from] LoginError),
-    /// A login that is taken.
-    #[error("this login, or one that looks like it, is taken: choose another")]
-    LoginTaken,
-    /// A password that breaks a rule.
-    #[error("{0}")]
-    Password(#[from] PasswordError),
-    /// As [`Refusal::Password`], for the password that is to replace one.
-    #[error("{0}")]
-    NewPassword(PasswordError),
-    /// Wrong login, password or code.
-    #[error("login, password or code is wrong: check them and try again")]
-    Credentials,
-    /// Wrong code, or no session that it could be for.
-    #[error("the code is wrong: look at the authenticator and try the current one")]
-    Code,
-    /// A code for the second time.
-    #[error("this code has been used: wait for the next one")]
-    CodeUsed,
-    /// Too many tries. How long to wait.
-    #[error("too many tries: wait {} and try again", in_words(*.0))]
-    Throttled(Duration),
-    /// Too many wrong codes. How long until one more may be tried.
-    #[error("there were too many wrong codes for this account: log in with a recovery code, ask the administrator, or wait {}", in_words(*.0))]
-    GuessesSpent(Duration),
-    /// The administrator locked the account.
-    #[error("this account is locked: ask the administrator")]
-    Locked,
-    /// Registration is by invitation.
-    #[error("registration is by invitation here: ask the administrator for a code")]
-    InviteRequired,
-    /// An invitation that is not good.
-    #[error("this invitation is wrong, has been used or has expired: ask the administrator for a new one")]
-    InviteInvalid,
-    /// Nobody may register.
-    #[error("registration is closed here: ask the administrator for an account")]
-    RegistrationClosed,
-    /// A session that is not there, or is somebody else's.
-    #[error("there is no such session: list them again")]
-    SessionNotFound,
-    /// An account that is not there. For the administrator only.
-    #[error("there is no such account: look at `otpchatd user list`")]
-    UserNotFound,
-    /// An invitation that is not there.
-    #[error("there is no such invitation: look at `otpchatd invite list`")]
-    InvitationNotFound,
-    /// A key that is not ours to replace.
-    #[error("the key is handed in from outside: replace it where it comes from, and start the server again")]
-    KeyHandedIn,
-    /// The key was replaced a short while ago. For how long yet the one before is good.
-    #[error("the key was replaced a short while ago, and people still come with tokens under the one before: wait {}, or void those at once with --now", in_words(*.0))]
-    RotatedLately(Duration),
-    /// The account waits for the administrator.
-    #[error("this account has no second factor and waits for the administrator: ask for an enrolment code")]
-    AwaitsAdmin,
-    /// A code for an enrolment that was not started.
-    #[error("no second factor has been set up for this account yet: set it up first, then give its code")]
-    EnrolmentNotStarted,
-    /// Who calls may not enrol.
-    #[error("the second factor cannot be set up from here: log in first")]
-    Enrolment,
-    /// The factor changed while the enrolment went on.
-    #[error("the second factor was set up elsewhere in the meantime: log in again")]
-    EnrolmentOvertaken,
-    /// No token.
-    #[error("no token came with the call: log in, and send it as `token` metadata")]
-    TokenMissing,
-    /// A token that proves nothing.
-    #[error("the token is not valid: log in again")]
-    TokenInvalid,
-    /// The session is over.
-    #[error("the session has ended: log in again")]
-    SessionEnded,
-    /// The session waits for its code or enrolment.
-    #[error("the second factor is still missing: give the code first")]
-    SecondFactorMissing,
-    /// Somebody else's name as the author.
-    #[error("the author is somebody else: leave `author` empty or use your own login")]
-    Author,
-    /// A text that breaks a rule.
-    #[error("{0}")]
-    Text(#[from] TextError),
-    /// A cursor beyond everything there is.
-    #[error("the cursor is beyond the last message: begin without one")]
-    CursorInFuture,
-    /// A sender's own id that breaks a rule.
-    #[error("`client_id` has at most 64 bytes and no control characters: use a UUID")]
-    ClientId,
-    /// Too many streams.
-    #[error("{0}: close one and try again")]
-    Streams(SubscribeError),
-    /// A stream that was not read.
-    #[error("the stream was not read for too long: open it again")]
-    StreamStalled,
-    /// A request field that is missing or makes no sense.
-    #[error("`{0}` is missing or makes no sense: update the client")]
-    Request(&'static str),
-    /// A queue is full.
-    #[error("the server is busy: try again in a moment")]
-    Overloaded,
-    /// The server stops.
-    #[error("the server is stopping: try again in a moment")]
-    Draining,
+/// What the server says of a refusal.
+struct Details {
+    /// The reason: its row in `model::reason` has word, status, level and the sentences for people.
+    reason: Reason,
+    /// The request field that broke a rule, where one did.
+    field: Option<&'static str>,
+    /// How long to wait before the next try, where that is known.
+    retry_after: Option<Duration>,
+    /// A sentence of its own, as error texts are written; without one, the reason's sentence holds.
+    text: Option<String>,
 }
 
-impl Refusal {
-    /// The word for it.
-    pub fn reason(self) -> Reason {
-        match self {
-            Refusal::Login(_) => Reason::LoginInvalid,
-            Refusal::LoginTaken => Reason::LoginTaken,
-            Refusal::Password(_) | Refusal::NewPassword(_) => Reason::WeakPassword,
-            Refusal::Credentials => Reason::InvalidCredentials,
-            Refusal::Code => Reason::InvalidCode,
-            Refusal::CodeUsed => Reason::CodeAlreadyUsed,
-            Refusal::Throttled(_) => Reason::Throttled,
-            Refusal::GuessesSpent(_) => Reason::GuessesSpent,
-            Refusal::Locked => Reason::AccountLocked,
-            Refusal::InviteRequired => Reason::InviteRequired,
-            Refusal::InviteInvalid => Reason::InviteInvalid,
-            Refusal::RegistrationClosed => Reason::RegistrationClosed,
-            Refusal::SessionNotFound => Reason::SessionNotFound,
-            Refusal::UserNotFound => Reason::UserNotFound,
-            Refusal::InvitationNotFound => Reason::InvitationNotFound,
-            Refusal::KeyHandedIn => Reason::KeyHandedIn,
-            Refusal::RotatedLately(_) => Reason::KeyRotatedLately,
-            Refusal::Request(_) => Reason::RequestInvalid,
-            Refusal::AwaitsAdmin => Reason::EnrolmentCodeRequired,
-            Refusal::EnrolmentNotStarted => Reason::EnrolmentNotStarted,
-            Refusal::Enrolment => Reason::EnrolmentRefused,
-            Refusal::EnrolmentOvertaken => Reason::EnrolmentOvertaken,
-            Refusal::TokenMissing => Reason::TokenMissing,
-            Refusal::TokenInvalid => Reason::TokenInvalid,
-            Refusal::SessionEnded => Reason::SessionEnded,
-            Refusal::SecondFactorMissing => Reason::SecondFactorMissing,
-            Refusal::Author => Reason::AuthorMismatch,
-            Refusal::Text(_) => Reason::TextInvalid,
-            Refusal::CursorInFuture => Reason::CursorInFuture,
-            Refusal::ClientId => Reason::ClientIdInvalid,
-            Refusal::Streams(_) => Reason::TooManyStreams,
-            Refusal::StreamStalled => Reason::StreamStalled,
-            Refusal::Overloaded => Reason::Overloaded,
-            Refusal::Draining => Reason::Draining,
+impl From<Reason> for Details {
+    fn from(reason: Reason) -> Details {
+        Details { reason, field: None, retry_after: None, text: None }
+    }
+}
+
+macro_rules! refusals {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $(($value:ident: $type:ty))? => $reason:ident $({ $($key:ident: $given:expr),+ })?;
+    )+) => {
+        /// A call that was not carried out because of what the caller asked.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Refusal { $( $(#[$doc])* $name $(($type))?, )+ }
+
+        impl Refusal {
+            fn details(self) -> Details {
+                match self {
+                    $( Refusal::$name $(($value))? => {
+                        Details { $($($key: Some($given),)+)? ..Details::from(Reason::$reason) }
+                    } )+
+                }
+            }
         }
+    };
+}
+
+// One row for each refusal: the variant, its value, the reason, and what else the server says.
+refusals! {
+    /// A login that breaks a rule.
+    Login(error: LoginError) => LoginInvalid { field: "login", text: error.to_string() };
+    /// A login that is taken.
+    LoginTaken => LoginTaken;
+    /// A password that breaks a rule.
+    Password(error: PasswordError) => WeakPassword { field: "password", text: error.to_string() };
+    /// A new password, in place of an old one, that breaks a rule.
+    NewPassword(error: PasswordError) => WeakPassword { field: "new_password", text: error.to_string() };
+    /// Wrong login, password or code.
+    Credentials => InvalidCredentials;
+    /// Wrong code, or no session that it could be for.
+    Code => InvalidCode;
+    /// A code for the second time.
+    CodeUsed => CodeAlreadyUsed;
+    /// Too many tries. How long to wait.
+    Throttled(wait: Duration) => Throttled {
+        retry_after: wait,
+        text: format!("too many tries: wait {} and try again", in_words(wait, Lang::En))
+    };
+    /// Too many wrong codes. How long until one more may be tried.
+    GuessesSpent(wait: Duration) => GuessesSpent {
+        retry_after: wait,
+        text: format!(
+            "there were too many wrong codes for this account: log in with a recovery code, ask the administrator, or wait {}",
+            in_words(wait, Lang::En)
+        )
+    };
+    /// The administrator locked the account.
+    Locked => AccountLocked;
+    /// Registration is by invitation.
+    InviteRequired => InviteRequired;
+    /// An invitation that is not valid.
+    InviteInvalid => InviteInvalid;
+    /// Nobody may register.
+    RegistrationClosed => RegistrationClosed;
+    /// A session that does not exist, or belongs to another account.
+    SessionNotFound => SessionNotFound;
+    /// An account that does not exist. Only the administrator is told so.
+    UserNotFound => UserNotFound;
+    /// An invitation that does not exist.
+    InvitationNotFound => InvitationNotFound;
+    /// A key that the server must not replace.
+    KeyHandedIn => KeyHandedIn;
+    /// The key was replaced a short while ago. How long the previous one is still valid.
+    RotatedLately(wait: Duration) => KeyRotatedLately {
+        text: format!(
+            "the key was replaced a short while ago, and people still come with tokens under the one before: wait {}, or void \
+             those at once with --now",
+            in_words(wait, Lang::En)
+        )
+    };
+    /// The account waits for the administrator.
+    AwaitsAdmin => EnrolmentCodeRequired;
+    /// A code for an enrolment that was not started.
+    EnrolmentNotStarted => EnrolmentNotStarted;
+    /// The caller may not enrol.
+    Enrolment => EnrolmentRefused;
+    /// The factor changed during the enrolment.
+    EnrolmentOvertaken => EnrolmentOvertaken;
+    /// No token.
+    TokenMissing => TokenMissing {
+        text: "no token came with the call: log in, and send it as `token` metadata".to_owned()
+    };
+    /// A token that proves nothing.
+    TokenInvalid => TokenInvalid { text: "the token is not valid: log in again".to_owned() };
+    /// The session is over.
+    SessionEnded => SessionEnded;
+    /// The session waits for its code or enrolment.
+    SecondFactorMissing => SecondFactorMissing;
+    /// Another account's name as the author.
+    Author => AuthorMismatch {
+        field: "author",
+        text: "the author is somebody else: leave `author` empty or use your own login".to_owned()
+    };
+    /// A text that breaks a rule.
+    Text(error: TextError) => TextInvalid { field: "text", text: error.to_string() };
+    /// A cursor beyond the last event.
+    CursorInFuture => CursorInFuture { field: "after" };
+    /// A sender's own id that breaks a rule.
+    ClientId => ClientIdInvalid {
+        field: "client_id",
+        text: "`client_id` has at most 64 bytes and no control characters: use a UUID".to_owned()
+    };
+    /// Too many streams.
+    Streams(error: SubscribeError) => TooManyStreams { text: format!("{error}: close one and try again") };
+    /// A stream that was not read.
+    StreamStalled => StreamStalled;
+    /// A request field that is missing or makes no sense.
+    Request(name: &'static str) => RequestInvalid {
+        field: name,
+        text: format!("`{name}` is missing or makes no sense: update the client")
+    };
+    /// A queue is full.
+    Overloaded => Overloaded { retry_after: TRY_AGAIN };
+    /// The server stops.
+    Draining => Draining { retry_after: TRY_AGAIN };
+}
+
+/// How long a caller should wait when a queue is full or the server stops.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+impl Refusal {
+    /// The reason.
+    pub fn reason(self) -> Reason {
+        self.details().reason
     }
 
     /// The request field that broke a rule, where one did.
     pub fn field(self) -> Option<&'static str> {
-        match self {
-            Refusal::Login(_) => Some("login"),
-            Refusal::Password(_) => Some("password"),
-            Refusal::NewPassword(_) => Some("new_password"),
-            Refusal::Request(field) => Some(field),
-            Refusal::Text(_) => Some("text"),
-            Refusal::Author => Some("author"),
-            Refusal::CursorInFuture => Some("after"),
-            Refusal::ClientId => Some("client_id"),
-            _ => None,
-        }
+        self.details().field
     }
 
     /// How long to wait before the next try, where that is known.
     pub fn retry_after(self) -> Option<Duration> {
-        match self {
-            Refusal::Throttled(wait) | Refusal::GuessesSpent(wait) => Some(wait),
-            Refusal::Overloaded | Refusal::Draining => Some(TRY_AGAIN),
-            _ => None,
+        self.details().retry_after
+    }
+}
+
+/// Writes the sentence for people, in English.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let details = self.details();
+        match details.text {
+            Some(text) => f.write_str(&sentence(&text)),
+            None => f.write_str(details.reason.sentence(Lang::En)),
         }
     }
 }
 
-/// How long a caller should wait who met a full queue, or a server that is stopping.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+impl std::error::Error for Refusal {}
 
-/// A duration as people say it, rounded up: `5 s`, `3 min`, `20 h`.
-fn in_words(duration: Duration) -> String {
-    match duration.as_secs() + u64::from(duration.subsec_nanos() > 0) {
-        seconds @ 0..=119 => format!("{} s", seconds.max(1)),
-        seconds @ 120..=7_199 => format!("{} min", seconds.div_ceil(60)),
-        seconds => format!("{} h", seconds.div_ceil(3_600)),
+/// An error text as a sentence: it begins with a capital letter and ends with a full stop.
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}
+
+impl From<LoginError> for Refusal {
+    fn from(error: LoginError) -> Refusal {
+        Refusal::Login(error)
+    }
+}
+
+impl From<PasswordError> for Refusal {
+    fn from(error: PasswordError) -> Refusal {
+        Refusal::Password(error)
+    }
+}
+
+impl From<TextError> for Refusal {
+    fn from(error: TextError) -> Refusal {
+        Refusal::Text(error)
     }
 }
 
@@ -217,16 +228,16 @@ impl From<SubscribeError> for Refusal {
     }
 }
 
-/// Why a job did not give what it was asked for.
+/// Why a job failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The caller's doing.
+    /// The call was refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// Nothing could be written: a full disk, say.
     #[error("{0}")]
     Storage(String),
-    /// Our fault. The text is for the log only.
+    /// A fault of the server. The text is for the log only.
     #[error("{0}")]
     Fault(String),
 }
@@ -271,10 +282,26 @@ impl From<DbError> for Error {
     }
 }
 
-/// Faults that need no telling apart.
+/// Errors that are all faults.
 macro_rules! faults {
     ($($error:ty),+) => { $( impl From<$error> for Error {
         fn from(error: $error) -> Error { Error::Fault(error.to_string()) }
     } )+ };
 }
 faults!(HashError, VaultError, SignError, getrandom::Error);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_its_own_sentence_or_that_of_its_reason() {
+        fn check(refusal: Refusal, said: &str) {
+            assert_eq!(refusal.to_string(), said);
+        }
+        check(Refusal::LoginTaken, "This login, or one that looks like it, is taken: choose another.");
+        check(Refusal::Throttled(Duration::from_millis(4_001)), "Too many tries: wait 5 seconds and try again.");
+        check(Refusal::Text(TextError::TooLong(9)), "A message has at most 9 bytes: send it in parts.");
+        check(Refusal::Request("which"), "`which` is missing or makes no sense: update the client.");
+    }
+}

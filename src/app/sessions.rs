@@ -200,7 +200,7 @@ mod tests {
     /// Deletes the row of an account, and does nothing else for its sessions.
     #[test]
     fn an_account_that_is_deleted_has_no_token_and_no_stream_left_without_any_callers_help() {
-        let limits = HubLimits { mailbox_frames: 4, streams: 4, streams_per_user: 4 };
+        let limits = HubLimits { mailbox_bytes: 1 << 20, waiting_bytes: 1 << 20, streams: 4, streams_per_user: 4 };
         let hub: Arc<Hub<Nowhere>> = Arc::new(Hub::new(limits, Cursor::START));
         let sessions = Arc::new(Sessions::new({
             let hub = Arc::clone(&hub);

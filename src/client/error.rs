@@ -49,7 +49,7 @@ impl ServerRefusal {
     /// A refusal that came in a response.
     pub fn in_response(word: &str, sentence: &str) -> ServerRefusal {
         let reason = Reason::from_word(word);
-        let ends_session = reason.is_some_and(ends_session);
+        let ends_session = reason.is_some_and(Reason::ends_session);
         ServerRefusal { reason, word: word.to_owned(), sentence: sentence.to_owned(), ends_session, retry_after: None }
     }
 
@@ -67,15 +67,10 @@ impl ServerRefusal {
             sentence: if message.is_empty() && word.is_empty() { code.to_string() } else { message.to_owned() },
             word,
             // The reason decides: a wrong password or code is UNAUTHENTICATED too, and the session survives it.
-            ends_session: reason.map_or(code == RpcStatusCode::UNAUTHENTICATED, ends_session),
+            ends_session: reason.map_or(code == RpcStatusCode::UNAUTHENTICATED, Reason::ends_session),
             retry_after: details.retry_after,
         }
     }
-}
-
-/// Whether a refusal for this reason means that the session is over.
-fn ends_session(reason: Reason) -> bool {
-    matches!(reason, Reason::TokenMissing | Reason::TokenInvalid | Reason::SessionEnded | Reason::SecondFactorMissing)
 }
 
 impl From<grpcio::Error> for CallError {

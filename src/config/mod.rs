@@ -164,10 +164,12 @@ pub struct LimitFlags {
     /// Streams of one user.
     #[arg(long, env = "OTPCHAT_MAX_STREAMS_PER_USER", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=30_000))]
     pub max_streams_per_user: u32,
-    /// Messages that wait for a stream in memory, those that were published together as one; a stream that falls further behind
-    /// reads on from the database.
-    #[arg(long, env = "OTPCHAT_MAILBOX_MESSAGES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub mailbox_messages: u32,
+    /// Kibibytes of events that wait for a stream in memory; a stream that falls further behind reads on from the database.
+    #[arg(long, env = "OTPCHAT_MAILBOX_KIB", default_value_t = 8_192, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub mailbox_kib: u32,
+    /// Mebibytes of events that wait in memory for all streams together, each event counted once.
+    #[arg(long, env = "OTPCHAT_MAILBOXES_MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub mailboxes_mib: u32,
     /// Seconds that a stream's client may leave a message unread before the stream is ended.
     #[arg(long, env = "OTPCHAT_STREAM_STALL_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub stream_stall_seconds: u64,
@@ -456,7 +458,8 @@ impl Flags {
                 keep_messages_of_deleted: self.deleted_messages == DeletedMessages::Keep,
             },
             hub: HubLimits {
-                mailbox_frames: limits.mailbox_messages as usize,
+                mailbox_bytes: limits.mailbox_kib as usize * 1024,
+                waiting_bytes: limits.mailboxes_mib as usize * 1024 * 1024,
                 streams: limits.max_streams as usize,
                 streams_per_user: limits.max_streams_per_user as usize,
             },

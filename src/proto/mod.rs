@@ -53,6 +53,17 @@ use std::time::Duration;
 
 use crate::base::clock::Time;
 
+/// The paths of all methods that the protocol declares: `/Auth/Login`.
+pub fn method_paths() -> Vec<String> {
+    use self::generated::{admin, auth, messaging, otp};
+    let files =
+        [auth::file_descriptor(), otp::file_descriptor(), messaging::file_descriptor(), admin::file_descriptor()];
+    let services = files.into_iter().flat_map(|file| &file.proto().service);
+    services
+        .flat_map(|service| service.method.iter().map(|method| format!("/{}/{}", service.name(), method.name())))
+        .collect()
+}
+
 /// A time as the wire has it.
 pub fn timestamp(time: Time) -> Timestamp {
     let micros = time.as_micros();

@@ -1,6 +1,6 @@
 //! Enrolment pictures: an `otpauth://` URI as a QR code in the terminal and as a PNG, and its secret in letters.
 //!
-//! Everything in here is a secret in the clear. Pictures on disk are kept by [`mod@file`], which says how.
+//! Everything in here is a secret in the clear. [`mod@file`] keeps pictures on disk.
 
 pub mod file;
 
@@ -16,7 +16,7 @@ use crate::security::totp::secret_in_uri;
 const PNG_BORDER: usize = 4;
 /// Pixels along one side of a module in the picture on disk.
 const PNG_SCALE: usize = 8;
-/// Black on white, as fixed colours (of the 256) that no theme of a terminal changes.
+/// Black on white in fixed colours (of the 256) that no terminal theme changes.
 const INK_ON_PAPER: &str = "\x1b[38;5;16;48;5;231m";
 /// Back to the terminal's own colours.
 const PLAIN: &str = "\x1b[0m";
@@ -43,31 +43,31 @@ pub struct Cells {
 
 /// A QR code drawn in half blocks.
 #[derive(Debug)]
-pub struct Drawn {
+pub struct TerminalPicture {
     /// Its rows, each with its line feed.
     pub rows: Zeroizing<String>,
-    /// Whether the name in it had to be shortened. The secret is whole.
+    /// Whether the name in it was shortened. The secret is complete.
     pub shortened: bool,
 }
 
-/// The QR code of an `otpauth://` URI as half blocks, two modules to a cell, painted black on white so that it can be read
-/// on dark and light ground alike. It is painted even where colours are not wanted: without them it cannot be read.
+/// The QR code of an `otpauth://` URI as half blocks, two modules per cell, black on white so that it is readable on dark and
+/// light terminals alike. It is coloured even if colours are not wanted: without them it is unreadable.
 ///
-/// Error correction is the lowest there is (L): a screen has no scratches, and the picture stays small. The border is two
-/// modules wide, one where only that fits `window`. If that is still too large, which in 80x24 takes a login of some ten
-/// letters outside ASCII, the name that the authenticator will show is shortened.
+/// Error correction is the lowest (L): a screen has no scratches, and the picture stays small. The border is two modules wide,
+/// or one if only that fits `window`. If the picture is still too large, as in 80x24 for a login of some ten letters outside
+/// ASCII, the name that the authenticator shows is shortened.
 ///
 /// # Errors
-/// `Ok(Err(needed))` when `window` is too small in any case, with the smallest window that would do for the whole name.
-pub fn terminal_picture(uri: &str, window: Cells) -> Result<Result<Drawn, Cells>, PictureError> {
+/// `Ok(Err(needed))` if `window` is too small for any name, with the smallest window that fits the whole name.
+pub fn terminal_picture(uri: &str, window: Cells) -> Result<Result<TerminalPicture, Cells>, PictureError> {
     let whole = QrCode::with_error_correction_level(uri, EcLevel::L)?;
     if let Some(rows) = draw_within(&whole, window) {
-        return Ok(Ok(Drawn { rows, shortened: false }));
+        return Ok(Ok(TerminalPicture { rows, shortened: false }));
     }
     for shorter in shorter_names(uri) {
         let code = QrCode::with_error_correction_level(shorter.as_str(), EcLevel::L)?;
         if let Some(rows) = draw_within(&code, window) {
-            return Ok(Ok(Drawn { rows, shortened: true }));
+            return Ok(Ok(TerminalPicture { rows, shortened: true }));
         }
     }
     Ok(Err(picture_size(&whole, 1)))
@@ -76,7 +76,7 @@ pub fn terminal_picture(uri: &str, window: Cells) -> Result<Result<Drawn, Cells>
 /// The QR code of `text` as a PNG in black and white, with the full border.
 ///
 /// # Errors
-/// When the text is longer than a QR code holds.
+/// The text is longer than a QR code holds.
 pub fn png_picture(text: &str) -> Result<Zeroizing<Vec<u8>>, PictureError> {
     let code = QrCode::with_error_correction_level(text, EcLevel::M)?;
     let side = (code.width() + 2 * PNG_BORDER) * PNG_SCALE;
@@ -97,13 +97,13 @@ pub fn png_picture(text: &str) -> Result<Zeroizing<Vec<u8>>, PictureError> {
     Ok(file)
 }
 
-/// The secret of an `otpauth://` URI, in groups of four letters for typing; `None` if the URI names none.
+/// The secret of an `otpauth://` URI in groups of four letters, for typing; `None` if the URI has none.
 pub fn secret_in_letters(uri: &str) -> Option<Zeroizing<String>> {
     let secret = secret_in_uri(uri)?;
     let letters = secret.chars().filter(char::is_ascii_alphanumeric);
     let mut grouped = Zeroizing::new(String::with_capacity(secret.len() * 5 / 4 + 1));
-    for (place, letter) in letters.enumerate() {
-        if place > 0 && place % 4 == 0 {
+    for (position, letter) in letters.enumerate() {
+        if position > 0 && position % 4 == 0 {
             grouped.push(' ');
         }
         grouped.push(letter);
@@ -119,13 +119,13 @@ fn draw_within(code: &QrCode, window: Cells) -> Option<Zeroizing<String>> {
     [2, 1].into_iter().find(|&border| fits(border)).map(|border| half_blocks(code, border))
 }
 
-/// The URI with ever less of the login in its label, and without the issuer there, which it names a second time.
+/// The URI with less and less of the login in its label. The issuer is dropped there too; the query names it again.
 fn shorter_names(uri: &str) -> impl Iterator<Item = Zeroizing<String>> {
     const SCHEME: &str = "otpauth://totp/";
     let parts = uri.strip_prefix(SCHEME).and_then(|rest| rest.split_once('?'));
     let (label, query) = parts.unwrap_or_default();
     let name = label.rsplit_once(':').map_or(label, |(_, name)| name);
-    // A cut may fall between characters only: before anything but a byte in the middle of one (80 to BF).
+    // A cut must fall between characters, so not before a continuation byte (80 to BF).
     let is_start = |at: &usize| {
         let rest = name.get(*at..).unwrap_or_default();
         let in_escape = |back: usize| at.checked_sub(back).and_then(|start| name.get(start..=start)) == Some("%");
@@ -156,7 +156,7 @@ fn is_dark(code: &QrCode, x: usize, y: usize, border: usize) -> bool {
 
 fn half_blocks(code: &QrCode, border: usize) -> Zeroizing<String> {
     let size = picture_size(code, border);
-    // Three bytes a cell at most, and the colours of each row: one allocation, so that no copy is left behind unwiped.
+    // At most three bytes per cell, plus the colours of each row: one allocation, so that no unwiped copy is left behind.
     let row_bytes = size.columns * 3 + INK_ON_PAPER.len() + PLAIN.len() + 1;
     let mut picture = Zeroizing::new(String::with_capacity(size.rows * row_bytes));
     for row in 0..size.rows {
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     const SECRET: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
-    /// What is left of 80x24 above a prompt.
+    /// An 80x24 window above a prompt.
     const WINDOW: Cells = Cells { columns: 80, rows: 23 };
 
     fn uri(login: &str) -> String {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_in_half_blocks_can_be_read_and_fits_80x24_above_a_prompt() {
+    fn a_terminal_picture_is_readable_and_fits_80x24_above_a_prompt() {
         for login in ["al", "alice", &"a".repeat(32), "Жора", "Светлана", "Константин"] {
             let uri = uri(login);
             let drawn = terminal_picture(&uri, WINDOW).unwrap().expect("it fits");
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_logins_fit_80x24_with_a_shortened_name_and_the_whole_secret() {
+    fn the_longest_logins_fit_80x24_with_a_shortened_name_and_the_complete_secret() {
         for login in ["Ж".repeat(32), "漢".repeat(32), "𝒜".repeat(32), "aЖ漢𝒜".repeat(8)] {
             let drawn = terminal_picture(&uri(&login), WINDOW).unwrap().expect("it fits");
             assert!(drawn.shortened && drawn.rows.lines().count() <= WINDOW.rows);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_too_small_for_any_name_is_told_what_would_do() {
+    fn a_window_too_small_for_any_name_learns_the_size_that_fits() {
         let uri = uri("alice");
         for small in [Cells { columns: 80, rows: 10 }, Cells { columns: 20, rows: 50 }, Cells { columns: 0, rows: 0 }] {
             let needed = terminal_picture(&uri, small).unwrap().expect_err("too small");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_png_can_be_read() {
+    fn a_png_picture_is_readable() {
         for login in ["alice", &"漢".repeat(32)] {
             let uri = uri(login);
             let file = png_picture(&uri).unwrap();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_is_spelt_in_groups_of_four() {
+    fn the_secret_is_shown_in_groups_of_four() {
         assert_eq!(secret_in_letters(&uri("alice")).unwrap().as_str(), "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP");
         assert_eq!(secret_in_letters("otpauth://totp/x?issuer=y&secret=ABCDE").unwrap().as_str(), "ABCD E");
         assert!(secret_in_letters("otpauth://totp/x?issuer=y").is_none());

@@ -1,7 +1,8 @@
-//! `Auth`: caller -> job -> reply.
+//! `Auth`: reads requests, calls the app, writes responses.
 
-use super::Shared;
 use super::caller::Incoming;
+use super::dispatch::Lane;
+use super::shared::Shared;
 use crate::app::accounts::{LoginAttempt, RegisterAttempt, Second};
 use crate::app::own_account::Which;
 use crate::app::reauth::Proof;
@@ -96,6 +97,14 @@ pub(super) fn end_sessions(
     let mut response = EndSessionsResponse::new();
     response.ended = u32::try_from(ended).unwrap_or(u32::MAX);
     Ok(response)
+}
+
+/// One session is ended without a password; the others take one, which is hashed.
+pub(super) fn end_sessions_lane(request: &EndSessionsRequest) -> Lane {
+    match request.which.enum_value_or_default() {
+        WhichSessions::ONE => Lane::Work,
+        _ => Lane::Hash,
+    }
 }
 
 pub(super) fn change_password(

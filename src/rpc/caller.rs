@@ -1,4 +1,4 @@
-//! What a call says about who makes it. The only reader of request headers; what it finds is proved in `app::sessions`.
+//! What a call says about its caller. The only reader of request headers; what it finds is proved in `app::sessions`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,19 +10,19 @@ use crate::app::{Connection, Credential};
 use crate::proto::methods::TOKEN_KEY;
 use crate::security::secret::SecretText;
 
-/// Who calls, before anything is proved.
+/// The caller, before anything is proved.
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// The other end of the connection.
     pub connection: Option<SocketAddr>,
-    /// The size of his headers, as RFC 9113 counts it (section 6.5.2).
+    /// The size of the headers, as RFC 9113 counts it (section 6.5.2).
     pub header_bytes: usize,
-    /// His address, in canonical form (no IPv4 mapped into IPv6): the real one, where a trusted proxy speaks for him. For
-    /// throttles and logs; it gives no right. `None` where the connection has none.
+    /// The caller's address, in canonical form (IPv4 is never mapped into IPv6): behind a trusted proxy, the one that it
+    /// forwards. For throttles and logs; it gives no right. `None` where the connection has none.
     pub address: Option<IpAddr>,
-    /// What he shows.
+    /// What the caller shows.
     pub credential: Credential,
-    /// His address, if clients of the predecessor are served their way there.
+    /// The other end of the connection, if clients of the predecessor are served their way on it.
     legacy: Option<SocketAddr>,
 }
 
@@ -34,19 +34,19 @@ impl Incoming {
         let connection = address(&ctx.peer());
         let credential = credential(values(headers, TOKEN_KEY).into_iter());
         let forwarded = values(headers, FORWARDED_KEY);
-        // Whoever comes through a proxy, known or not, shares the connection with others.
+        // Callers behind a proxy, known or not, share the connection.
         let is_local = |other: &SocketAddr| other.ip().to_canonical().is_loopback() && is_plaintext(ctx);
         let legacy = connection.filter(|other| legacy_clients && is_local(other) && forwarded.is_empty());
-        let address = connection.map(|other| proxies.real(other.ip(), forwarded.into_iter()));
+        let address = connection.map(|other| proxies.client_address(other.ip(), forwarded.into_iter()));
         Incoming { connection, header_bytes, address, credential, legacy }
     }
 
     /// The connection, if clients of the predecessor are served their way on it. Not for poll threads.
     pub fn legacy_connection(&self) -> Option<Connection> {
-        self.legacy.and_then(connection::of)
+        self.legacy.and_then(connection::from_peer)
     }
 
-    /// What he shows; the connection counts where a client of the predecessor shows no token. Not for poll threads.
+    /// What the caller shows; for a client of the predecessor without a token, the connection. Not for poll threads.
     pub fn credential_or_connection(&self) -> Credential {
         match &self.credential {
             Credential::None => self.legacy_connection().map_or(Credential::None, Credential::NoneOn),
@@ -60,7 +60,7 @@ fn values<'a>(headers: &'a Metadata, wanted: &str) -> Vec<&'a [u8]> {
     headers.iter().filter(|(key, _)| *key == wanted).map(|(_, value)| value).collect()
 }
 
-/// One token, however often it is repeated. Two different ones, or one that is no text, are none of ours.
+/// One token, however often it is repeated. Two different ones, or one that is no text, cannot be ours.
 fn credential<'a>(mut tokens: impl Iterator<Item = &'a [u8]>) -> Credential {
     let Some(first) = tokens.next() else { return Credential::None };
     match std::str::from_utf8(first) {
@@ -69,14 +69,14 @@ fn credential<'a>(mut tokens: impl Iterator<Item = &'a [u8]>) -> Credential {
     }
 }
 
-/// Whether the call came in by a listener without TLS: the C core says so, or it is not taken to be one.
+/// Whether the call came in by a listener without TLS. Only if the C core says so.
 fn is_plaintext(ctx: &RpcContext<'_>) -> bool {
     ctx.auth_context().is_some_and(|context| {
         context.into_iter().any(|p| p.name() == "transport_security_type" && p.value() == b"insecure")
     })
 }
 
-/// The address in the C core's name for the other end.
+/// The address in the C core's name of the other end.
 fn address(peer: &str) -> Option<SocketAddr> {
     match peer.split_once(':')? {
         ("ipv4" | "ipv6", address) => without_scope(&address.replace("%5B", "[").replace("%5D", "]")).parse().ok(),
@@ -84,7 +84,7 @@ fn address(peer: &str) -> Option<SocketAddr> {
     }
 }
 
-/// Without the name of the interface that a link-local address goes by: `[fe80::1%25eth0]:80`.
+/// Without the name of the interface of a link-local address: `[fe80::1%25eth0]:80`.
 fn without_scope(address: &str) -> String {
     match (address.find('%'), address.find(']')) {
         (Some(from), Some(to)) if from < to => format!("{}{}", &address[..from], &address[to..]),

@@ -1,6 +1,6 @@
 //! Where to listen, and why that may fail.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 /// An address to listen on.
@@ -21,23 +21,23 @@ impl Listen {
     }
 }
 
-/// The server could not listen.
+/// The server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The port is taken, or the address is not this machine's.
+    /// The port is busy, or this machine does not have the address.
     #[error(
         "cannot listen on {address}: {source}; stop the program that has the port, or choose another with --listen"
     )]
     Address {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// What the system said.
         source: std::io::Error,
     },
-    /// The socket of the administrator's tool.
+    /// The administrator's socket.
     #[error("cannot listen on {}: {text}", path.display())]
     Admin {
-        /// Where.
+        /// The path of the socket.
         path: PathBuf,
         /// What went wrong.
         text: String,
@@ -45,9 +45,15 @@ pub enum ListenError {
     /// The C core refused.
     #[error("cannot listen on {address}: {text}")]
     Core {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// What it said.
         text: String,
     },
+}
+
+/// Reports a busy port with the system's own error. The C core only says that it failed, and would share a port that another
+/// address family has.
+pub(super) fn can_bind(address: SocketAddr) -> std::io::Result<()> {
+    TcpListener::bind(address).map(|_| ())
 }

@@ -1,7 +1,8 @@
-//! `Otp`: caller -> job -> reply.
+//! `Otp`: reads requests, calls the app, writes responses.
 
-use super::Shared;
 use super::caller::Incoming;
+use super::dispatch::Lane;
+use super::shared::Shared;
 use crate::app::Credential;
 use crate::app::enrolment::EnrolmentAttempt;
 use crate::app::reauth::Proof;
@@ -24,6 +25,11 @@ pub(super) fn init_otp(shared: &Shared, incoming: Incoming, request: RequestInit
     Ok(response)
 }
 
+/// Only the replacement of a factor comes with a password, which is hashed.
+pub(super) fn init_otp_lane(request: &RequestInitOtp) -> Lane {
+    if request.password.is_empty() { Lane::Work } else { Lane::Hash }
+}
+
 pub(super) fn check_otp(
     shared: &Shared,
     incoming: Incoming,
@@ -33,7 +39,7 @@ pub(super) fn check_otp(
     let opened = shared.app.check_code(&request.login, &request.otp.into(), &by, incoming.address)?;
     let mut response = ResponseCheckOtp::new();
     response.valid = true;
-    // Who came without a token has the one of his login; nobody gets one for a code alone.
+    // A caller without a token has the one of its login: a code alone never gives a token.
     if let Credential::Token(_) = by {
         opened.token.expose().clone_into(&mut response.token);
     }

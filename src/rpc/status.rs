@@ -1,46 +1,45 @@
-//! One table: what went wrong -> status code, reason, log level; and the form it takes on the wire.
+//! What a refused caller gets, and what the log says of it.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use grpcio::{RpcStatus, RpcStatusCode as Code};
-use log::Level;
 use protobuf::Message as _;
 use protobuf::well_known_types::any::Any;
 
 use crate::NAME;
-use crate::app::refusal::Error;
+use crate::app::refusal::{Error, sentence};
 use crate::base::clock::{Clock, Time};
 use crate::base::escape::one_line;
-use crate::model::reason::Reason;
+use crate::model::reason::{CallStatus, Reason};
 use crate::proto::details;
 
 /// The `domain` of every `ErrorInfo` of ours.
 pub const DOMAIN: &str = NAME;
 
-/// The longest account name that is logged, in characters: what is longer is nobody's.
+/// The longest account name that is logged, in characters: no account has a longer one.
 const MAX_ACCOUNT_CHARS: usize = 64;
 
-/// Whose call it is, for the log.
+/// A call, for the log.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct CallContext {
     /// The method's path.
     pub method: &'static str,
-    /// The address it came from, where that is known.
+    /// The caller's address, where that is known.
     pub address: Option<IpAddr>,
-    /// The account that it is about, as the caller wrote it, or as his token proves.
+    /// The account that the call is about, as the caller wrote it, or as the token proves.
     pub account: Option<String>,
-    /// When it was refused.
+    /// Tells when it was refused.
     pub clock: Clock,
 }
 
-/// A failure as the caller gets it. The text names nothing of the server's inside.
+/// A failure as the caller gets it. Its text names nothing of the server's inside.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The word for it.
+    /// The reason.
     pub reason: Reason,
-    /// The sentence for it.
+    /// The sentence for people.
     pub message: String,
     /// When, by the server's clock.
     pub at: Time,
@@ -48,7 +47,7 @@ pub struct Failure {
     retry_after: Option<Duration>,
 }
 
-/// A number by which the administrator finds in the log what a user saw.
+/// A number by which the administrator finds a user's failure in the log.
 #[derive(Clone, Copy, Debug)]
 struct Incident(u32);
 
@@ -65,48 +64,27 @@ impl fmt::Display for Incident {
     }
 }
 
-/// The table.
-fn rule(reason: Reason) -> (Code, Level) {
-    match reason {
-        Reason::TokenMissing | Reason::TokenInvalid | Reason::SessionEnded | Reason::SecondFactorMissing => {
-            (Code::UNAUTHENTICATED, Level::Info)
-        }
-        // Of calls with a session, which is as good as before.
-        Reason::InvalidCredentials | Reason::InvalidCode | Reason::CodeAlreadyUsed => {
-            (Code::PERMISSION_DENIED, Level::Warn)
-        }
-        Reason::AuthorMismatch | Reason::EnrolmentRefused => (Code::PERMISSION_DENIED, Level::Warn),
-        Reason::LoginInvalid
-        | Reason::WeakPassword
-        | Reason::TextInvalid
-        | Reason::RequestInvalid
-        | Reason::CursorInFuture
-        | Reason::ClientIdInvalid => (Code::INVALID_ARGUMENT, Level::Info),
-        Reason::LoginTaken => (Code::ALREADY_EXISTS, Level::Info),
-        Reason::SessionNotFound | Reason::UserNotFound | Reason::InvitationNotFound => (Code::NOT_FOUND, Level::Info),
-        Reason::KeyHandedIn | Reason::KeyRotatedLately => (Code::FAILED_PRECONDITION, Level::Info),
-        Reason::AccountLocked | Reason::InviteInvalid => (Code::PERMISSION_DENIED, Level::Warn),
-        Reason::InviteRequired | Reason::RegistrationClosed => (Code::PERMISSION_DENIED, Level::Info),
-        Reason::Throttled | Reason::GuessesSpent => (Code::RESOURCE_EXHAUSTED, Level::Warn),
-        Reason::EnrolmentCodeRequired | Reason::EnrolmentNotStarted | Reason::EnrolmentOvertaken => {
-            (Code::FAILED_PRECONDITION, Level::Info)
-        }
-        Reason::TooManyStreams => (Code::RESOURCE_EXHAUSTED, Level::Warn),
-        Reason::StreamStalled => (Code::RESOURCE_EXHAUSTED, Level::Info),
-        Reason::Overloaded => (Code::UNAVAILABLE, Level::Warn),
-        Reason::Draining => (Code::UNAVAILABLE, Level::Info),
-        Reason::StorageFailed => (Code::UNAVAILABLE, Level::Error),
-        Reason::Internal => (Code::INTERNAL, Level::Error),
+fn code(status: CallStatus) -> Code {
+    match status {
+        CallStatus::Unauthenticated => Code::UNAUTHENTICATED,
+        CallStatus::PermissionDenied => Code::PERMISSION_DENIED,
+        CallStatus::InvalidArgument => Code::INVALID_ARGUMENT,
+        CallStatus::NotFound => Code::NOT_FOUND,
+        CallStatus::AlreadyExists => Code::ALREADY_EXISTS,
+        CallStatus::FailedPrecondition => Code::FAILED_PRECONDITION,
+        CallStatus::ResourceExhausted => Code::RESOURCE_EXHAUSTED,
+        CallStatus::Unavailable => Code::UNAVAILABLE,
+        CallStatus::Internal => Code::INTERNAL,
     }
 }
 
 impl Failure {
-    /// Turns an error into what its caller gets, and logs it: one line, with address, reason, method and account, in this order
-    /// and with the account quoted, so that nothing that a stranger writes can pass for another field (`fail2ban/`). The cause
-    /// of a fault goes to the log only, under the incident id that the caller gets.
-    pub fn of(error: &Error, call: &Call) -> Failure {
+    /// Turns an error into what its caller gets, and logs it in one line: address, reason, method and account, in this order
+    /// and with the account quoted, so that no text of a stranger can pass for another field (`fail2ban/`). The cause of a
+    /// fault goes to the log only, under the incident id that the caller gets.
+    pub fn from_error(error: &Error, call: &CallContext) -> Failure {
         let (reason, message, field, cause) = match error {
-            Error::Refused(refusal) => (refusal.reason(), sentence(&refusal.to_string()), refusal.field(), None),
+            Error::Refused(refusal) => (refusal.reason(), refusal.to_string(), refusal.field(), None),
             Error::Storage(cause) => incident(Reason::StorageFailed, "the server could not store this", cause),
             Error::Fault(cause) => incident(Reason::Internal, "something went wrong on the server", cause),
         };
@@ -117,19 +95,19 @@ impl Failure {
         };
         let at = call.clock.now();
         let failure = Failure { reason, message, at, field, retry_after };
-        log::log!(target: "refused", rule(reason).1, "{}", failure.line(call, cause.as_deref()));
+        log::log!(target: "refused", reason.level(), "{}", failure.line(call, cause.as_deref()));
         failure
     }
 
     /// The line of the log.
-    fn line(&self, call: &Call, cause: Option<&str>) -> String {
+    fn line(&self, call: &CallContext, cause: Option<&str>) -> String {
         let address = call.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
         let account: String = call.account.as_deref().unwrap_or("-").chars().take(MAX_ACCOUNT_CHARS).collect();
         let account = one_line(&account).replace('"', "\\u{22}");
         let mut line =
             format!("refused address={address} reason={} method={} account=\"{account}\"", self.reason, call.method);
         if matches!(self.reason, Reason::InvalidCode | Reason::InvalidCredentials) {
-            // A code that was right on a phone whose clock is wrong is told by this.
+            // Shows the administrator a code that failed because of a wrong clock.
             let at = jiff::Timestamp::from_microsecond(self.at.as_micros()).unwrap_or_default();
             line.push_str(&format!(" server_time={}", at.strftime("%Y-%m-%dT%H:%M:%SZ")));
         }
@@ -140,7 +118,7 @@ impl Failure {
         line
     }
 
-    /// How long to wait before the next try, in whole seconds, rounded up; 0 where that is not known.
+    /// How long to wait before the next try, in whole seconds, rounded up; 0 if that is not known.
     pub fn retry_after_seconds(&self) -> u32 {
         let wait = self.retry_after.unwrap_or_default();
         u32::try_from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).unwrap_or(u32::MAX)
@@ -148,7 +126,7 @@ impl Failure {
 
     /// The status of a failed call, with `google.rpc.Status` details.
     pub fn status(&self) -> RpcStatus {
-        let code = rule(self.reason).0;
+        let code = code(self.reason.status());
         let mut status = details::Status::new();
         status.code = code.into();
         status.message.clone_from(&self.message);
@@ -173,16 +151,10 @@ impl Failure {
             retry.retry_delay = Some(delay).into();
             status.details.extend(Any::pack(&retry));
         }
-        // Encoding fails for no message of ours; a status without details would still say what matters.
+        // Encoding never fails for these messages; a status without details would still say what matters.
         let details = status.write_to_bytes().unwrap_or_default();
         RpcStatus::with_details(code, self.message.clone(), details)
     }
-}
-
-/// What a person reads begins with a capital letter and ends with a full stop.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 fn incident(reason: Reason, what: &str, cause: &str) -> (Reason, String, Option<&'static str>, Option<String>) {
@@ -196,8 +168,8 @@ mod tests {
     use super::*;
     use crate::app::refusal::Refusal;
 
-    fn call(account: Option<&str>) -> Call {
-        Call {
+    fn call(account: Option<&str>) -> CallContext {
+        CallContext {
             method: "/Auth/Login",
             address: Some(IpAddr::from([192, 0, 2, 7])),
             account: account.map(str::to_owned),
@@ -206,8 +178,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_log_says_who_from_where_and_why_and_nothing_that_was_typed_can_pass_for_it() {
-        let line = |refusal: Refusal, account| Failure::of(&refusal.into(), &call(account)).line(&call(account), None);
+    fn a_line_of_the_log_has_address_reason_method_and_account_and_no_text_of_a_caller_can_forge_one() {
+        let line =
+            |refusal: Refusal, account| Failure::from_error(&refusal.into(), &call(account)).line(&call(account), None);
         assert_eq!(
             line(Refusal::Credentials, Some("user1")),
             "refused address=192.0.2.7 reason=INVALID_CREDENTIALS method=/Auth/Login account=\"user1\" server_time=2023-11-14T22:13:20Z"
@@ -226,7 +199,7 @@ mod tests {
     #[test]
     fn a_failed_call_carries_reason_field_and_delay() {
         let text = Refusal::Text(crate::model::text::TextError::Empty);
-        let status = Failure::of(&text.into(), &call(None)).status();
+        let status = Failure::from_error(&text.into(), &call(None)).status();
         assert_eq!(status.code(), Code::INVALID_ARGUMENT);
         let parsed = details::Status::parse_from_bytes(status.details()).unwrap();
         let info: details::ErrorInfo = parsed.details[0].unpack().unwrap().unwrap();
@@ -234,12 +207,13 @@ mod tests {
         let bad: details::BadRequest = parsed.details[1].unpack().unwrap().unwrap();
         assert_eq!(bad.field_violations[0].field, "text");
 
-        let status = Failure::of(&Refusal::Overloaded.into(), &call(None)).status();
+        let status = Failure::from_error(&Refusal::Overloaded.into(), &call(None)).status();
         let parsed = details::Status::parse_from_bytes(status.details()).unwrap();
         let retry: details::RetryInfo = parsed.details[1].unpack().unwrap().unwrap();
         assert_eq!(retry.retry_delay.seconds, 1);
 
-        let status = Failure::of(&Refusal::Throttled(Duration::from_millis(4_001)).into(), &call(None)).status();
+        let status =
+            Failure::from_error(&Refusal::Throttled(Duration::from_millis(4_001)).into(), &call(None)).status();
         assert_eq!(status.code(), Code::RESOURCE_EXHAUSTED);
         let parsed = details::Status::parse_from_bytes(status.details()).unwrap();
         let retry: details::RetryInfo = parsed.details[1].unpack().unwrap().unwrap();
@@ -248,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_cause_of_a_fault_stays_on_the_server() {
-        let failure = Failure::of(&Error::Fault("no such table: secret_things".into()), &call(None));
+        let failure = Failure::from_error(&Error::Fault("no such table: secret_things".into()), &call(None));
         assert_eq!(failure.status().code(), Code::INTERNAL);
         assert!(failure.message.contains("incident id"));
         assert!(!format!("{:?}", failure.status()).contains("secret_things"));

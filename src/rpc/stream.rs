@@ -1,9 +1,8 @@
 //! The sender threads, one for each open stream.
 //!
-//! A thread takes what its mailbox holds and writes it: messages one by one, or many events at once. It rests when there is
-//! nothing to do, and then the publisher writes for it ([`Deliver`]); what the publisher cannot write at once is in the
-//! mailbox, and wakes it. So do the end of the session and of the server, and the C core (a write that it waits for is over,
-//! or the client has gone).
+//! A thread writes the frames of its mailbox: messages one by one, or many events at once. While it is idle the publisher
+//! writes for it ([`Deliver`]). A frame that the publisher cannot write at once goes into the mailbox and wakes the thread. So
+//! do the end of the session, the end of the server, and the C core (a write is over, or the client is gone).
 
 use std::collections::HashMap;
 use std::io;
@@ -17,7 +16,7 @@ use futures_util::Sink;
 use grpcio::{DuplexSink, GrpcSlice, WriteFlags};
 
 use super::limits::RpcLimits;
-use super::status::{Call, Failure};
+use super::status::{CallContext, Failure};
 use super::wire::{self, Batch, BatchFrame};
 use crate::app::App;
 use crate::app::refusal::Refusal;
@@ -30,13 +29,13 @@ use crate::model::ids::Cursor;
 use crate::proto::{CaughtUp, Gap, Happened, Heartbeat};
 use crate::store::events::ReplayPage;
 
-/// Enough for a sender thread, reading from SQLite included; only what is touched costs memory.
+/// Enough for a sender thread that reads from the store. Only touched pages cost memory.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// How long a stream waits before it asks the store again that could not be read.
+/// How long a stream waits before it reads again from a store that failed.
 const STORE_RETRY: Duration = Duration::from_millis(200);
 
-/// How often a wait looks whether it should go on.
+/// How often a wait checks whether to go on.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The open streams' threads.
@@ -62,7 +61,8 @@ impl Streams {
         threads.retain(|_, thread| !thread.has_ended());
     }
 
-    /// Waits until all have ended, at most `limit` together, and no longer once `hurry` says so. Returns how many have not.
+    /// Waits until all threads have ended, at most for `limit`, and no longer once `hurry` returns true. Returns how many are
+    /// left.
     pub fn join(&self, limit: Duration, hurry: &dyn Fn() -> bool) -> usize {
         let watch = Stopwatch::start();
         loop {
@@ -74,7 +74,7 @@ impl Streams {
         }
     }
 
-    /// How many threads there are, ended ones that were not reaped included.
+    /// How many threads there are, including ended ones that were not reaped.
     pub fn len(&self) -> usize {
         lock(&self.threads).len()
     }
@@ -86,61 +86,61 @@ impl Streams {
 }
 
 /// Both directions of a stream's call.
-pub struct Line {
-    /// Where the answers go.
+pub struct CallEnds {
+    /// Where answers are written.
     pub sink: DuplexSink<GrpcSlice>,
-    /// Nothing more comes from there, but dropping it cancels the call.
+    /// Where requests came from. Nothing more comes, but dropping it cancels the call.
     pub requests: Box<dyn Send>,
 }
 
-/// In which form messages go out.
+/// In which form events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// One by one, as `MessageStream` has them.
+pub enum StreamForm {
+    /// Messages one by one (`MessageStream`).
     Messages,
-    /// As events, many at once, with cursors, gaps and heartbeats, as `Subscribe` has them.
+    /// Events, many at once, with cursors, gaps and heartbeats (`Subscribe`).
     Events,
 }
 
-/// Where a stream is written to: by its thread, or by the publisher while the thread rests.
+/// Where a stream is written: by its thread, or by the publisher while the thread is idle.
 pub struct Outlet {
-    line: Line,
-    form: Form,
+    ends: CallEnds,
+    form: StreamForm,
     told_caught_up: bool,
-    /// Since something was written.
+    /// Since the last write.
     silence: Stopwatch,
-    /// Rings when a write is over that somebody waits for, and when the client has gone.
-    bell: Arc<ThreadWaker>,
+    /// Woken when a write that was waited for is over, and when the client is gone.
+    woken: Arc<ThreadWaker>,
     waker: Waker,
 }
 
 impl Outlet {
-    /// For the calling thread, the stream's.
-    fn new(line: Line, form: Form) -> Outlet {
-        let bell = ThreadWaker::here();
-        let waker = Waker::from(Arc::clone(&bell));
-        Outlet { line, form, told_caught_up: form == Form::Messages, silence: Stopwatch::start(), bell, waker }
+    /// An outlet of the calling thread.
+    fn new(ends: CallEnds, form: StreamForm) -> Outlet {
+        let woken = ThreadWaker::here();
+        let waker = Waker::from(Arc::clone(&woken));
+        Outlet { ends, form, told_caught_up: form == StreamForm::Messages, silence: Stopwatch::start(), woken, waker }
     }
 
-    /// Whether the write before is over. If not, the bell rings then.
+    /// Whether the last write is over. If not, the waker is woken when it is.
     fn has_room(&mut self) -> Result<bool, ClientGone> {
-        match Pin::new(&mut self.line.sink).poll_ready(&mut Context::from_waker(&self.waker)) {
+        match Pin::new(&mut self.ends.sink).poll_ready(&mut Context::from_waker(&self.waker)) {
             Poll::Ready(Ok(())) => Ok(true),
             Poll::Ready(Err(_)) => Err(ClientGone),
             Poll::Pending => Ok(false),
         }
     }
 
-    /// Hands a message to the C core, which has room for it. If `more` follow at once, they may leave together.
+    /// Hands a message to the C core, after [`Outlet::has_room`]. If `more` follow at once, they may leave together.
     fn start_write(&mut self, slice: GrpcSlice, more: bool) -> Result<(), ClientGone> {
         self.silence = Stopwatch::start();
         let flags = WriteFlags::default().buffer_hint(more);
-        Pin::new(&mut self.line.sink).start_send((slice, flags)).map_err(|_| ClientGone)
+        Pin::new(&mut self.ends.sink).start_send((slice, flags)).map_err(|_| ClientGone)
     }
 
-    /// Ends the call with a status, on the stream's thread. A client that does not even take that is cut off.
-    fn end(mut self, refusal: Refusal, call: &Call, limit: Duration) {
-        let failure = Failure::of(&refusal.into(), call);
+    /// Ends the call with a status, on the stream's thread. A client that does not take it within `limit` is cut off.
+    fn end(mut self, refusal: Refusal, call: &CallContext, limit: Duration) {
+        let failure = Failure::from_error(&refusal.into(), call);
         let watch = Stopwatch::start();
         loop {
             match (self.has_room(), watch.left_of(limit)) {
@@ -150,7 +150,7 @@ impl Outlet {
                 (Ok(false), None) | (Err(ClientGone), _) => return,
             }
         }
-        let _ = within(limit, self.line.sink.fail(failure.status()));
+        let _ = within(limit, self.ends.sink.fail(failure.status()));
     }
 }
 
@@ -164,13 +164,15 @@ impl Deliver for Outlet {
             Err(ClientGone) => return Offered::Gone,
         }
         let slice = match self.form {
-            Form::Events => frame.body.events_after(after),
-            Form::Messages => {
+            StreamForm::Events => frame.body.events_after(after),
+            StreamForm::Messages => {
                 let mut each = frame.body.each_after(after);
                 match (each.next(), each.next()) {
+                    // A frame that holds nothing for this form counts as written.
+                    (None, _) => return Offered::Taken,
                     (Some(slice), None) => slice,
-                    // Several are several writes.
-                    _ => return Offered::Busy,
+                    // Several messages are several writes.
+                    (Some(_), Some(_)) => return Offered::Busy,
                 }
             }
         };
@@ -181,64 +183,64 @@ impl Deliver for Outlet {
     }
 }
 
-/// The client went, or its connection did.
+/// The client or its connection is gone.
 struct ClientGone;
 
-/// Why a stream is over.
-enum Over {
+/// Why a stream ends.
+enum StreamEnd {
     ClientGone,
-    /// To be told the client.
+    /// The client gets this as its status.
     Refused(Refusal),
 }
 
-impl From<ClientGone> for Over {
-    fn from(_: ClientGone) -> Over {
-        Over::ClientGone
+impl From<ClientGone> for StreamEnd {
+    fn from(_: ClientGone) -> StreamEnd {
+        StreamEnd::ClientGone
     }
 }
 
-/// What comes after a step.
-enum After {
-    /// The next one.
-    Step,
-    /// Nothing is to be done, for so long at most.
-    Rest(Option<Duration>),
+/// What follows a step.
+enum NextStep {
+    /// Another step.
+    Now,
+    /// Idle, at most for this long.
+    Idle(Option<Duration>),
 }
 
 /// What a stream's thread works with.
 pub struct Stream {
-    /// Where the messages come from.
+    /// Brings what is published.
     pub subscription: Subscription<Outlet>,
-    /// Where those come from that went past the mailbox.
+    /// Its store has what went past the mailbox.
     pub app: Arc<App>,
     /// The bounds.
     pub limits: RpcLimits,
-    /// Whose it is, for the log.
-    pub call: Call,
+    /// The call, for the log.
+    pub call: CallContext,
 }
 
 impl Stream {
     /// Serves the stream to its end, on the calling thread.
-    pub fn run(mut self, line: Line, form: Form) {
+    pub fn run(mut self, ends: CallEnds, form: StreamForm) {
         self.subscription.attach();
-        if let Some((outlet, refusal)) = self.serve(Outlet::new(line, form)) {
+        if let Some((outlet, refusal)) = self.serve(Outlet::new(ends, form)) {
             outlet.end(refusal, &self.call, self.limits.stream_end);
         }
     }
 
-    /// Writes until the stream is over. Returns what is to be told the client, if he is still there.
+    /// Writes until the stream ends. Returns the status for the client, if it is still there.
     fn serve(&mut self, mut outlet: Outlet) -> Option<(Outlet, Refusal)> {
         loop {
             match self.step(&mut outlet) {
-                Ok(After::Step) => {}
-                Ok(After::Rest(limit)) => outlet = self.subscription.rest(outlet, limit)?,
-                Err(Over::Refused(refusal)) => return Some((outlet, refusal)),
-                Err(Over::ClientGone) => return None,
+                Ok(NextStep::Now) => {}
+                Ok(NextStep::Idle(limit)) => outlet = self.subscription.rest(outlet, limit)?,
+                Err(StreamEnd::Refused(refusal)) => return Some((outlet, refusal)),
+                Err(StreamEnd::ClientGone) => return None,
             }
         }
     }
 
-    fn step(&mut self, outlet: &mut Outlet) -> Result<After, Over> {
+    fn step(&mut self, outlet: &mut Outlet) -> Result<NextStep, StreamEnd> {
         if !outlet.told_caught_up && self.subscription.has_caught_up() {
             outlet.told_caught_up = true;
             self.tell(outlet, Happened::CaughtUp(CaughtUp::new()))?;
@@ -246,14 +248,14 @@ impl Stream {
         match self.subscription.take_next() {
             Next::Frame(frame, after) => self.send(outlet, &frame, after)?,
             Next::Idle => {
-                // The bell may have rung for the end of the call; to ask is cheap, and sets the bell anew.
-                if outlet.bell.take() {
+                // It may have been woken for the end of the call. Asking is cheap and arms it again.
+                if outlet.woken.take() {
                     outlet.has_room()?;
                 }
                 match (outlet.form, outlet.silence.left_of(self.limits.heartbeat)) {
-                    (Form::Messages, _) => return Ok(After::Rest(None)),
-                    (Form::Events, Some(left)) => return Ok(After::Rest(Some(left))),
-                    (Form::Events, None) => self.tell(outlet, Happened::Heartbeat(Heartbeat::new()))?,
+                    (StreamForm::Messages, _) => return Ok(NextStep::Idle(None)),
+                    (StreamForm::Events, Some(left)) => return Ok(NextStep::Idle(Some(left))),
+                    (StreamForm::Events, None) => self.tell(outlet, Happened::Heartbeat(Heartbeat::new()))?,
                 }
             }
             Next::Behind if self.subscription.rejoin() => {}
@@ -265,26 +267,26 @@ impl Stream {
                     thread::park_timeout(STORE_RETRY);
                 }
             },
-            Next::Ended(Ended::Session) => return Err(Over::Refused(Refusal::SessionEnded)),
-            Next::Ended(Ended::Draining) => return Err(Over::Refused(Refusal::Draining)),
+            Next::Ended(Ended::Session) => return Err(StreamEnd::Refused(Refusal::SessionEnded)),
+            Next::Ended(Ended::Draining) => return Err(StreamEnd::Refused(Refusal::Draining)),
         }
-        Ok(After::Step)
+        Ok(NextStep::Now)
     }
 
-    /// Sends what is in a frame after a cursor; as events together with what else is waiting, up to a size.
-    fn send(&mut self, outlet: &mut Outlet, frame: &BatchFrame, after: Cursor) -> Result<(), Over> {
+    /// Writes what a frame holds after a cursor. Events leave together with those of further frames, up to a size.
+    fn send(&mut self, outlet: &mut Outlet, frame: &BatchFrame, after: Cursor) -> Result<(), StreamEnd> {
         match outlet.form {
-            Form::Messages => {
+            StreamForm::Messages => {
                 let mut each = frame.body.each_after(after).peekable();
                 while let Some(slice) = each.next() {
                     self.write(outlet, slice, each.peek().is_some())?;
                 }
                 Ok(())
             }
-            Form::Events => {
+            StreamForm::Events => {
                 let mut batches = vec![frame.body.events_after(after)];
                 let mut bytes = batches.iter().map(GrpcSlice::len).sum::<usize>();
-                // The write before must be over first: meanwhile more may come, and it leaves together.
+                // More frames may come while the last write goes on: they leave together.
                 self.wait_for_room(outlet)?;
                 while bytes < self.limits.batch_bytes {
                     let Next::Frame(frame, after) = self.subscription.take_next() else { break };
@@ -297,11 +299,11 @@ impl Stream {
         }
     }
 
-    /// Sends what the store gave, and notes it as delivered.
-    fn send_page(&mut self, outlet: &mut Outlet, page: Page) -> Result<(), Over> {
+    /// Writes a page of the store, and notes it as delivered.
+    fn send_page(&mut self, outlet: &mut Outlet, page: StorePage) -> Result<(), StreamEnd> {
         if page.purged_through > self.subscription.cursor() {
             self.subscription.skip_to(page.purged_through);
-            if outlet.form == Form::Events {
+            if outlet.form == StreamForm::Events {
                 self.tell(outlet, Happened::Gap(Gap::new()))?;
             }
         }
@@ -311,7 +313,7 @@ impl Stream {
                 self.subscription.skip_to(Cursor::behind(frame.last));
                 self.send(outlet, &frame, after)
             }
-            // Nothing there up to the last message that was: it has been deleted.
+            // Everything up to the last event was deleted.
             None => {
                 self.subscription.skip_to(page.last_id);
                 Ok(())
@@ -319,46 +321,46 @@ impl Stream {
         }
     }
 
-    /// Sends an event that is no message.
-    fn tell(&self, outlet: &mut Outlet, happened: Happened) -> Result<(), Over> {
+    /// Writes an event that is not of the log.
+    fn tell(&self, outlet: &mut Outlet, happened: Happened) -> Result<(), StreamEnd> {
         self.write(outlet, wire::event(self.subscription.cursor(), happened), false)
     }
 
-    /// Hands a message to the C core, waiting for the write before it, but not for ever. See [`Outlet::start_write`].
-    fn write(&self, outlet: &mut Outlet, slice: GrpcSlice, more: bool) -> Result<(), Over> {
+    /// Writes once the last write is over, for which it waits within the limit. See [`Outlet::start_write`].
+    fn write(&self, outlet: &mut Outlet, slice: GrpcSlice, more: bool) -> Result<(), StreamEnd> {
         self.wait_for_room(outlet)?;
         Ok(outlet.start_write(slice, more)?)
     }
 
-    /// Waits until the write before is over.
-    fn wait_for_room(&self, outlet: &mut Outlet) -> Result<(), Over> {
+    /// Waits until the last write is over.
+    fn wait_for_room(&self, outlet: &mut Outlet) -> Result<(), StreamEnd> {
         let watch = Stopwatch::start();
         loop {
             let has_room = outlet.has_room()?;
             if self.subscription.is_revoked() {
-                return Err(Over::Refused(Refusal::SessionEnded));
+                return Err(StreamEnd::Refused(Refusal::SessionEnded));
             }
             match watch.left_of(self.limits.stream_stall) {
                 _ if has_room => return Ok(()),
                 Some(left) => thread::park_timeout(left),
-                None => return Err(Over::Refused(Refusal::StreamStalled)),
+                None => return Err(StreamEnd::Refused(Refusal::StreamStalled)),
             }
         }
     }
 
-    /// The next page of what was missed.
-    fn read_page(&self) -> Result<Page, String> {
+    /// The next page after the cursor.
+    fn read_page(&self) -> Result<StorePage, String> {
         let (cursor, count) = (self.subscription.cursor(), self.limits.catch_up_page);
         let page = self.app.store.replay_page(cursor, count).map_err(|e| e.to_string())?;
         let ReplayPage { events, last_id, purged_through } = page;
-        Ok(Page { frame: Batch::frame(events), last_id, purged_through })
+        Ok(StorePage { frame: Batch::frame(events), last_id, purged_through })
     }
 }
 
-/// What the store gave.
-struct Page {
+/// A page of the store.
+struct StorePage {
     frame: Option<BatchFrame>,
-    /// Behind the last id there was.
+    /// Behind the last event.
     last_id: Cursor,
     /// Up to where nothing is kept.
     purged_through: Cursor,

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use grpcio::{Error, GrpcSlice, Marshaller, Method, MethodType, pb_de, pb_ser};
 
-use crate::hub::Frame;
+use crate::hub::{Audience, Frame};
 use crate::model::event;
 use crate::model::ids::Cursor;
 use crate::proto::methods;
@@ -47,8 +47,10 @@ impl Batch {
     /// The messages, of which there is at least one, as a frame.
     pub fn frame(messages: Vec<event::Event>) -> Option<BatchFrame> {
         let (first, last) = (messages.first()?.id, messages.last()?.id);
+        // They are kept as they came, and encoded in one form or both.
+        let bytes = 2 * event_bytes(&messages);
         let body = Arc::new(Batch { messages, each: OnceLock::new(), events: OnceLock::new() });
-        Some(Frame { first, last, body })
+        Some(Frame { first, last, audience: Audience::Everyone, bytes, body })
     }
 
     /// Frames of a commit: together, but none beyond `bytes` unless a single message is.
@@ -152,7 +154,7 @@ mod tests {
 
     use super::*;
     use crate::base::clock::Time;
-    use crate::model::event::{Audience, EventKind};
+    use crate::model::event::EventKind;
     use crate::model::ids::testing::{cursor, event as id};
     use crate::model::ids::{RoomId, UserId};
 
@@ -160,7 +162,7 @@ mod tests {
         let message = |number| event::Event {
             id: id(number),
             kind: EventKind::Message,
-            audience: Audience::Room(RoomId::COMMON),
+            audience: event::Audience::Room(RoomId::COMMON),
             author_id: UserId::from_number(1),
             author: "user1".into(),
             text: "Привет!".into(),

@@ -22,12 +22,13 @@ use crate::hub::Hub;
 use crate::model::event::Event;
 use crate::model::ids::Cursor;
 use crate::rpc::edge::limiter::Limiter;
-use crate::rpc::edge::pending::Pending;
-use crate::rpc::edge::tls::{TlsFiles, Watch};
+use crate::rpc::edge::pending::PendingCalls;
+use crate::rpc::edge::tls::{CertificateWatch, TlsFiles};
+use crate::rpc::front::Front;
 use crate::rpc::listen::ListenError;
+use crate::rpc::shared::Shared;
 use crate::rpc::stream::{Outlet, Streams};
 use crate::rpc::wire::{self, Batch};
-use crate::rpc::{Front, Shared};
 use crate::security::certificate::CertificateError;
 use crate::security::chain::Chain;
 use crate::security::codes::CodeHasher;
@@ -194,7 +195,7 @@ impl Running {
         let io = |source| StartError::DataDir { path: settings.data_dir.clone(), source };
         fs::create_dir_all(&settings.data_dir).map_err(io)?;
         let lock = DirectoryLock::take(&settings.data_dir)?;
-        let watch = |files: &TlsFiles| Watch::start(files, settings.guard_of(&files.key), clock.now());
+        let watch = |files: &TlsFiles| CertificateWatch::start(files, settings.guard_of(&files.key), clock.now());
         let watch = settings.tls.as_ref().map(watch).transpose()?;
         let tls = watch.as_ref().map(|watch| watch.tls().clone());
         let Inside { app, hub } = Inside::open(settings, lock, clock, progress)?;
@@ -208,7 +209,7 @@ impl Running {
             work: Pool::new("rpc-work", rpc.workers, rpc.work_queue).map_err(StartError::Threads)?,
             hash: Pool::new("rpc-hash", rpc.hashers, rpc.hash_queue).map_err(StartError::Threads)?,
             legacy_clients: settings.legacy_clients,
-            pending: Arc::new(Pending::new(
+            pending: Arc::new(PendingCalls::new(
                 rpc.calls_per_connection as usize,
                 rpc.header_bytes as usize,
                 rpc.handshake,
@@ -219,7 +220,7 @@ impl Running {
         let janitor = Janitor::start(Arc::clone(&shared), watch).map_err(StartError::Threads)?;
         let front = Front::start(&shared, &settings.listen, tls.as_ref(), &settings.data_dir)?;
         let streams = settings.hub.streams;
-        let limiter = Limiter::start(&front, rpc, streams, &shared).map_err(StartError::Threads)?;
+        let limiter = Limiter::start(front.watched(&shared), rpc, streams).map_err(StartError::Threads)?;
         Ok(Running { front, shared, janitor, limiter, grace: settings.grace })
     }
 
@@ -445,7 +446,7 @@ struct Janitor {
 }
 
 impl Janitor {
-    fn start(shared: Arc<Shared>, mut watch: Option<Watch>) -> io::Result<Janitor> {
+    fn start(shared: Arc<Shared>, mut watch: Option<CertificateWatch>) -> io::Result<Janitor> {
         let (reload, asked) = bounded::<()>(1);
         let thread = Thread::spawn("janitor", move || {
             let mut sweeps: u32 = 0;

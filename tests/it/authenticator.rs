@@ -1,4 +1,4 @@
-//! An authenticator: reads the QR code, makes the codes.
+//! An authenticator app: reads the QR code and makes codes.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -35,8 +35,8 @@ impl Authenticator {
         Authenticator { totp: Builder::new().with_secret(secret).build().expect("a secret long enough"), last: 0 }
     }
 
-    /// A code that the server has not seen and will take for some seconds: of the step before this one if that is unused and
-    /// has time left, else of the next after the last. Waits for its time to come where there were many.
+    /// A code that the server has not seen and accepts for some seconds more: of the previous step if that is unused and has
+    /// time left, else of the step after the last used one. Waits for that step after many codes.
     pub(crate) fn code(&mut self) -> String {
         let seconds = || Clock::system().now().as_secs().unsigned_abs();
         let now = seconds();
@@ -49,7 +49,7 @@ impl Authenticator {
         self.totp.generate(self.last * STEP_SECS).to_string()
     }
 
-    /// A code that is wrong now and for minutes.
+    /// A code that stays wrong for minutes.
     pub(crate) fn wrong_code(&self) -> String {
         let now = Clock::system().now().as_secs().unsigned_abs() / STEP_SECS;
         let right: Vec<String> =
@@ -57,13 +57,13 @@ impl Authenticator {
         (0..).map(|number: u32| format!("{number:06}")).find(|code| !right.contains(code)).expect("one of a million")
     }
 
-    /// The last code once more.
+    /// The last code again.
     pub(crate) fn same_code(&self) -> String {
         self.totp.generate(self.last * STEP_SECS).to_string()
     }
 }
 
-/// Reads a QR code off a grid of modules, or of anything finer.
+/// Reads a QR code from a grid of modules, or a finer one.
 pub(crate) fn read_qr(width: usize, height: usize, dark: impl Fn(usize, usize) -> bool) -> String {
     let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| if dark(x, y) { 0 } else { 255 });
     let grids = image.detect_grids();
@@ -71,7 +71,7 @@ pub(crate) fn read_qr(width: usize, height: usize, dark: impl Fn(usize, usize) -
     grids[0].decode().expect("a QR code that can be read").1
 }
 
-/// Reads a QR code off a PNG.
+/// Reads a QR code from a PNG.
 pub(crate) fn read_png(path: &Path) -> String {
     let file = BufReader::new(File::open(path).expect("the picture"));
     let mut reader = png::Decoder::new(file).read_info().expect("a PNG");

@@ -44,13 +44,13 @@ pub(crate) fn log_in(terminal: &Terminal, login: &str, authenticator: &mut Authe
     give_code(terminal, authenticator, &format!("You are logged in as {login}"));
 }
 
-/// Gives a code until `then` is said, up to the chat.
+/// Gives codes until `then` appears, up to the chat.
 pub(crate) fn give_code(terminal: &Terminal, authenticator: &mut Authenticator, then: &str) {
     give_code_only(terminal, authenticator, then);
     terminal.wait_for_prompt(CHAT);
 }
 
-/// Gives a code until `then` is said: one may have grown too old on its way.
+/// Gives codes until `then` appears: one may expire on its way.
 pub(crate) fn give_code_only(terminal: &Terminal, authenticator: &mut Authenticator, then: &str) {
     let accepted = (0..3).any(|_| {
         let code = authenticator.code();
@@ -59,7 +59,7 @@ pub(crate) fn give_code_only(terminal: &Terminal, authenticator: &mut Authentica
     assert!(accepted, "a code is accepted");
 }
 
-/// A terminal with somebody new in the chat, whose stream is open.
+/// A terminal with a new account in the chat, whose stream is open.
 pub(crate) fn newcomer(server: &Daemon, directory: &Path, login: &str) -> (Terminal, Authenticator) {
     let terminal = Terminal::start(directory, &server.address(), []);
     let authenticator = register(&terminal, directory, login);
@@ -67,8 +67,8 @@ pub(crate) fn newcomer(server: &Daemon, directory: &Path, login: &str) -> (Termi
     (terminal, authenticator)
 }
 
-/// Lets `speaker` say something until all of `listeners` have heard it. The protocol does not tell when a stream is open:
-/// on a busy machine the first words may come too early.
+/// Sends messages from `speaker` until all `listeners` show one. The protocol does not say when a stream is open, and on a
+/// busy machine the first message may come too early.
 pub(crate) fn hear(speaker: &Terminal, listeners: &[&Terminal]) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let heard = (1..=30).any(|_| {
@@ -77,15 +77,15 @@ pub(crate) fn hear(speaker: &Terminal, listeners: &[&Terminal]) {
         let said = format!(": {words}");
         listeners.iter().all(|listener| listener.comes_to_show(&said, Duration::from_secs(2)))
     });
-    assert!(heard, "everybody hears");
+    assert!(heard, "every listener shows a message");
 }
 
-/// The recovery codes that stand on a terminal, in the order they are read in.
+/// The recovery codes on a terminal, in reading order.
 pub(crate) fn recovery_codes(terminal: &Terminal) -> Vec<String> {
     recovery_codes_in(&terminal.all_text())
 }
 
-/// The same in a text.
+/// The recovery codes in a text.
 pub(crate) fn recovery_codes_in(text: &str) -> Vec<String> {
     let of_base32 = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
     let is_group = |group: &str| group.len() == 4 && group.bytes().all(of_base32);
@@ -93,14 +93,14 @@ pub(crate) fn recovery_codes_in(text: &str) -> Vec<String> {
     text.split_whitespace().filter(is_code).map(str::to_owned).collect()
 }
 
-/// Says something and waits until it has come back.
+/// Sends a message and waits until it has come back.
 pub(crate) fn say(terminal: &Terminal, login: &str, text: &str) {
     terminal.answer(CHAT, text);
     terminal.wait_for(&format!("] {login}: {text}"));
 }
 
 #[test]
-fn a_newcomer_registers_in_russian_and_nothing_secret_stays_behind() {
+fn registering_in_russian_works_and_leaves_no_secret_behind() {
     let (server, home) = (Daemon::start(), place());
     let picture = home.path().join("qr/user1.png");
     let mut terminal = Terminal::start(home.path(), &server.address(), ["--lang", "ru"]);
@@ -133,7 +133,7 @@ fn a_newcomer_registers_in_russian_and_nothing_secret_stays_behind() {
     let recovery_codes = recovery_codes(&terminal);
     assert_eq!(recovery_codes.len(), 10);
     say(&terminal, "user1", "Привет!");
-    assert!(!picture.exists(), "the picture has served");
+    assert!(!picture.exists(), "the picture is deleted");
     assert!(!terminal.ever_wrote(PASSWORD) && !terminal.ever_wrote("something else"));
 
     terminal.answer(CHAT, "/whoami");
@@ -148,7 +148,7 @@ fn a_newcomer_registers_in_russian_and_nothing_secret_stays_behind() {
 }
 
 #[test]
-fn two_people_chat_and_a_line_that_is_being_typed_is_not_torn() {
+fn two_people_chat_and_a_line_being_typed_stays_whole() {
     let (server, home) = (Daemon::start(), place());
     let (alice, _) = newcomer(&server, home.path(), "alice");
     let (bob, _) = newcomer(&server, home.path(), "bob");
@@ -187,11 +187,11 @@ fn two_people_chat_and_a_line_that_is_being_typed_is_not_torn() {
 }
 
 #[test]
-fn what_others_write_is_shown_and_not_obeyed() {
+fn other_peoples_control_characters_are_shown_and_not_obeyed() {
     let (server, home) = (Daemon::start(), place());
     let (alice, _) = newcomer(&server, home.path(), "alice");
     let (bob, _) = newcomer(&server, home.path(), "bob");
-    // As a pasted block of two lines, with a bidi override, and with blanks up to the edge of the window.
+    // A pasted block of two lines, a bidi override, and blanks up to the edge of the window.
     bob.wait_for_prompt(CHAT);
     bob.type_keys("\x1b[200~first\n[00:00:00] alice: I quit\x1b[201~\r");
     alice.wait_for("           [00:00:00] alice: I quit");
@@ -202,12 +202,15 @@ fn what_others_write_is_shown_and_not_obeyed() {
     bob.type_keys(&format!("\x1b[200~x{}[00:00:00] alice: me too\x1b[201~\r", " ".repeat(63)));
     alice.wait_for("alice: me too");
     let text = alice.all_text();
-    assert!(!text.lines().any(|line| line.starts_with("[00:00:00]")), "nobody speaks for another:\n{text}");
+    assert!(
+        !text.lines().any(|line| line.starts_with("[00:00:00]")),
+        "no text passes for another speaker's line:\n{text}"
+    );
     assert!(!alice.ever_wrote("\u{202e}"));
 }
 
 #[test]
-fn the_server_is_restarted_and_both_go_on_with_their_sessions() {
+fn sessions_survive_a_restart_of_the_server() {
     let (mut server, home) = (Daemon::start(), place());
     let (alice, _) = newcomer(&server, home.path(), "alice");
     let (bob, _) = newcomer(&server, home.path(), "bob");
@@ -222,7 +225,7 @@ fn the_server_is_restarted_and_both_go_on_with_their_sessions() {
     server.start_again();
     alice.wait_for("Connected again");
     bob.wait_for("Connected again");
-    alice.wait_for("What waited has been sent: 1 line.");
+    alice.wait_for("Sent after waiting: 1 line.");
     alice.wait_for("] alice: not into the void");
     bob.wait_for("] alice: not into the void");
     say(&bob, "bob", "after");
@@ -233,7 +236,7 @@ fn the_server_is_restarted_and_both_go_on_with_their_sessions() {
 }
 
 #[test]
-fn a_login_takes_three_codes_and_a_used_one_is_refused() {
+fn a_login_accepts_three_wrong_codes_and_refuses_a_used_one() {
     let (server, home) = (Daemon::start(), place());
     let (mut first, mut authenticator) = newcomer(&server, home.path(), "alice");
     let used = authenticator.same_code();
@@ -256,7 +259,7 @@ fn a_login_takes_three_codes_and_a_used_one_is_refused() {
     alice.wait_for_times("The code is wrong", 1);
     alice.answer("OTP code: > ", "abcdef");
     alice.wait_for_times("The code is wrong", 2);
-    // A slip in a recovery code is not sent, and costs nothing.
+    // A mistyped recovery code is not sent and costs no guess.
     alice.answer("OTP code: > ", "ABCD-EFGH-IJKL");
     alice.wait_for("A code from the authenticator has 6 digits");
     alice.answer("OTP code: > ", "no code");
@@ -265,7 +268,7 @@ fn a_login_takes_three_codes_and_a_used_one_is_refused() {
     alice.answer("Login: > ", "alice");
     alice.answer("Password: > ", PASSWORD);
     give_code_only(&alice, &mut authenticator, "You are logged in as alice");
-    // What could not be said before the login is back in the input.
+    // The line typed before the login is back in the input.
     alice.wait_for_prompt("> too early");
     alice.type_keys("\x03");
     hear(&alice, &[&alice]);
@@ -273,7 +276,7 @@ fn a_login_takes_three_codes_and_a_used_one_is_refused() {
 }
 
 #[test]
-fn a_session_is_renewed_without_losing_the_place_and_logout_ends_it() {
+fn a_session_is_renewed_without_leaving_the_chat_and_logout_ends_it() {
     let (server, home) = (Daemon::start(), place());
     let (alice, mut authenticator) = newcomer(&server, home.path(), "alice");
     let (bob, _) = newcomer(&server, home.path(), "bob");
@@ -281,7 +284,7 @@ fn a_session_is_renewed_without_losing_the_place_and_logout_ends_it() {
     alice.wait_for("Renewing the session of alice");
     alice.wait_for_prompt("Password: > ");
     alice.type_keys("\x03");
-    alice.wait_for("The session you have goes on.");
+    alice.wait_for("Your present session continues.");
     say(&alice, "alice", "still here");
     alice.answer(CHAT, "/login");
     alice.answer("Password: > ", PASSWORD);
@@ -290,9 +293,9 @@ fn a_session_is_renewed_without_losing_the_place_and_logout_ends_it() {
     say(&bob, "bob", "good");
     alice.wait_for("] bob: good");
     assert_eq!(alice.all_text().matches("] bob: good").count(), 1);
-    assert!(!alice.all_text().contains("Type /login"), "the end of the old session is no news");
+    assert!(!alice.all_text().contains("Type /login"), "the end of the old session is not reported");
 
-    // What is typed ahead answers the questions it was meant for, and stays hidden where it has to.
+    // Lines typed ahead answer the questions they were meant for, and passwords among them stay hidden.
     alice.wait_for_prompt(CHAT);
     alice.type_keys(&format!("one\rtwo\r/login\r{PASSWORD}\r\r"));
     alice.wait_for("] alice: two");
@@ -308,14 +311,14 @@ fn a_session_is_renewed_without_losing_the_place_and_logout_ends_it() {
 }
 
 #[test]
-fn an_answer_typed_ahead_to_a_question_that_is_not_asked_is_said_to_nobody() {
+fn an_answer_typed_ahead_for_a_question_that_is_not_asked_is_discarded() {
     let (server, home) = (Daemon::start(), place());
     let (alice, _) = newcomer(&server, home.path(), "alice");
     alice.answer(CHAT, "/login");
     alice.wait_for_prompt("Password: > ");
     server.held_up(|| {
         alice.answer("Password: > ", "not it");
-        // The login is under way.
+        // The login call is running.
         alice.wait_for_cursor_row("");
         alice.type_keys("123456\rand more");
     });
@@ -325,7 +328,7 @@ fn an_answer_typed_ahead_to_a_question_that_is_not_asked_is_said_to_nobody() {
 }
 
 #[test]
-fn an_abandoned_enrolment_is_continued_by_login() {
+fn login_continues_a_cancelled_enrolment() {
     let (server, home) = (Daemon::start(), place());
     let picture = home.path().join("qr/alice.png");
     let alice = Terminal::start(home.path(), &server.address(), ["--keep-qr"]);
@@ -335,14 +338,14 @@ fn an_abandoned_enrolment_is_continued_by_login() {
     alice.answer("Password again: > ", PASSWORD);
     alice.answer("OTP code: > ", "/quit");
     alice.wait_for("The second factor is not set up");
-    let abandoned = read_png(&picture);
+    let cancelled = read_png(&picture);
     alice.answer(CHAT, "/login");
     alice.answer("Login: > ", "alice");
     alice.answer("Password: > ", PASSWORD);
     alice.wait_for("This account has no second factor yet");
     alice.wait_for_prompt("OTP code: > ");
     let uri = read_png(&picture);
-    assert_ne!(uri, abandoned, "a new secret");
+    assert_ne!(uri, cancelled, "a new secret");
     give_code(&alice, &mut Authenticator::new(&uri), "You are logged in as alice");
     assert!(alice.all_text().contains("The picture stays"));
     assert!(picture.exists());
@@ -351,7 +354,7 @@ fn an_abandoned_enrolment_is_continued_by_login() {
 #[test]
 fn control_c_clears_the_line_and_control_d_leaves() {
     let home = place();
-    // Nobody listens there, and nobody is asked.
+    // No server listens there.
     let mut terminal = Terminal::start(home.path(), "127.0.0.1:1", []);
     terminal.wait_for_prompt(CHAT);
     terminal.type_keys("nonsense");
@@ -370,7 +373,7 @@ fn control_c_clears_the_line_and_control_d_leaves() {
     assert_eq!(terminal.wait_for_end().code(), Some(0));
 }
 
-/// Runs `otpchat` with `lines` for stdin to its end.
+/// Runs `otpchat` to its end with `lines` as stdin.
 pub(crate) fn pipe(home: &Path, flags: &[&str], lines: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
         .args(flags)
@@ -382,7 +385,7 @@ pub(crate) fn pipe(home: &Path, flags: &[&str], lines: &str) -> Output {
         .spawn()
         .expect("otpchat runs");
     let mut stdin = child.stdin.take().expect("its stdin");
-    // It may have ended without reading all of it.
+    // It may end before it has read everything.
     let _ = stdin.write_all(lines.as_bytes());
     drop(stdin);
     let (done, ended) = bounded(1);
@@ -428,7 +431,7 @@ pub(crate) fn register_by_pipe(server: &Daemon, home: &Path, login: &str) -> Aut
 fn without_a_terminal_everything_is_read_line_by_line() {
     let (server, home) = (Daemon::start(), place());
     let mut authenticator = register_by_pipe(&server, home.path(), "alice");
-    assert_eq!(fs::read_dir(home.path().join("qr")).expect("the directory").count(), 0, "the picture has served");
+    assert_eq!(fs::read_dir(home.path().join("qr")).expect("the directory").count(), 0, "the picture is deleted");
     let (bob, _) = newcomer(&server, home.path(), "bob");
     let address = server.address();
     let flags = ["--server", address.as_str()];
@@ -450,7 +453,7 @@ fn without_a_terminal_everything_is_read_line_by_line() {
     let wrong = pipe(home.path(), &flags, &format!("/login\nalice\n{PASSWORD}\n{code}\n1\n2\nhello\n"));
     assert_eq!(wrong.status.code(), Some(1));
     let ended = pipe(home.path(), &flags, "/login\nalice\n");
-    assert_eq!(ended.status.code(), Some(1), "the input ended in the middle of a login");
+    assert_eq!(ended.status.code(), Some(1), "the input ended during a login");
     let early = pipe(home.path(), &flags, "hello\n");
     assert_eq!(early.status.code(), Some(1), "nobody is logged in");
     let long = pipe(home.path(), &flags, &"x".repeat(100_000));
@@ -461,7 +464,7 @@ fn without_a_terminal_everything_is_read_line_by_line() {
 }
 
 #[test]
-fn the_exit_code_says_what_was_wrong() {
+fn the_exit_code_tells_wrong_flags_from_failures() {
     let home = place();
     for (flags, code, says) in [
         (&["--nonsense"][..], 2, "--nonsense"),

@@ -1,5 +1,4 @@
-//! What the console shows of what was said before, and what it does when the connection is lost: nothing is shown twice,
-//! nothing is missing, and what was typed is sent once.
+//! Older messages and lost connections: no message appears twice or is missing, and each line is sent once.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -24,14 +23,14 @@ fn texts(terminal: &Terminal) -> Vec<String> {
     terminal.all_text().lines().filter_map(said).collect()
 }
 
-/// The place of the first row that holds `text`.
+/// Index of the first row that holds `text`.
 fn row_of(terminal: &Terminal, text: &str) -> usize {
     let shown = terminal.all_text();
     shown.lines().position(|row| row.contains(text)).unwrap_or_else(|| panic!("no {text:?} in\n{shown}"))
 }
 
 #[test]
-fn after_a_login_the_last_lines_are_there_and_history_goes_back_from_them() {
+fn a_login_shows_the_last_messages_and_history_continues_before_them() {
     let (server, home) = (Daemon::start(), place());
     let (mut alice, mut authenticator) = newcomer(&server, home.path(), "alice");
     let before: Vec<String> = texts(&alice);
@@ -51,34 +50,34 @@ fn after_a_login_the_last_lines_are_there_and_history_goes_back_from_them() {
     assert!(row_of(&alice, "Those were the last messages") < row_of(&alice, "] alice: now"));
 
     alice.answer(CHAT, "/history 7");
-    alice.wait_for("There are older ones still");
+    alice.wait_for("There are older messages: /history.");
     let mut expected: Vec<String> = expected.into_iter().chain(["now".to_owned()]).collect();
     expected.extend((4..=10).map(|number| format!("line {number}.")));
     assert_eq!(texts(&alice), expected);
     alice.answer(CHAT, "/history");
-    alice.wait_for("There is nothing older.");
+    alice.wait_for("There are no older messages.");
     expected.extend(before);
     expected.extend((1..=3).map(|number| format!("line {number}.")));
     assert_eq!(texts(&alice), expected, "each message once, whichever way it came");
     alice.answer(CHAT, "/history 501");
     alice.wait_for("a number from 1 to 500");
     alice.answer(CHAT, "/history");
-    alice.wait_for_times("There is nothing older.", 2);
+    alice.wait_for_times("There are no older messages.", 2);
     assert_eq!(texts(&alice), expected);
 
-    // None at the login, and then by name.
+    // None at the login, then two by command.
     let quiet = Terminal::start(home.path(), &server.address(), ["--history", "0"]);
     log_in(&quiet, "alice", &mut authenticator);
     say(&quiet, "alice", "live");
     assert_eq!(texts(&quiet), ["live"]);
     assert!(!quiet.all_text().contains("Those were the last messages"));
     quiet.answer(CHAT, "/history 2");
-    quiet.wait_for("There are older ones still");
+    quiet.wait_for("There are older messages: /history.");
     assert_eq!(texts(&quiet), ["live", "line 30.", "now"]);
 }
 
 #[test]
-fn what_is_typed_while_the_server_is_down_is_shown_to_both_once_and_in_the_same_order() {
+fn lines_typed_while_the_server_is_down_appear_once_and_in_the_same_order_for_everybody() {
     let (mut server, home) = (Daemon::start(), place());
     let (alice, _) = newcomer(&server, home.path(), "alice");
     let (bob, _) = newcomer(&server, home.path(), "bob");
@@ -96,7 +95,7 @@ fn what_is_typed_while_the_server_is_down_is_shown_to_both_once_and_in_the_same_
     server.start_again();
     for terminal in [&alice, &bob] {
         terminal.wait_for("Connected again");
-        terminal.wait_for("What waited has been sent: 3 lines.");
+        terminal.wait_for("Sent after waiting: 3 lines.");
     }
     say(&alice, "alice", "the end");
     bob.wait_for("] alice: the end");
@@ -112,7 +111,7 @@ fn what_is_typed_while_the_server_is_down_is_shown_to_both_once_and_in_the_same_
 }
 
 #[test]
-fn what_was_missed_comes_when_the_connection_is_back_and_is_counted() {
+fn missed_messages_come_and_are_counted_once_the_connection_is_back() {
     let (server, home) = (Daemon::start(), place());
     let relay = Relay::start(server.port());
     let alice = Terminal::start(home.path(), &relay.address(), []);
@@ -139,7 +138,7 @@ fn what_was_missed_comes_when_the_connection_is_back_and_is_counted() {
 }
 
 #[test]
-fn what_is_not_kept_any_more_is_said_to_be_missing_and_the_date_where_it_changes() {
+fn purged_messages_are_reported_as_missing_and_a_date_line_marks_another_day() {
     let (mut server, home) = (Daemon::start(), place());
     let relay = Relay::start(server.port());
     let alice = Terminal::start(home.path(), &relay.address(), []);
@@ -155,7 +154,7 @@ fn what_is_not_kept_any_more_is_said_to_be_missing_and_the_date_where_it_changes
     server.stop();
     let database = Connection::open(server.directory().join("users.db")).expect("the database");
     let days: i64 = 3 * 86_400_000_000;
-    // As the server purges.
+    // In the way the server purges.
     let purge = "UPDATE room_logs SET purged_through = (SELECT id FROM events WHERE text = 'gone');
                  DELETE FROM events WHERE id <= (SELECT purged_through FROM room_logs);";
     database.execute_batch(purge).expect("purged");
@@ -173,7 +172,7 @@ fn what_is_not_kept_any_more_is_said_to_be_missing_and_the_date_where_it_changes
 }
 
 #[test]
-fn on_a_database_that_was_taken_back_it_begins_anew() {
+fn the_console_starts_over_on_an_older_copy_of_the_database() {
     let (mut server, home) = (Daemon::start(), place());
     let (alice, _) = newcomer(&server, home.path(), "alice");
     say(&alice, "alice", "kept");
@@ -197,7 +196,7 @@ fn on_a_database_that_was_taken_back_it_begins_anew() {
 }
 
 #[test]
-fn a_console_that_logs_out_and_in_again_goes_on_where_it_was() {
+fn a_console_that_logs_out_and_in_again_continues_where_it_stopped() {
     let (server, home) = (Daemon::start(), place());
     let (alice, mut authenticator) = newcomer(&server, home.path(), "alice");
     let (bob, _) = newcomer(&server, home.path(), "bob");
@@ -207,7 +206,7 @@ fn a_console_that_logs_out_and_in_again_goes_on_where_it_was() {
     alice.wait_for("alice is logged out.");
     say(&bob, "bob", "meanwhile");
     log_in(&alice, "alice", &mut authenticator);
-    alice.wait_for("While nobody was logged in here, 1 message came.");
+    alice.wait_for("While you were logged out here, 1 message came.");
     say(&bob, "bob", "after");
     alice.wait_for("] bob: after");
     let shown = texts(&alice);
@@ -233,7 +232,7 @@ fn leaving_with_unsent_lines_takes_a_second_quit() {
 }
 
 #[test]
-fn without_a_terminal_a_line_is_tried_until_the_server_is_back_and_stored_once() {
+fn without_a_terminal_a_line_is_retried_until_the_server_is_back_and_stored_once() {
     let (mut server, home) = (Daemon::start(), place());
     let mut authenticator = register_by_pipe(&server, home.path(), "alice");
     let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
@@ -270,7 +269,7 @@ fn without_a_terminal_a_line_is_tried_until_the_server_is_back_and_stored_once()
     assert_eq!(said, ["first", "second"], "{stdout}");
 }
 
-/// A wire that can be cut.
+/// A TCP relay that can be cut.
 struct Relay {
     port: u16,
     state: Arc<Mutex<Wire>>,
@@ -283,7 +282,7 @@ struct Wire {
 }
 
 impl Relay {
-    /// From a free port to `port`, until the test is over.
+    /// Relays a free port to `port` until the test ends.
     fn start(port: u16) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let relay = Relay { port: listener.local_addr().expect("its address").port(), state: Arc::default() };

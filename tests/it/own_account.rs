@@ -1,4 +1,4 @@
-//! What people do with their own account in the console: recovery codes, sessions, password, second factor, leaving.
+//! The console's commands for one's own account: recovery codes, sessions, password, second factor, deletion.
 
 use crate::admin::{shown, tool_with_input};
 use crate::authenticator::{Authenticator, read_png};
@@ -12,14 +12,14 @@ use crate::screen::Terminal;
 
 const OTHER_PASSWORD: &str = "staple battery horse";
 
-/// What the administrator's tool says.
+/// Runs the administrator's tool; returns its output.
 fn administer(server: &Daemon, args: &[&str]) -> String {
     let (code, out, err) = tool_with_input(server.directory(), args, "");
     assert_eq!(code, Some(0), "{args:?}: {err}");
     out
 }
 
-/// Answers login and password, up to the question for a code.
+/// Answers login and password, up to the prompt for a code.
 fn begin_login(terminal: &Terminal, login: &str, password: &str) {
     terminal.answer(CHAT, "/login");
     terminal.answer("Login: > ", login);
@@ -27,7 +27,7 @@ fn begin_login(terminal: &Terminal, login: &str, password: &str) {
     terminal.wait_for_prompt("OTP code: > ");
 }
 
-/// Answers password and fresh code after `command`, until `then` is said.
+/// Answers password and unused code after `command`, until `then` appears.
 fn prove(terminal: &Terminal, command: &str, authenticator: &mut Authenticator, then: &str) {
     terminal.answer(CHAT, command);
     terminal.answer("Password: > ", PASSWORD);
@@ -35,7 +35,7 @@ fn prove(terminal: &Terminal, command: &str, authenticator: &mut Authenticator, 
 }
 
 #[test]
-fn a_recovery_code_lets_in_without_the_phone_and_a_new_one_is_set_up() {
+fn a_recovery_code_logs_in_without_the_phone_and_sets_up_a_new_one() {
     let (server, home) = (Daemon::start(), place());
     let (before, mut lost) = newcomer(&server, home.path(), "alice");
     let codes = recovery_codes(&before);
@@ -55,7 +55,7 @@ fn a_recovery_code_lets_in_without_the_phone_and_a_new_one_is_set_up() {
     before.wait_for("The session has ended: log in again. Type /login.");
     hear(&alice, &[&alice]);
 
-    // Neither the old factor nor an old recovery code opens anything; one that was used least of all.
+    // Neither the old factor nor an old recovery code works, used or not.
     let eve = Terminal::start(home.path(), &server.address(), []);
     begin_login(&eve, "alice", PASSWORD);
     eve.answer("OTP code: > ", &codes[0]);
@@ -67,7 +67,7 @@ fn a_recovery_code_lets_in_without_the_phone_and_a_new_one_is_set_up() {
 }
 
 #[test]
-fn who_knows_the_password_cannot_keep_its_owner_out_by_logging_in_again_and_again() {
+fn repeated_logins_with_the_password_do_not_keep_its_owner_out() {
     let (server, home) = (Daemon::start(), place());
     let (_, mut authenticator) = newcomer(&server, home.path(), "alice");
     let alice = Terminal::start(home.path(), &server.address(), []);
@@ -81,7 +81,7 @@ fn who_knows_the_password_cannot_keep_its_owner_out_by_logging_in_again_and_agai
 }
 
 #[test]
-fn a_session_is_renewed_by_a_recovery_code_and_the_end_of_the_old_one_is_no_news() {
+fn a_recovery_code_renews_a_session_and_the_end_of_the_old_one_is_not_reported() {
     let (server, home) = (Daemon::start(), place());
     let (alice, _) = newcomer(&server, home.path(), "alice");
     let codes = recovery_codes(&alice);
@@ -93,7 +93,7 @@ fn a_session_is_renewed_by_a_recovery_code_and_the_end_of_the_old_one_is_no_news
         alice.wait_for_prompt("OTP code: > ");
         if left {
             alice.type_keys("\r");
-            alice.wait_for("The session you have goes on.");
+            alice.wait_for("Your present session continues.");
             say(&alice, "alice", "as before");
         }
     }
@@ -104,7 +104,7 @@ fn a_session_is_renewed_by_a_recovery_code_and_the_end_of_the_old_one_is_no_news
 }
 
 #[test]
-fn few_recovery_codes_are_warned_of_and_new_ones_void_the_old() {
+fn the_console_warns_of_few_recovery_codes_and_new_ones_void_the_old() {
     let (server, home) = (Daemon::start(), place());
     let (mut first, mut authenticator) = newcomer(&server, home.path(), "alice");
     let codes = recovery_codes(&first);
@@ -116,7 +116,7 @@ fn few_recovery_codes_are_warned_of_and_new_ones_void_the_old() {
         begin_login(&alice, "alice", PASSWORD);
         alice.answer("OTP code: > ", code);
         alice.wait_for_times("This recovery code is used up.", used + 1);
-        // Left: the code is gone, the old factor holds.
+        // Cancelled: the code is used up, the old factor stays valid.
         alice.answer("OTP code: > ", "");
         alice.wait_for(&format!("Recovery codes left: {}.", 9 - used));
     }
@@ -137,7 +137,7 @@ fn few_recovery_codes_are_warned_of_and_new_ones_void_the_old() {
 }
 
 #[test]
-fn sessions_are_listed_and_one_of_them_is_ended_by_its_number() {
+fn sessions_are_listed_and_ended_by_number() {
     let (server, home) = (Daemon::start(), place());
     let (alice, mut authenticator) = newcomer(&server, home.path(), "alice");
     alice.answer(CHAT, "/logout 2");
@@ -171,7 +171,7 @@ fn sessions_are_listed_and_one_of_them_is_ended_by_its_number() {
 }
 
 #[test]
-fn all_other_sessions_are_ended_with_password_and_fresh_code() {
+fn password_and_unused_code_end_all_other_sessions() {
     let (server, home) = (Daemon::start(), place());
     let (alice, mut authenticator) = newcomer(&server, home.path(), "alice");
     let other = Terminal::start(home.path(), &server.address(), []);
@@ -191,7 +191,7 @@ fn all_other_sessions_are_ended_with_password_and_fresh_code() {
 }
 
 #[test]
-fn all_sessions_are_ended_and_that_is_no_news_to_who_asked() {
+fn ending_all_sessions_is_not_reported_to_the_console_that_did_it() {
     let (server, home) = (Daemon::start(), place());
     let (alice, mut authenticator) = newcomer(&server, home.path(), "alice");
     let other = Terminal::start(home.path(), &server.address(), []);
@@ -210,7 +210,7 @@ fn all_sessions_are_ended_and_that_is_no_news_to_who_asked() {
 }
 
 #[test]
-fn a_new_password_is_asked_for_with_the_old_one_and_a_fresh_code() {
+fn a_new_password_needs_the_old_one_and_an_unused_code() {
     let (server, home) = (Daemon::start(), place());
     let (alice, mut authenticator) = newcomer(&server, home.path(), "alice");
     alice.answer(CHAT, "/passwd");
@@ -241,7 +241,7 @@ fn a_new_password_is_asked_for_with_the_old_one_and_a_fresh_code() {
 }
 
 #[test]
-fn the_second_factor_is_replaced_and_the_old_one_opens_nothing() {
+fn a_replaced_second_factor_no_longer_works() {
     let (server, home) = (Daemon::start(), place());
     let (alice, mut old) = newcomer(&server, home.path(), "alice");
     let codes = recovery_codes(&alice);
@@ -267,7 +267,7 @@ fn the_second_factor_is_replaced_and_the_old_one_opens_nothing() {
 }
 
 #[test]
-fn leaving_for_good_takes_login_password_and_code_and_ends_everything() {
+fn deleting_an_account_needs_login_password_and_code_and_ends_its_sessions() {
     let (server, home) = (Daemon::start(), place());
     let (alice, mut authenticator) = newcomer(&server, home.path(), "alice");
     let (bob, _) = newcomer(&server, home.path(), "bob");
@@ -276,7 +276,7 @@ fn leaving_for_good_takes_login_password_and_code_and_ends_everything() {
     hear(&other, &[&alice, &other]);
 
     alice.answer(CHAT, "/delete-account");
-    alice.wait_for("This deletes the account alice for good");
+    alice.wait_for("This deletes the account alice permanently");
     alice.answer("Your login, to confirm: > ", "bob");
     alice.wait_for("That is not alice: nothing was done.");
     alice.answer(CHAT, "/delete-account");
@@ -286,7 +286,7 @@ fn leaving_for_good_takes_login_password_and_code_and_ends_everything() {
     other.wait_for("The session has ended: log in again. Type /login.");
     alice.answer(CHAT, "hello?");
     alice.wait_for("You are not logged in");
-    assert!(!alice.all_text().contains("Type /login."), "that is no news:\n{}", alice.all_text());
+    assert!(!alice.all_text().contains("Type /login."), "the end is not reported:\n{}", alice.all_text());
     say(&bob, "bob", "gone");
 
     other.answer(CHAT, "/login");
@@ -301,12 +301,12 @@ fn leaving_for_good_takes_login_password_and_code_and_ends_everything() {
 }
 
 #[test]
-fn who_guesses_is_told_how_long_to_wait_and_may_go_on() {
+fn wrong_guesses_are_delayed_and_the_prompt_stays() {
     let (server, home) = (Daemon::start(), place());
     let (alice, authenticator) = newcomer(&server, home.path(), "alice");
     let other = Terminal::start(home.path(), &server.address(), []);
     let wait = "Too many tries: try again in ";
-    // The delay doubles with each wrong code, so that it outgrows any machine's slowness.
+    // The delay doubles with each wrong code, so it outgrows the slowness of any machine.
     let told = (0..4).any(|_| {
         begin_login(&other, "alice", PASSWORD);
         (0..3).any(|_| {
@@ -315,14 +315,14 @@ fn who_guesses_is_told_how_long_to_wait_and_may_go_on() {
         })
     });
     assert!(told, "{}", other.all_text());
-    // That was no try: the question stands, and a recovery code is no guess.
+    // A delayed code is no guess: the prompt stays, and a recovery code works.
     other.answer("OTP code: > ", &recovery_codes(&alice)[0]);
     other.wait_for("This recovery code is used up.");
     say(&alice, "alice", "not disturbed");
 }
 
 #[test]
-fn an_invitation_is_asked_for_where_the_server_wants_one_and_login_and_password_stay() {
+fn the_console_asks_for_an_invitation_and_keeps_login_and_password() {
     let (server, home) = (Daemon::start_with(&["--registration", "invite"]), place());
     let alice = Terminal::start(home.path(), &server.address(), []);
     alice.answer(CHAT, "/register");
@@ -336,7 +336,7 @@ fn an_invitation_is_asked_for_where_the_server_wants_one_and_login_and_password_
     }
     let invitation = shown(&administer(&server, &["invite", "new", "--note", "for Alice"]), "Invitation code");
     alice.answer("Invitation: > ", &invitation.to_lowercase());
-    alice.wait_for("The account alice is there. Now its second factor.");
+    alice.wait_for("The account alice is created. Next: its second factor.");
     alice.wait_for_prompt("OTP code: > ");
     let mut authenticator = Authenticator::new(&read_png(&home.path().join("qr/alice.png")));
     give_code(&alice, &mut authenticator, "You are logged in as alice");
@@ -352,7 +352,7 @@ fn an_invitation_is_asked_for_where_the_server_wants_one_and_login_and_password_
 }
 
 #[test]
-fn who_lost_the_second_factor_for_good_enrols_with_the_administrators_code() {
+fn the_administrators_code_replaces_a_lost_second_factor() {
     let (server, home) = (Daemon::start(), place());
     let (alice, _) = newcomer(&server, home.path(), "alice");
     let reset = || shown(&administer(&server, &["user", "reset-otp", "alice"]), "Enrolment code");
@@ -387,7 +387,7 @@ fn who_lost_the_second_factor_for_good_enrols_with_the_administrators_code() {
 }
 
 #[test]
-fn clocks_that_differ_are_said_so_once_and_again_after_a_wrong_code() {
+fn the_console_warns_of_a_clock_skew_once_and_again_after_a_wrong_code() {
     let (house, home) = (House::open(), place());
     let member = house.member("alice");
     // The clock of the house stands still, years from now.
@@ -404,7 +404,7 @@ fn clocks_that_differ_are_said_so_once_and_again_after_a_wrong_code() {
 }
 
 #[test]
-fn without_a_terminal_it_is_read_line_by_line_and_no_answer_is_ever_said_to_others() {
+fn without_a_terminal_no_answer_to_a_dialogue_ever_goes_to_other_people() {
     let (server, home) = (Daemon::start(), place());
     let mut authenticator = register_by_pipe(&server, home.path(), "alice");
     let (bob, _) = newcomer(&server, home.path(), "bob");
@@ -423,7 +423,7 @@ fn without_a_terminal_it_is_read_line_by_line_and_no_answer_is_ever_said_to_othe
     assert!(!stderr.contains(PASSWORD));
     bob.wait_for("] alice: hello");
 
-    // What a command did not take must not go to everybody, the answers that were meant for it least of all.
+    // Lines that a command did not take must not go to everybody, least of all answers that were meant for it.
     for wrong in ["/passswd", "/register"] {
         let code = authenticator.code();
         let lines = format!("/login\nalice\n{PASSWORD}\n{code}\n{wrong}\na secret answer\n");

@@ -18,10 +18,10 @@ use crate::authenticator::read_qr;
 
 const ROWS: u16 = 24;
 const COLUMNS: u16 = 80;
-/// Rows of the endless sheet beside the window, on which nothing scrolls away.
+/// Rows of a second, very tall screen on which nothing scrolls away.
 const SHEET_ROWS: u16 = 2_000;
 
-/// A terminal with an `otpchat` in it. Dropping it kills it.
+/// A terminal with an `otpchat` in it. Dropping it kills the program.
 pub(crate) struct Terminal {
     pty: Arc<Pty>,
     child: Child,
@@ -35,17 +35,17 @@ struct Shared {
 }
 
 struct View {
-    /// What the person sees.
+    /// The window that a person sees.
     window: Parser,
-    /// The same on a sheet that never scrolls.
-    sheet: Parser,
-    /// Every byte there was.
+    /// The same output on a screen that never scrolls.
+    tall: Parser,
+    /// All bytes of the output.
     bytes: Vec<u8>,
     ended: bool,
 }
 
 impl Terminal {
-    /// Starts `otpchat` in `directory`, for the server at `address`.
+    /// Starts `otpchat` in `directory` for the server at `address`.
     pub(crate) fn start<'a>(directory: &Path, address: &str, flags: impl IntoIterator<Item = &'a str>) -> Terminal {
         let (pty, pts) = open().expect("a pty");
         pty.resize(Size::new(ROWS, COLUMNS)).expect("its size");
@@ -61,7 +61,7 @@ impl Terminal {
         let columns = NonZeroU16::new(COLUMNS).expect("some");
         let view = View {
             window: Parser::new(NonZeroU16::new(ROWS).expect("some"), columns, 0),
-            sheet: Parser::new(NonZeroU16::new(SHEET_ROWS).expect("some"), columns, 0),
+            tall: Parser::new(NonZeroU16::new(SHEET_ROWS).expect("some"), columns, 0),
             bytes: Vec::new(),
             ended: false,
         };
@@ -71,46 +71,46 @@ impl Terminal {
         Terminal { pty, child, shared, reader: Some(reader) }
     }
 
-    /// Types `keys` as they are.
+    /// Types `keys` unchanged.
     pub(crate) fn type_keys(&self, keys: &str) {
         (&*self.pty).write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
-    /// Waits for the prompt at the cursor, then types an answer and Enter.
+    /// Waits for `prompt` at the cursor, then types an answer and Enter.
     pub(crate) fn answer(&self, prompt: &str, answer: &str) {
         self.wait_for_prompt(prompt);
         self.type_keys(answer);
         self.type_keys("\r");
     }
 
-    /// Waits until the row of the cursor holds `prompt` and nothing else.
+    /// Waits until the cursor's row holds only `prompt`.
     pub(crate) fn wait_for_prompt(&self, prompt: &str) {
         self.wait_until(&format!("the prompt {prompt:?}"), |view| view.cursor_row() == prompt.trim_end());
     }
 
-    /// Waits until the row of the cursor holds `row`.
+    /// Waits until the cursor's row is `row`.
     pub(crate) fn wait_for_cursor_row(&self, row: &str) {
         self.wait_until(&format!("{row:?} being typed"), |view| view.cursor_row() == row);
     }
 
-    /// Waits until `text` stands anywhere, also where it has scrolled away.
+    /// Waits until `text` has appeared, even if it has scrolled away.
     pub(crate) fn wait_for(&self, text: &str) {
         self.wait_for_times(text, 1);
     }
 
-    /// Waits until `text` stands there as often as `times`.
+    /// Waits until `text` has appeared at least `times` times.
     pub(crate) fn wait_for_times(&self, text: &str, times: usize) {
         self.wait_until(&format!("{text:?}, {times} times"), |view| view.all_text().matches(text).count() >= times);
     }
 
-    /// Whether `text` comes to stand anywhere within `soon`.
+    /// Whether `text` appears within `soon`.
     pub(crate) fn comes_to_show(&self, text: &str, soon: Duration) -> bool {
         let view = self.shared.lock();
         let waited = self.shared.changed.wait_timeout_while(view, soon, |view| !view.all_text().contains(text));
         !waited.expect("no panic elsewhere").1.timed_out()
     }
 
-    /// Waits until one of two texts stands there once more than before `act`; answers whether it is the first.
+    /// Runs `act` and waits until one of two texts has appeared once more; returns whether it is the first.
     pub(crate) fn wait_for_either(&self, texts: [&str; 2], act: impl FnOnce()) -> bool {
         let count = |view: &View| texts.map(|text| view.all_text().matches(text).count());
         let before = count(&self.shared.lock());
@@ -119,22 +119,22 @@ impl Terminal {
         count(&self.shared.lock())[0] != before[0]
     }
 
-    /// All that was ever shown, also where it has scrolled away.
+    /// Everything that was shown, even if it has scrolled away.
     pub(crate) fn all_text(&self) -> String {
         self.shared.lock().all_text()
     }
 
-    /// What a person sees now.
+    /// The contents of the window.
     pub(crate) fn window_text(&self) -> String {
         self.shared.lock().window.screen().contents()
     }
 
-    /// Whether `text` was ever among the bytes that the program wrote.
+    /// Whether the program ever wrote the bytes of `text`.
     pub(crate) fn ever_wrote(&self, text: &str) -> bool {
         self.shared.lock().bytes.windows(text.len()).any(|window| window == text.as_bytes())
     }
 
-    /// Reads the QR code that stands in the window.
+    /// Reads the QR code in the window.
     pub(crate) fn read_qr(&self) -> String {
         let view = self.shared.lock();
         let screen = view.window.screen();
@@ -192,16 +192,16 @@ impl Shared {
         self.view.lock().expect("no panic elsewhere")
     }
 
-    /// Shows what comes, until the program has closed the terminal.
+    /// Feeds the screens until the program closes the terminal.
     fn read_from(&self, mut source: &Pty) {
         let mut buffer = [0; 4096];
         loop {
-            // The end of the other side is an error (EIO) on Linux.
+            // On Linux a closed terminal is an error (EIO).
             let count = source.read(&mut buffer).unwrap_or(0);
             let mut view = self.lock();
             let bytes = &buffer[..count];
             view.window.process(bytes);
-            view.sheet.process(bytes);
+            view.tall.process(bytes);
             view.bytes.extend_from_slice(bytes);
             view.ended = count == 0;
             drop(view);
@@ -215,11 +215,11 @@ impl Shared {
 
 impl View {
     fn all_text(&self) -> String {
-        self.sheet.screen().contents()
+        self.tall.screen().contents()
     }
 
     fn cursor_row(&self) -> String {
-        let screen = self.sheet.screen();
+        let screen = self.tall.screen();
         let (row, _) = screen.cursor_position();
         screen.rows(0, COLUMNS).nth(usize::from(row)).unwrap_or_default().trim_end().to_owned()
     }

@@ -75,7 +75,7 @@ fn parallel_senders_are_heard_by_all_in_the_same_order() {
 fn a_stream_that_falls_behind_catches_up_without_gap_or_double() {
     // A mailbox of one message: nearly everything goes by way of the store.
     let house = House::with(|settings| {
-        settings.hub.mailbox_frames = 1;
+        settings.hub.mailbox_bytes = 1;
         settings.rpc.catch_up_page = 3;
     });
     let member = house.member("user1");
@@ -100,7 +100,7 @@ fn a_stream_that_falls_behind_catches_up_without_gap_or_double() {
 #[test]
 fn a_client_that_reads_nothing_disturbs_nobody_is_cut_off_and_frees_its_thread() {
     let house = House::with(|settings| {
-        settings.hub.mailbox_frames = 16;
+        settings.hub.mailbox_bytes = 16 * 8_192;
         settings.rpc.stream_stall = std::time::Duration::from_millis(300);
     });
     let reader = house.member("reader");
@@ -161,7 +161,7 @@ fn a_stopping_server_gives_streams_their_last_messages_and_a_status() {
 /// What a stream missed may have been deleted meanwhile: it goes on with what is there.
 #[test]
 fn a_stream_behind_messages_that_were_deleted_goes_on() {
-    let house = House::with(|settings| settings.hub.mailbox_frames = 1);
+    let house = House::with(|settings| settings.hub.mailbox_bytes = 1);
     let member = house.member("user1");
     // Deletes what was just stored, in the same transaction: published, and nowhere to be read.
     let database = rusqlite::Connection::open(house.directory().join("users.db")).expect("the database");

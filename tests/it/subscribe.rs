@@ -98,7 +98,7 @@ fn subscribers_that_come_while_others_talk_get_everything_once_and_in_order() {
 #[test]
 fn a_subscriber_whose_mailbox_overflows_reads_on_from_the_store_and_joins_again() {
     let house = House::with(|settings| {
-        settings.hub.mailbox_frames = 1;
+        settings.hub.mailbox_bytes = 1;
         settings.rpc.catch_up_page = 3;
         settings.rpc.batch_bytes = 64;
     });

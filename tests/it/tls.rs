@@ -313,7 +313,7 @@ fn two_consoles_talk_by_tls_and_are_told_of_another_certificate() {
     alice.answer(console::CHAT, "are you the same?");
     alice.wait_for("shows another certificate");
     bob.answer(console::CHAT, "are you the same?");
-    bob.wait_for("trusted here");
+    bob.wait_for("machine trusts");
 }
 
 /// Runs `otpchat` for a login that must fail; its standard error says how.
@@ -362,8 +362,8 @@ fn the_console_connects_to_whom_it_trusts_and_says_why_it_does_not() {
     let pin = |made: &Made| made.fingerprint();
     expect(port, &["--ca", &own_file], IN);
     expect(port, &["--pin", &pin(&own)], IN);
-    expect(port, &["--ca", &other_file], "signed by nobody that is trusted here");
-    expect(port, &["--tls"], "signed by nobody that is trusted here");
+    expect(port, &["--ca", &other_file], "No authority that this machine trusts has signed");
+    expect(port, &["--tls"], "No authority that this machine trusts has signed");
     expect(port, &["--ca", &other_file, "--lang", "ru"], "не подписан никем, кому здесь доверяют");
     expect(port, &["--pin", &pin(&other)], &format!("another certificate than the pinned one: {}", pin(&own)));
     expect(port, &["--ca", &garbage], "garbage.pem holds no certificate");

@@ -1,4 +1,4 @@
-//! Flags and environment of `otpchat`.
+//! Flags and environment variables of `otpchat`.
 
 use std::path::PathBuf;
 
@@ -15,44 +15,44 @@ const EXAMPLES: &str = "\
 Examples:
   otpchat                                 chat on this machine
   otpchat --server localhost:50052        another port
-  otpchat --server chat.example.org --tls on another machine, whose certificate the system trusts
-  otpchat --server HOST --pin AB:CD:...   or one that is known by its fingerprint
+  otpchat --server chat.example.org --tls another machine, whose certificate this system trusts
+  otpchat --server HOST --pin AB:CD:...   another machine, whose certificate has this fingerprint
   otpchat --lang ru                       in Russian
   ssh -L 50051:localhost:50051 HOST       then: otpchat, with the server on HOST
   printf '/login\\nalice\\nPASSWORD\\nCODE\\nhello\\n' | otpchat
                                           without a terminal: one line per answer
 
-Inside: /register, /login, /history, /quit; /help lists all commands; anything else is said to everybody. What cannot be sent
-just now waits, and is sent once as soon as it can be.
+Inside: /register, /login, /history, /quit; /help lists all commands; anything else goes to everybody. A line that cannot be
+sent yet waits, and is sent once, as soon as possible.
 
-Without a terminal every line, passwords included, is read from stdin; messages go to stdout, and a line with the date where
-that changes; everything else goes to stderr. A line that cannot be sent is tried for half a minute.
-Exit code: 0 all went well; 1 a login failed, a line was not sent, or something else went wrong; 2 wrong flags.";
+Without a terminal, every line is read from stdin, passwords included. Messages go to stdout, with a line for the date when
+it changes; everything else goes to stderr. A line that cannot be sent is retried for half a minute.
+Exit code: 0 success; 1 a login failed, a line was not sent, or something else went wrong; 2 wrong flags.";
 
 /// Chat in the terminal, with a second factor that nobody can skip
 #[derive(Clone, Debug, Parser)]
 #[command(name = "otpchat", version, after_help = EXAMPLES)]
 pub struct Args {
-    /// The server; an IPv6 address needs brackets, such as `[::1]:50051`
+    /// The server; an IPv6 address needs brackets, as in `[::1]:50051`
     #[arg(long, env = "OTPCHAT_SERVER", value_name = "HOST:PORT", default_value = "localhost:50051")]
     pub server: ServerName,
 
-    /// Talk by TLS. The server's certificate has to be for HOST, and signed by an authority that this system trusts
-    /// (the store in SSL_CERT_FILE, if that is set)
+    /// Use TLS. The server's certificate must be for HOST, and signed by an authority that this system trusts
+    /// (or one in SSL_CERT_FILE, if that is set)
     #[arg(long, env = "OTPCHAT_TLS", value_parser = FalseyValueParser::new())]
     pub tls: bool,
 
-    /// Trust the authorities in this file (PEM) in place of the system's; a self-signed certificate is its own. Implies
-    /// --tls
+    /// Trust the authorities in this file (PEM) in place of the system's; a self-signed certificate is its own authority.
+    /// Implies --tls
     #[arg(long, env = "OTPCHAT_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
 
-    /// Trust the certificate with this SHA-256 fingerprint and no other, whatever name it bears; the server's log says it,
+    /// Trust only the certificate with this SHA-256 fingerprint, whatever its name. The server's log shows the fingerprint,
     /// and so does `openssl x509 -noout -fingerprint -sha256`. Implies --tls
     #[arg(long, env = "OTPCHAT_PIN", value_name = "FINGERPRINT", conflicts_with = "ca")]
     pub pin: Option<Fingerprint>,
 
-    /// Show this certificate to a server that asks for one: PEM. Implies --tls
+    /// Our certificate (PEM), for a server that asks for one. Implies --tls
     #[arg(long, env = "OTPCHAT_TLS_CLIENT_CERT", value_name = "FILE", requires = "tls_client_key")]
     pub tls_client_cert: Option<PathBuf>,
 
@@ -60,24 +60,24 @@ pub struct Args {
     #[arg(long, env = "OTPCHAT_TLS_CLIENT_KEY", value_name = "FILE", requires = "tls_client_cert")]
     pub tls_client_key: Option<PathBuf>,
 
-    /// The language of the console; from the locale if it is not given
+    /// The language of the console; the default follows the locale
     #[arg(long, env = "OTPCHAT_LANG", value_enum)]
     pub lang: Option<Lang>,
 
-    /// How many of the last messages are shown after a login, 0 to 500; unless it is given 20 on a terminal, and none
-    /// without one
+    /// How many of the last messages to show after a login, 0 to 500; the default is 20 on a terminal, and 0 without
+    /// one
     #[arg(long, env = "OTPCHAT_HISTORY", value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_HISTORY)))]
     pub history: Option<u32>,
 
-    /// Where the picture of a new second factor is written
+    /// Where to write the picture of a new second factor
     #[arg(long, env = "OTPCHAT_QR_DIR", value_name = "DIRECTORY", default_value = "qr")]
     pub qr_dir: PathBuf,
 
-    /// Keep that picture after the first code is confirmed; whoever sees it can make your codes
+    /// Keep that picture after the first code is confirmed; anybody who sees it can make your codes
     #[arg(long, env = "OTPCHAT_KEEP_QR", value_parser = FalseyValueParser::new())]
     pub keep_qr: bool,
 
-    /// Send password, code and messages in the clear to a server that is not on this machine: everybody on the way can
+    /// Send password, code and messages in the clear to a server that is not on this machine. Everybody on the way can
     /// read them and log in as you
     #[arg(
         long,
@@ -88,14 +88,14 @@ pub struct Args {
 }
 
 impl Args {
-    /// What is asked of TLS; `None` if it is not to be spoken.
+    /// What the flags say about TLS; `None` if it is not used.
     pub fn tls(&self) -> Option<TlsOptions> {
         let identity = self.tls_client_cert.clone().zip(self.tls_client_key.clone());
-        let wish = TlsOptions { ca: self.ca.clone(), pin: self.pin, identity };
-        (self.tls || wish != TlsOptions::default()).then_some(wish)
+        let options = TlsOptions { ca: self.ca.clone(), pin: self.pin, identity };
+        (self.tls || options != TlsOptions::default()).then_some(options)
     }
 
-    /// The language that was asked for, or the locale's.
+    /// The language of the flag, or else of the locale.
     pub fn language(&self) -> Lang {
         self.lang.unwrap_or_else(|| Lang::from_locale(|name| std::env::var(name).ok()))
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_flags_are_well_formed_and_their_defaults_are_the_promised_ones() {
+    fn the_flags_are_well_formed_and_have_the_documented_defaults() {
         Args::command().debug_assert();
         let args = Args::try_parse_from(["otpchat"]).unwrap();
         assert_eq!(args.server.to_string(), "localhost:50051");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_of_tls_asks_for_it_and_halves_are_refused() {
+    fn every_tls_flag_implies_tls_and_incomplete_pairs_are_refused() {
         let pin = "ab".repeat(32);
         let tls = |args: &[&str]| Args::try_parse_from([&["otpchat"], args].concat()).map(|args| args.tls());
         assert_eq!(tls(&[]).unwrap(), None);

@@ -1,43 +1,39 @@
-//! What a line means: a command, or something to say.
+//! Reads a line: a command, or a text to send.
 
-/// The longest line that is taken, in bytes: the longest message that any server's settings allow fits. Whether it is too
-/// long for this server, the server says.
-pub const MAX_LINE_BYTES: usize = 32 * 1024;
-
-/// How many messages `/history` shows unless it is told.
-pub const HISTORY: u32 = 20;
-/// How many it shows at most.
+/// How many messages `/history` shows without a number, and a login on a terminal.
+pub const DEFAULT_HISTORY: u32 = 20;
+/// The most messages that `/history` shows.
 pub const MAX_HISTORY: u32 = 500;
 
-/// What a line means.
+/// A line after parsing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
-    /// Nothing.
+pub enum ParsedLine {
+    /// An empty line.
     Blank,
-    /// Something to say.
+    /// A text to send.
     Text(String),
     /// A command.
-    Command(Command),
-    /// Begins like a command, but there is none of that name.
+    Command(ConsoleCommand),
+    /// It starts with a slash, but there is no such command.
     Unknown,
-    /// A command, by its name, with something after it that it does not take.
-    TooMuch(&'static str),
-    /// `/logout` with something after it that names no session.
-    WhichSession,
-    /// `/history` with something after it that is no number, or too high a one.
-    HowMany,
+    /// The name of a command that takes nothing after it, and got something.
+    UnexpectedArgument(&'static str),
+    /// `/logout` with a word that names no session.
+    BadLogoutTarget,
+    /// `/history` with a word that is not a number, or a number beyond the limit.
+    BadHistoryCount,
 }
 
 /// A command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum ConsoleCommand {
     /// `/register`
     Register,
     /// `/login`
     Login,
-    /// `/logout`, alone or with which sessions it means
-    Logout(Which),
-    /// `/history`, with how many messages
+    /// `/logout`, and the sessions that it ends
+    Logout(LogoutTarget),
+    /// `/history`, and how many messages it shows
     History(u32),
     /// `/sessions`
     Sessions,
@@ -57,93 +53,93 @@ pub enum Command {
     Quit,
 }
 
-/// Which sessions `/logout` means.
+/// The sessions that `/logout` ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// This one.
+pub enum LogoutTarget {
+    /// This session.
     This,
-    /// The one with this number in the last list.
+    /// The session with this number in the last list.
     Number(usize),
-    /// All but this one.
+    /// All sessions but this one.
     Others,
-    /// All.
+    /// All sessions.
     All,
 }
 
-impl Command {
-    /// Every command there is.
-    pub const ALL: [Command; 12] = [
-        Command::Register,
-        Command::Login,
-        Command::Logout(Which::This),
-        Command::History(HISTORY),
-        Command::Sessions,
-        Command::Passwd,
-        Command::Otp,
-        Command::Recovery,
-        Command::DeleteAccount,
-        Command::Whoami,
-        Command::Help,
-        Command::Quit,
+impl ConsoleCommand {
+    /// Every command.
+    pub const ALL: [ConsoleCommand; 12] = [
+        ConsoleCommand::Register,
+        ConsoleCommand::Login,
+        ConsoleCommand::Logout(LogoutTarget::This),
+        ConsoleCommand::History(DEFAULT_HISTORY),
+        ConsoleCommand::Sessions,
+        ConsoleCommand::Passwd,
+        ConsoleCommand::Otp,
+        ConsoleCommand::Recovery,
+        ConsoleCommand::DeleteAccount,
+        ConsoleCommand::Whoami,
+        ConsoleCommand::Help,
+        ConsoleCommand::Quit,
     ];
 
     /// Its name, with the slash.
     pub const fn name(self) -> &'static str {
         match self {
-            Command::Register => "/register",
-            Command::Login => "/login",
-            Command::Logout(_) => "/logout",
-            Command::History(_) => "/history",
-            Command::Sessions => "/sessions",
-            Command::Passwd => "/passwd",
-            Command::Otp => "/otp",
-            Command::Recovery => "/recovery",
-            Command::DeleteAccount => "/delete-account",
-            Command::Whoami => "/whoami",
-            Command::Help => "/help",
-            Command::Quit => "/quit",
+            ConsoleCommand::Register => "/register",
+            ConsoleCommand::Login => "/login",
+            ConsoleCommand::Logout(_) => "/logout",
+            ConsoleCommand::History(_) => "/history",
+            ConsoleCommand::Sessions => "/sessions",
+            ConsoleCommand::Passwd => "/passwd",
+            ConsoleCommand::Otp => "/otp",
+            ConsoleCommand::Recovery => "/recovery",
+            ConsoleCommand::DeleteAccount => "/delete-account",
+            ConsoleCommand::Whoami => "/whoami",
+            ConsoleCommand::Help => "/help",
+            ConsoleCommand::Quit => "/quit",
         }
     }
 }
 
-/// Reads a line. A text may begin with a slash when that is doubled; blanks around a text are not sent.
-pub fn parse(line: &str) -> Line {
+/// Parses a line. A text that starts with a slash is typed with two of them; blanks around a text are not sent.
+pub fn parse(line: &str) -> ParsedLine {
     let line = line.trim();
     let text = match line.strip_prefix('/') {
         Some(rest) if rest.starts_with('/') => rest,
         Some(_) => return command(line),
         None => line,
     };
-    if text.is_empty() { Line::Blank } else { Line::Text(text.to_owned()) }
+    if text.is_empty() { ParsedLine::Blank } else { ParsedLine::Text(text.to_owned()) }
 }
 
-fn command(line: &str) -> Line {
+fn command(line: &str) -> ParsedLine {
     let mut words = line.split_whitespace();
     let name = words.next().unwrap_or_default();
-    let Some(command) = Command::ALL.into_iter().find(|command| command.name() == name) else { return Line::Unknown };
+    let Some(command) = ConsoleCommand::ALL.into_iter().find(|command| command.name() == name) else {
+        return ParsedLine::Unknown;
+    };
     match (command, words.next(), words.next()) {
-        (_, None, _) => Line::Command(command),
-        (Command::Logout(_), Some(word), None) => {
-            which(word).map_or(Line::WhichSession, |which| Line::Command(Command::Logout(which)))
-        }
-        (Command::Logout(_), ..) => Line::WhichSession,
-        (Command::History(_), Some(word), None) => {
-            how_many(word).map_or(Line::HowMany, |count| Line::Command(Command::History(count)))
-        }
-        (Command::History(_), ..) => Line::HowMany,
-        _ => Line::TooMuch(command.name()),
+        (_, None, _) => ParsedLine::Command(command),
+        (ConsoleCommand::Logout(_), Some(word), None) => logout_target(word)
+            .map_or(ParsedLine::BadLogoutTarget, |target| ParsedLine::Command(ConsoleCommand::Logout(target))),
+        (ConsoleCommand::Logout(_), ..) => ParsedLine::BadLogoutTarget,
+        (ConsoleCommand::History(_), Some(word), None) => history_count(word)
+            .map_or(ParsedLine::BadHistoryCount, |count| ParsedLine::Command(ConsoleCommand::History(count))),
+        (ConsoleCommand::History(_), ..) => ParsedLine::BadHistoryCount,
+        _ => ParsedLine::UnexpectedArgument(command.name()),
     }
 }
 
-fn how_many(word: &str) -> Option<u32> {
+fn history_count(word: &str) -> Option<u32> {
     word.parse().ok().filter(|count| (1..=MAX_HISTORY).contains(count))
 }
 
-fn which(word: &str) -> Option<Which> {
+fn logout_target(word: &str) -> Option<LogoutTarget> {
     match word {
-        "others" => Some(Which::Others),
-        "all" => Some(Which::All),
-        number => number.parse().ok().map(Which::Number),
+        "others" => Some(LogoutTarget::Others),
+        "all" => Some(LogoutTarget::All),
+        number => number.parse().ok().map(LogoutTarget::Number),
     }
 }
 
@@ -152,35 +148,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_a_command_or_something_to_say() {
-        let text = |text: &str| Line::Text(text.to_owned());
+    fn a_line_is_a_command_or_a_text_to_send() {
+        let text = |text: &str| ParsedLine::Text(text.to_owned());
         for (line, meaning) in [
-            ("", Line::Blank),
-            ("  \t ", Line::Blank),
+            ("", ParsedLine::Blank),
+            ("  \t ", ParsedLine::Blank),
             ("Привет!", text("Привет!")),
             ("  spaced  out  ", text("spaced  out")),
             ("two\nlines", text("two\nlines")),
-            ("/login", Line::Command(Command::Login)),
-            (" /quit ", Line::Command(Command::Quit)),
-            ("/login alice", Line::TooMuch("/login")),
-            ("/logout", Line::Command(Command::Logout(Which::This))),
-            ("/logout  2", Line::Command(Command::Logout(Which::Number(2)))),
-            ("/logout others", Line::Command(Command::Logout(Which::Others))),
-            ("/logout all ", Line::Command(Command::Logout(Which::All))),
-            ("/logout alice", Line::WhichSession),
-            ("/logout -1", Line::WhichSession),
-            ("/logout 1 2", Line::WhichSession),
-            ("/history", Line::Command(Command::History(20))),
-            ("/history 500", Line::Command(Command::History(500))),
-            ("/history 501", Line::HowMany),
-            ("/history 0", Line::HowMany),
-            ("/history all", Line::HowMany),
-            ("/history 1 2", Line::HowMany),
-            ("/delete-account alice", Line::TooMuch("/delete-account")),
-            ("/Login", Line::Unknown),
-            ("/loginn", Line::Unknown),
-            ("/", Line::Unknown),
-            ("/etc/passwd", Line::Unknown),
+            ("/login", ParsedLine::Command(ConsoleCommand::Login)),
+            (" /quit ", ParsedLine::Command(ConsoleCommand::Quit)),
+            ("/login alice", ParsedLine::UnexpectedArgument("/login")),
+            ("/logout", ParsedLine::Command(ConsoleCommand::Logout(LogoutTarget::This))),
+            ("/logout  2", ParsedLine::Command(ConsoleCommand::Logout(LogoutTarget::Number(2)))),
+            ("/logout others", ParsedLine::Command(ConsoleCommand::Logout(LogoutTarget::Others))),
+            ("/logout all ", ParsedLine::Command(ConsoleCommand::Logout(LogoutTarget::All))),
+            ("/logout alice", ParsedLine::BadLogoutTarget),
+            ("/logout -1", ParsedLine::BadLogoutTarget),
+            ("/logout 1 2", ParsedLine::BadLogoutTarget),
+            ("/history", ParsedLine::Command(ConsoleCommand::History(20))),
+            ("/history 500", ParsedLine::Command(ConsoleCommand::History(500))),
+            ("/history 501", ParsedLine::BadHistoryCount),
+            ("/history 0", ParsedLine::BadHistoryCount),
+            ("/history all", ParsedLine::BadHistoryCount),
+            ("/history 1 2", ParsedLine::BadHistoryCount),
+            ("/delete-account alice", ParsedLine::UnexpectedArgument("/delete-account")),
+            ("/Login", ParsedLine::Unknown),
+            ("/loginn", ParsedLine::Unknown),
+            ("/", ParsedLine::Unknown),
+            ("/etc/passwd", ParsedLine::Unknown),
             ("//", text("/")),
             ("//etc/passwd", text("/etc/passwd")),
             ("///", text("//")),
@@ -188,8 +184,8 @@ mod tests {
         ] {
             assert_eq!(parse(line), meaning, "{line:?}");
         }
-        for command in Command::ALL {
-            assert_eq!(parse(command.name()), Line::Command(command));
+        for command in ConsoleCommand::ALL {
+            assert_eq!(parse(command.name()), ParsedLine::Command(command));
         }
     }
 }

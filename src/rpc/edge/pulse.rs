@@ -10,28 +10,27 @@ use crate::base::clock::Stopwatch;
 use crate::base::lock::lock;
 
 /// Asks the poll thread for a sign of life.
-pub(in crate::rpc) struct Pulse {
+pub struct Pulse {
     client: Client,
-    /// How long it took to answer what it was asked last, once it has.
+    /// How long the last answer took, once it has come.
     answered: Arc<Mutex<Option<Duration>>>,
 }
 
 impl Pulse {
-    /// Of the environment's one poll thread.
-    pub(in crate::rpc) fn new(environment: &Arc<Environment>) -> Pulse {
-        // It never connects: a channel does that with the first operation of a call, and there is none. The C core has a timer
-        // of its own for channels, every 5 s. It holds the environment, so it goes before the server does.
+    /// For the environment's one poll thread.
+    pub fn new(environment: &Arc<Environment>) -> Pulse {
+        // The channel never connects: it would with the first operation of a call, and there is none. (The C core runs a
+        // timer for channels, every 5 s.) It holds the environment, so it is dropped before the server.
         let client = Client::new(ChannelBuilder::new(Arc::clone(environment)).connect("unix:"));
         Pulse { client, answered: Arc::new(Mutex::new(Some(Duration::ZERO))) }
     }
 
-    /// Whether the poll thread has answered what it was asked the last time, and took no longer than `limit`. Once it has, it is
-    /// asked again.
-    pub(in crate::rpc) fn beats_within(&self, limit: Duration) -> bool {
+    /// Whether the poll thread has answered the last question, in at most `limit`. If it has, it is asked again.
+    pub fn beats_within(&self, limit: Duration) -> bool {
         let Some(took) = lock(&self.answered).take() else { return false };
         let (ask, asked) = oneshot::channel::<()>();
         let (answered, watch) = (Arc::clone(&self.answered), Stopwatch::start());
-        // Begun here, where it has to wait, it is ended by the poll thread.
+        // The future starts on this thread and has to wait; the poll thread finishes it.
         self.client.spawn(async move {
             let _ = asked.await;
             *lock(&answered) = Some(watch.elapsed());
@@ -66,7 +65,7 @@ mod tests {
         let environment = Arc::new(EnvBuilder::new().cq_count(1).build());
         let pulse = Pulse::new(&environment);
         assert!(beats_again(&pulse) && beats_again(&pulse));
-        // A job that holds the poll thread up.
+        // A job that blocks the poll thread.
         let (ask, asked) = oneshot::channel::<()>();
         let (held, is_held) = bounded::<()>(1);
         let (release, released) = bounded::<()>(0);
@@ -77,7 +76,7 @@ mod tests {
         });
         ask.send(()).unwrap();
         is_held.recv_timeout(LIMIT).unwrap();
-        // What was asked before has been answered.
+        // The question before that has been answered.
         assert!(pulse.beats_within(LIMIT) && !pulse.beats_within(LIMIT));
         drop(release);
         assert!(beats_again(&pulse));

@@ -1,7 +1,7 @@
-//! TLS: the certificate that is served, and how a changed one takes its place without a restart.
+//! TLS: the certificate that is served, and how a changed one replaces it without a restart.
 //!
 //! The C core asks for the certificate at each new connection, on a thread of its own where nothing may block: it gets the
-//! newest one from memory. Files are read by the [`Watch`] only, on the janitor's thread.
+//! newest one from memory. Only the [`CertificateWatch`] reads files, on the janitor's thread.
 
 use std::error::Error;
 use std::fs;
@@ -17,26 +17,26 @@ use crate::base::lock::lock;
 use crate::security::certificate::{self, CertificateError, Pair, Validity};
 use crate::security::keys::Guard;
 
-/// What TLS is served with.
+/// The files that TLS is served with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate and those that lead up to its authority.
+    /// The certificate, and those that lead up to its authority.
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
-    /// The authorities of client certificates, where clients need one.
+    /// The authorities of client certificates, if clients need a certificate.
     pub client_ca: Option<PathBuf>,
 }
 
-/// What is served now. Clones share it.
+/// The certificate that is served now. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Tls {
     requests: CertificateRequestType,
-    current: Arc<Mutex<Arc<Current>>>,
+    current: Arc<Mutex<Arc<Served>>>,
 }
 
 #[derive(Debug)]
-struct Current {
+struct Served {
     /// Grows with each change; the first is 1.
     version: u64,
     loaded: Loaded,
@@ -49,23 +49,23 @@ struct Loaded {
 }
 
 impl Tls {
-    /// Credentials for one listening address. They change along.
+    /// Credentials for one listening address. They follow changes.
     pub fn credentials(&self) -> ServerCredentials {
         let fetcher = Fetcher { tls: self.clone(), served: AtomicU64::new(0) };
         ServerCredentials::with_fetcher(Box::new(fetcher), self.requests)
     }
 
-    fn current(&self) -> Arc<Current> {
+    fn current(&self) -> Arc<Served> {
         Arc::clone(&lock(&self.current))
     }
 
     fn replace(&self, loaded: Loaded) {
         let version = self.current().version + 1;
-        *lock(&self.current) = Arc::new(Current { version, loaded });
+        *lock(&self.current) = Arc::new(Served { version, loaded });
     }
 }
 
-/// What the C core asks, for one listening address.
+/// Answers the C core, for one listening address.
 struct Fetcher {
     tls: Tls,
     served: AtomicU64,
@@ -73,11 +73,11 @@ struct Fetcher {
 
 impl ServerCredentialsFetcher for Fetcher {
     fn fetch(&self) -> Result<Option<ServerCredentialsBuilder>, Box<dyn Error>> {
-        let Current { version, loaded } = &*self.tls.current();
+        let Served { version, loaded } = &*self.tls.current();
         if self.served.swap(*version, Ordering::SeqCst) == *version {
             return Ok(None);
         }
-        // These panic on a NUL; what was written as PEM by us has none.
+        // These panic on a NUL; PEM that we wrote has none.
         let mut builder = ServerCredentialsBuilder::new();
         if let Some(authorities) = &loaded.client_ca {
             builder = builder.root_cert(authorities.clone(), self.tls.requests);
@@ -88,25 +88,25 @@ impl ServerCredentialsFetcher for Fetcher {
 
 /// Looks for changed files. One thread owns it.
 #[derive(Debug)]
-pub struct Watch {
+pub struct CertificateWatch {
     files: TlsFiles,
     guard: Guard,
     tls: Tls,
-    /// How the files were when they were last read, well or not.
+    /// The files as they were when they were last read, successfully or not.
     read: Vec<Stamp>,
-    /// How they were at the last look.
+    /// The files as they were at the last look.
     seen: Vec<Stamp>,
 }
 
-/// What tells that a file was changed or replaced, or its permissions; `None` for one that cannot be found.
+/// Differs once a file or its permissions were changed or the file was replaced; `None` for one that cannot be found.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
-impl Watch {
-    /// Reads the files for the first time. Warns of a certificate that is not good now.
+impl CertificateWatch {
+    /// Reads the files for the first time. Warns of a certificate that is not valid now.
     ///
     /// # Errors
     /// [`CertificateError`].
-    pub fn start(files: &TlsFiles, guard: Guard, now: Time) -> Result<Watch, CertificateError> {
+    pub fn start(files: &TlsFiles, guard: Guard, now: Time) -> Result<CertificateWatch, CertificateError> {
         let read = stamps(files);
         let loaded = load(files, guard)?;
         describe("TLS", &loaded.pair, now);
@@ -114,17 +114,16 @@ impl Watch {
             Some(_) => CertificateRequestType::RequestAndRequireClientCertificateAndVerify,
             None => CertificateRequestType::DontRequestClientCertificate,
         };
-        let tls = Tls { requests, current: Arc::new(Mutex::new(Arc::new(Current { version: 1, loaded }))) };
-        Ok(Watch { files: files.clone(), guard, tls, seen: read.clone(), read })
+        let tls = Tls { requests, current: Arc::new(Mutex::new(Arc::new(Served { version: 1, loaded }))) };
+        Ok(CertificateWatch { files: files.clone(), guard, tls, seen: read.clone(), read })
     }
 
-    /// What is served.
+    /// The certificate that is served.
     pub fn tls(&self) -> &Tls {
         &self.tls
     }
 
-    /// Reads the files again if they have changed, and not since the last look: whoever replaces two files does it one after
-    /// the other.
+    /// Reads the files again if they have changed, but not since the last look: two files are replaced one after the other.
     pub fn look(&mut self, now: Time) {
         let seen = stamps(&self.files);
         let settled = seen == self.seen;
@@ -134,7 +133,7 @@ impl Watch {
         }
     }
 
-    /// Reads the files again. What cannot be used is logged, and what was served before is served on.
+    /// Reads the files again. If they cannot be used, that is logged, and the certificate stays as it was.
     pub fn read_again(&mut self, now: Time) {
         self.read = stamps(&self.files);
         match load(&self.files, self.guard) {
@@ -176,6 +175,6 @@ fn stamps(files: &TlsFiles) -> Vec<Stamp> {
 
 fn stamp(path: &Path) -> Stamp {
     let about = fs::metadata(path).ok()?;
-    // A change of content changes the time of the last change as well.
+    // Changed content changes the time of the last change as well.
     Some((about.dev(), about.ino(), about.len(), about.ctime(), about.ctime_nsec()))
 }

@@ -1,178 +1,206 @@
-//! Setting up a second factor: the picture, the key, and the first code.
+//! Sets up a second factor: shows the picture and the key, and asks for the first code.
 
 use std::io;
 
 use crate::base::lang::Lang;
-use crate::client::console::Console;
-use crate::client::console::terminal::prompt::{Again, Done, or_leave};
-use crate::client::console::text::{self, Text};
+use crate::client::console::context::ConsoleContext;
+use crate::client::console::dialogues::recovery::show_recovery_codes;
+use crate::client::console::dialogues::retry::Retry;
+use crate::client::console::terminal::prompt::DialogueStop;
+use crate::client::console::text::sentence::Sentence;
+use crate::client::console::text::{enrolment, login as login_text};
 use crate::client::types::CompletedSession;
 use crate::qr::file::PictureFile;
 use crate::qr::{self, Cells};
 use crate::security::secret::SecretText;
 
-/// The row of the prompt below the picture.
+/// The prompt needs one row below the picture.
 const PROMPT_ROWS: usize = 1;
 
 /// Why a second factor is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client::console) enum Purpose {
-    /// The account was just made.
+pub enum EnrolmentPurpose {
+    /// The account was just created.
     Registered,
-    /// It has none yet.
+    /// The account has no factor yet.
     First,
-    /// It lost its own, and the administrator gave a code, which is used up now.
+    /// The account lost its factor. The administrator gave a code, which is used up now.
     Reset,
-    /// A recovery code was used; so many are left.
+    /// A recovery code was used.
     Recovery {
-        /// As the server said.
+        /// How many codes are left, as the server said.
         left: u32,
     },
-    /// There is one that is to be replaced.
+    /// The account replaces its factor.
     Replace,
 }
 
-impl Purpose {
-    /// How to leave.
-    fn leave(self) -> Text {
+impl EnrolmentPurpose {
+    /// How to cancel.
+    fn how_to_cancel(self) -> Sentence {
         match self {
-            Purpose::Registered | Purpose::First => text::ENROL_LEAVE,
-            Purpose::Reset | Purpose::Recovery { .. } | Purpose::Replace => text::ENROL_LEAVE_ONLY,
+            EnrolmentPurpose::Registered | EnrolmentPurpose::First => enrolment::ENROL_LEAVE,
+            EnrolmentPurpose::Reset | EnrolmentPurpose::Recovery { .. } | EnrolmentPurpose::Replace => {
+                enrolment::ENROL_LEAVE_ONLY
+            }
         }
     }
 
-    fn done(self) -> Text {
+    /// What success means.
+    fn success(self) -> Sentence {
         match self {
-            Purpose::Registered | Purpose::First | Purpose::Reset => text::ENROLLED,
-            Purpose::Recovery { .. } | Purpose::Replace => text::REPLACED,
+            EnrolmentPurpose::Registered | EnrolmentPurpose::First | EnrolmentPurpose::Reset => enrolment::ENROLLED,
+            EnrolmentPurpose::Recovery { .. } | EnrolmentPurpose::Replace => enrolment::REPLACED,
         }
     }
 
     /// What it means that nothing came of it.
-    fn left(self, lang: Lang) -> String {
+    fn without_result(self, lang: Lang) -> String {
         match self {
-            Purpose::Registered | Purpose::First => text::ENROL_LEFT.say(lang).to_owned(),
-            Purpose::Reset => text::RESET_LEFT.say(lang).to_owned(),
-            Purpose::Recovery { left } => text::RECOVERY_LEFT.with(lang, &[&left.to_string()]),
-            Purpose::Replace => text::REPLACE_LEFT.say(lang).to_owned(),
+            EnrolmentPurpose::Registered | EnrolmentPurpose::First => enrolment::ENROL_LEFT.text(lang).to_owned(),
+            EnrolmentPurpose::Reset => enrolment::RESET_LEFT.text(lang).to_owned(),
+            EnrolmentPurpose::Recovery { left } => enrolment::RECOVERY_LEFT.with(lang, &[&left.to_string()]),
+            EnrolmentPurpose::Replace => enrolment::REPLACE_LEFT.text(lang).to_owned(),
         }
     }
 }
 
-impl Console {
-    /// Gets a new secret for a session that needs one, and has it confirmed.
-    pub(in crate::client::console) fn enrol(
-        &mut self,
-        login: &str,
-        token: &SecretText,
-        why: Purpose,
-    ) -> io::Result<Done<CompletedSession>> {
-        match self.link.init_otp(login, token, None) {
-            Ok(uri) => self.confirm_enrolment(login, token, &uri, why),
+/// Gets a secret for a session that needs enrolment, and has it confirmed.
+///
+/// # Errors
+/// [`DialogueStop`], as with every dialogue.
+pub fn enrol(
+    cx: &mut ConsoleContext,
+    login: &str,
+    token: &SecretText,
+    why: EnrolmentPurpose,
+) -> Result<CompletedSession, DialogueStop> {
+    match cx.account.link.init_otp(login, token, None) {
+        Ok(uri) => confirm_enrolment(cx, login, token, &uri, why),
+        Err(error) => {
+            let why = cx.account.failure(&error, cx.lang());
+            cx.front.complain_text(&why)?;
+            Err(DialogueStop::Failed)
+        }
+    }
+}
+
+/// Shows a new secret and asks for its first code until the code is right or the person cancels. Tells the result, and shows
+/// the recovery codes.
+///
+/// # Errors
+/// [`DialogueStop`]. The person has been told of a cancelled enrolment.
+pub fn confirm_enrolment(
+    cx: &mut ConsoleContext,
+    login: &str,
+    token: &SecretText,
+    uri: &SecretText,
+    why: EnrolmentPurpose,
+) -> Result<CompletedSession, DialogueStop> {
+    let picture = show(cx, login, uri, why)?;
+    let result = ask_first_code(cx, login, token, why);
+    if let Err(DialogueStop::Terminal(error)) = result {
+        return Err(error.into());
+    }
+    let told = match result {
+        Ok(_) => why.success().text(cx.lang()).to_owned(),
+        Err(_) => why.without_result(cx.lang()),
+    };
+    cx.front.screen().notice(&told)?;
+    if let Some(picture) = picture {
+        put_away(cx, picture)?;
+    }
+    match result {
+        Ok(completed) => {
+            show_recovery_codes(cx, &completed.notes.recovery_codes)?;
+            Ok(completed)
+        }
+        Err(DialogueStop::Cancelled) => Err(DialogueStop::Failed),
+        Err(stop) => Err(stop),
+    }
+}
+
+fn ask_first_code(
+    cx: &mut ConsoleContext,
+    login: &str,
+    token: &SecretText,
+    why: EnrolmentPurpose,
+) -> Result<CompletedSession, DialogueStop> {
+    loop {
+        let code = cx.front.ask_code(login_text::ASK_CODE)?;
+        let link = &cx.account.link;
+        let confirm = || link.check_otp(login, token, &code);
+        // A new factor ends the other sessions, and with them the one that is being renewed.
+        let confirmed =
+            if why == EnrolmentPurpose::Replace { confirm() } else { cx.account.current.expect_end(confirm) };
+        match confirmed {
+            Ok(completed) => return Ok(completed),
             Err(error) => {
-                self.complain(&self.failure(&error))?;
-                Ok(Done::Failed)
-            }
-        }
-    }
-
-    /// Shows a new secret and asks for its first code until that is right, or the person leaves. What comes of it is said,
-    /// and the recovery codes are shown.
-    pub(in crate::client::console) fn confirm_enrolment(
-        &mut self,
-        login: &str,
-        token: &SecretText,
-        uri: &SecretText,
-        why: Purpose,
-    ) -> io::Result<Done<CompletedSession>> {
-        let picture = self.show(login, uri, why)?;
-        let done = self.first_code(login, token, why)?;
-        let words = match done {
-            Done::With(_) => why.done().say(self.lang).to_owned(),
-            _ => why.left(self.lang),
-        };
-        self.screen.notice(&words)?;
-        if let Some(picture) = picture {
-            self.put_away(picture)?;
-        }
-        if let Done::With(completed) = &done {
-            self.show_recovery_codes(&completed.notes.recovery_codes)?;
-        }
-        // What was left has just been said.
-        Ok(if matches!(done, Done::Left) { Done::Failed } else { done })
-    }
-
-    fn first_code(&mut self, login: &str, token: &SecretText, why: Purpose) -> io::Result<Done<CompletedSession>> {
-        loop {
-            let code = or_leave!(self.ask_code(text::ASK_CODE)?);
-            let confirm = || self.link.check_otp(login, token, &code);
-            // A new factor ends the other sessions: the one that is just being renewed among them.
-            let confirmed = if why == Purpose::Replace { confirm() } else { self.presence.expect_end(confirm) };
-            match confirmed {
-                Ok(completed) => return Ok(Done::With(completed)),
-                Err(error) => {
-                    self.say_failure(&error)?;
-                    if Again::after(&error) == Again::No {
-                        return Ok(Done::Failed);
-                    }
+                cx.account.warn_of_failure(&cx.front, &error)?;
+                if Retry::after(&error) == Retry::Nothing {
+                    return Err(DialogueStop::Failed);
                 }
             }
         }
     }
+}
 
-    /// Shows the secret in every form: first what may scroll away, the QR code last, right above the prompt.
-    fn show(&mut self, login: &str, uri: &SecretText, why: Purpose) -> io::Result<Option<PictureFile>> {
-        self.screen.notice(text::SCAN.say(self.lang))?;
-        let picture = self.write_picture(login, uri)?;
-        if let Some(letters) = qr::secret_in_letters(uri.expose()) {
-            self.screen.raw(&text::KEY.with(self.lang, &[&letters]))?;
-        }
-        if self.input.is_interactive() {
-            self.screen.raw(why.leave().say(self.lang))?;
-        }
-        if let Some(window) = self.screen.window() {
-            let room = Cells { rows: window.rows.saturating_sub(PROMPT_ROWS), ..window };
-            match qr::terminal_picture(uri.expose(), room) {
-                Ok(Ok(drawn)) => {
-                    if drawn.shortened {
-                        self.screen.notice(text::NAME_SHORTENED.say(self.lang))?;
-                    }
-                    self.screen.raw(&drawn.rows)?;
-                }
-                Ok(Err(needed)) => {
-                    let (columns, rows) = (needed.columns.to_string(), (needed.rows + PROMPT_ROWS).to_string());
-                    self.screen.notice(&text::WINDOW_TOO_SMALL.with(self.lang, &[&columns, &rows]))?;
-                }
-                Err(error) => self.screen.error(&text::NO_PICTURE.with(self.lang, &[&error.to_string()]))?,
-            }
-        }
-        Ok(picture)
+/// Shows the secret in every form. The QR code comes last, right above the prompt; the rest may scroll away.
+fn show(cx: &ConsoleContext, login: &str, uri: &SecretText, why: EnrolmentPurpose) -> io::Result<Option<PictureFile>> {
+    cx.front.notice(enrolment::SCAN, &[])?;
+    let picture = write_picture(cx, login, uri)?;
+    if let Some(letters) = qr::secret_in_letters(uri.expose()) {
+        cx.front.plain(enrolment::KEY, &[&letters])?;
     }
+    if cx.front.is_interactive() {
+        cx.front.plain(why.how_to_cancel(), &[])?;
+    }
+    if let Some(window) = cx.front.screen().window() {
+        draw(cx, uri, window)?;
+    }
+    Ok(picture)
+}
 
-    /// A picture that cannot be written is no reason to stop: there are two other ways.
-    fn write_picture(&self, login: &str, uri: &SecretText) -> io::Result<Option<PictureFile>> {
-        let written = qr::png_picture(uri.expose())
-            .map_err(io::Error::other)
-            .and_then(|png| PictureFile::write(&self.args.qr_dir, login, &png, self.args.keep_qr));
-        match written {
-            Ok(picture) => {
-                let path = picture.path().display().to_string();
-                self.screen.raw(&text::PICTURE.with(self.lang, &[&path]))?;
-                Ok(Some(picture))
+fn draw(cx: &ConsoleContext, uri: &SecretText, window: Cells) -> io::Result<()> {
+    let space = Cells { rows: window.rows.saturating_sub(PROMPT_ROWS), ..window };
+    match qr::terminal_picture(uri.expose(), space) {
+        Ok(Ok(drawn)) => {
+            if drawn.shortened {
+                cx.front.notice(enrolment::NAME_SHORTENED, &[])?;
             }
-            Err(error) => {
-                self.screen.error(&text::NO_PICTURE.with(self.lang, &[&error.to_string()]))?;
-                Ok(None)
-            }
+            cx.front.screen().raw(&drawn.rows)
+        }
+        Ok(Err(needed)) => {
+            let (columns, rows) = (needed.columns.to_string(), (needed.rows + PROMPT_ROWS).to_string());
+            cx.front.notice(enrolment::WINDOW_TOO_SMALL, &[&columns, &rows])
+        }
+        Err(error) => cx.front.warn(enrolment::NO_PICTURE, &[&error.to_string()]),
+    }
+}
+
+/// Writes the picture. A failure does not stop the enrolment, because the key and the QR code remain.
+fn write_picture(cx: &ConsoleContext, login: &str, uri: &SecretText) -> io::Result<Option<PictureFile>> {
+    let settings = &cx.settings;
+    let written = qr::png_picture(uri.expose())
+        .map_err(io::Error::other)
+        .and_then(|png| PictureFile::write(&settings.qr_dir, login, &png, settings.keep_qr));
+    match written {
+        Ok(picture) => {
+            cx.front.plain(enrolment::PICTURE, &[&picture.path().display().to_string()])?;
+            Ok(Some(picture))
+        }
+        Err(error) => {
+            cx.front.warn(enrolment::NO_PICTURE, &[&error.to_string()])?;
+            Ok(None)
         }
     }
+}
 
-    fn put_away(&self, picture: PictureFile) -> io::Result<()> {
-        let path = picture.path().display().to_string();
-        match picture.delete() {
-            Ok(true) => self.screen.notice(text::PICTURE_DELETED.say(self.lang)),
-            Ok(false) => self.screen.notice(&text::PICTURE_KEPT.with(self.lang, &[&path])),
-            Err(error) => self.screen.error(&text::PICTURE_UNDELETED.with(self.lang, &[&path, &error.to_string()])),
-        }
+fn put_away(cx: &ConsoleContext, picture: PictureFile) -> io::Result<()> {
+    let path = picture.path().display().to_string();
+    match picture.delete() {
+        Ok(true) => cx.front.notice(enrolment::PICTURE_DELETED, &[]),
+        Ok(false) => cx.front.notice(enrolment::PICTURE_KEPT, &[&path]),
+        Err(error) => cx.front.warn(enrolment::PICTURE_UNDELETED, &[&path, &error.to_string()]),
     }
 }

@@ -1,336 +1,277 @@
-//! `/register`, `/login` and `/logout`: the dialogues that open and end sessions.
+//! `/register`, `/login` and `/logout`: opens and ends sessions.
 
 use std::io;
-use std::time::Duration;
 
 use crate::base::escape::one_line;
-use crate::client::console::command::HISTORY;
-use crate::client::console::dialogues::enrolment::Purpose;
-use crate::client::console::dialogues::recovery::Typed;
+use crate::client::console::account_session::reason;
+use crate::client::console::context::ConsoleContext;
+use crate::client::console::dialogues::enrolment::{EnrolmentPurpose, enrol};
+use crate::client::console::dialogues::recovery::{TypedCode, warn_of_few};
+use crate::client::console::dialogues::retry::{CODE_TRIES, Retry};
 use crate::client::console::room::render;
-use crate::client::console::terminal::prompt::{Again, Done, or_leave};
-use crate::client::console::text::{self, Text};
-use crate::client::console::{Console, Next};
+use crate::client::console::terminal::front::AfterLine;
+use crate::client::console::terminal::prompt::DialogueStop;
+use crate::client::console::text::{chat, login as text, outbox, recovery};
 use crate::client::error::CallError;
 use crate::client::session::ClientSession;
-use crate::client::stream::{ReaderPlan, StreamReader};
 use crate::client::types::{CompletedSession, LoginNotes, OpenedSession};
 use crate::model::reason::Reason;
 use crate::proto::SessionState;
 use crate::security::secret::SecretText;
 
-/// How many codes a login may try, as the predecessor had it, and whatever else asks for one.
-pub(in crate::client::console) const CODE_TRIES: u32 = 3;
-
-/// How long a login waits for the stream of the room before it goes on without.
-const OPEN_LIMIT: Duration = Duration::from_secs(2);
-
-/// What a login gave that asked for a code.
-enum Given {
-    /// A code: the session is complete.
-    Code(CompletedSession),
+/// What a code opened.
+enum CodeResult {
+    /// A code of the authenticator: the session is complete.
+    Complete(CompletedSession),
     /// A recovery code: another session, which needs enrolment.
-    Recovery(OpenedSession),
+    NeedsEnrolment(OpenedSession),
 }
 
-impl Console {
-    /// `/register`: an account, its second factor, and a session.
-    pub(in crate::client::console) fn register(&mut self) -> io::Result<Next> {
-        if let Some(session) = self.presence.session() {
-            self.complain(&text::LOG_OUT_FIRST.with(self.lang, &[&session.login]))?;
-            return self.finish(Done::Failed, text::NOT_DONE);
-        }
-        let done = self.register_and_enrol()?;
-        self.finish(done, text::NOT_LOGGED_IN)
+/// `/register`: creates an account, sets up its second factor, and logs in.
+///
+/// # Errors
+/// The terminal or pipe failed, as with every command.
+pub fn register(cx: &mut ConsoleContext) -> io::Result<AfterLine> {
+    if let Some(session) = cx.session() {
+        cx.front.complain(text::LOG_OUT_FIRST, &[&session.login])?;
+        return cx.front.finish(Err(DialogueStop::Failed), chat::NOT_DONE);
     }
+    let result = register_and_enrol(cx);
+    cx.front.finish(result, text::NOT_LOGGED_IN)
+}
 
-    /// `/login`: a session; with one there is, a new one for the same login, and the old one goes on until then.
-    pub(in crate::client::console) fn log_in(&mut self) -> io::Result<Next> {
-        let old = self.presence.session();
-        let done = self.open_session(old.as_ref().map(|session| session.login.clone()))?;
-        match (&done, &old) {
-            (Done::With(()), Some(old)) => {
-                // Best effort: the new session is what counts, and the old one ends by itself.
-                let _ = self.link.logout(&old.token);
-            }
-            (_, Some(_)) if self.presence.session().is_some() => self.screen.notice(text::STILL_OLD.say(self.lang))?,
-            _ => {}
+/// `/login`: logs in. While logged in it renews the session for the same login; the old session lasts until then.
+///
+/// # Errors
+/// The terminal or pipe failed.
+pub fn log_in(cx: &mut ConsoleContext) -> io::Result<AfterLine> {
+    let old = cx.session();
+    let result = open_session(cx, old.as_ref().map(|session| session.login.clone()));
+    match (&result, &old) {
+        (Ok(()), Some(old)) => {
+            // Best effort: the new session is what counts, and the old one ends by itself.
+            let _ = cx.account.link.logout(&old.token);
         }
-        self.finish(done, text::NOT_LOGGED_IN)
+        (Err(DialogueStop::Terminal(_)), _) => {}
+        (Err(_), Some(_)) if cx.session().is_some() => cx.front.notice(text::STILL_OLD, &[])?,
+        _ => {}
     }
+    cx.front.finish(result, text::NOT_LOGGED_IN)
+}
 
-    /// `/logout`: ends the session, here and on the server.
-    pub(in crate::client::console) fn log_out(&mut self) -> io::Result<Next> {
-        let Some(session) = self.forget_session() else {
-            return self.complain(text::LOG_IN_FIRST.say(self.lang));
-        };
-        let unsent = self.outbox.unsent();
-        if unsent > 0 {
-            let lines = self.lines_said(unsent);
-            self.screen.notice(&text::UNSENT_AT_LOGOUT.with(self.lang, &[&lines, &session.login]))?;
-        }
-        match self.link.logout(&session.token) {
-            Ok(()) => self.screen.notice(&text::LOGGED_OUT.with(self.lang, &[&session.login]))?,
-            Err(CallError::Refused(refusal)) if refusal.ends_session => {
-                self.screen.notice(&text::LOGGED_OUT.with(self.lang, &[&session.login]))?;
-            }
-            Err(_) => return self.complain(text::LOGGED_OUT_HERE.say(self.lang)),
-        }
-        Ok(Next::Line)
+/// `/logout`: ends the session, here and on the server.
+///
+/// # Errors
+/// The terminal or pipe failed.
+pub fn log_out(cx: &mut ConsoleContext) -> io::Result<AfterLine> {
+    let Some(session) = cx.forget_session() else { return cx.front.complain(chat::LOG_IN_FIRST, &[]) };
+    let unsent = cx.composer.outbox.unsent();
+    if unsent > 0 {
+        let lines = outbox::lines(unsent, cx.lang());
+        cx.front.notice(text::UNSENT_AT_LOGOUT, &[&lines, &session.login])?;
     }
-
-    /// The end of a dialogue. One that came to nothing leaves no answers behind that would be said to everybody, passwords
-    /// among them: what was typed ahead is forgotten, and without a person it is the end of everything.
-    pub(in crate::client::console) fn finish(&mut self, done: Done<()>, nothing: Text) -> io::Result<Next> {
-        match done {
-            Done::With(()) => return Ok(Next::Line),
-            Done::Left => self.screen.notice(text::CANCELLED.say(self.lang))?,
-            Done::End if self.input.is_interactive() => self.screen.notice(text::CANCELLED.say(self.lang))?,
-            Done::End | Done::Failed => {}
+    match cx.account.link.logout(&session.token) {
+        Ok(()) => cx.front.notice(text::LOGGED_OUT, &[&session.login])?,
+        Err(CallError::Refused(refusal)) if refusal.ends_session => {
+            cx.front.notice(text::LOGGED_OUT, &[&session.login])?;
         }
-        if self.input.is_interactive() {
-            self.input.forget_typed_ahead()?;
-            return Ok(Next::Line);
-        }
-        self.failed = true;
-        self.screen.error(nothing.say(self.lang))?;
-        Ok(Next::Quit)
+        Err(_) => return cx.front.complain(text::LOGGED_OUT_HERE, &[]),
     }
+    Ok(AfterLine::ReadNext)
+}
 
-    fn register_and_enrol(&mut self) -> io::Result<Done<()>> {
-        let login = or_leave!(self.ask_login(text::ASK_LOGIN)?);
-        let password = or_leave!(self.ask_new_password(text::ASK_PASSWORD, text::ASK_PASSWORD_AGAIN)?);
-        or_leave!(self.create_account(&login, &password)?);
-        self.screen.notice(&text::REGISTERED.with(self.lang, &[&one_line(&login)]))?;
-        match self.link.login(&login, &password, None) {
-            Ok(opened) => self.complete(login, &password, opened, Purpose::Registered),
-            Err(error) => {
-                self.complain(&self.failure(&error))?;
-                self.complain(text::REGISTERED_ONLY.say(self.lang))?;
-                Ok(Done::Failed)
-            }
+fn register_and_enrol(cx: &mut ConsoleContext) -> Result<(), DialogueStop> {
+    let login = cx.front.ask_login(text::ASK_LOGIN)?;
+    let password = cx.front.ask_new_password(text::ASK_PASSWORD, text::ASK_PASSWORD_AGAIN)?;
+    create_account(cx, &login, &password)?;
+    cx.front.notice(text::REGISTERED, &[&one_line(&login)])?;
+    match cx.account.link.login(&login, &password, None) {
+        Ok(opened) => complete(cx, login, &password, opened, EnrolmentPurpose::Registered),
+        Err(error) => {
+            complain(cx, &error)?;
+            cx.front.complain(text::REGISTERED_ONLY, &[])?;
+            Err(DialogueStop::Failed)
         }
-    }
-
-    /// Asks for an invitation when the server does; login and password stay.
-    fn create_account(&mut self, login: &str, password: &SecretText) -> io::Result<Done<()>> {
-        let mut invite = None;
-        loop {
-            let error = match self.link.register(login, password, invite.as_ref()) {
-                Ok(()) => return Ok(Done::With(())),
-                Err(error) => error,
-            };
-            match reason(&error) {
-                Some(Reason::InviteRequired) if invite.is_none() => {
-                    self.screen.notice(Reason::InviteRequired.sentence(self.lang))?;
-                }
-                Some(Reason::InviteInvalid) => self.say_failure(&error)?,
-                _ => {
-                    self.complain(&self.failure(&error))?;
-                    return Ok(Done::Failed);
-                }
-            }
-            invite = Some(or_leave!(self.ask_code(text::ASK_INVITE)?));
-        }
-    }
-
-    fn open_session(&mut self, known: Option<String>) -> io::Result<Done<()>> {
-        let login = match known {
-            Some(login) => {
-                self.screen.notice(&text::RENEWING.with(self.lang, &[&login]))?;
-                login
-            }
-            None => or_leave!(self.ask_login(text::ASK_LOGIN)?),
-        };
-        let password = or_leave!(self.ask_password(text::ASK_PASSWORD)?);
-        match self.link.login(&login, &password, None) {
-            Ok(opened) => self.complete(login, &password, opened, Purpose::First),
-            Err(error) if reason(&error) == Some(Reason::EnrolmentCodeRequired) => {
-                self.screen.notice(Reason::EnrolmentCodeRequired.sentence(self.lang))?;
-                let opened = or_leave!(self.open_by_enrolment_code(&login, &password)?);
-                self.complete(login, &password, opened, Purpose::Reset)
-            }
-            Err(error) => {
-                self.check_clock()?;
-                self.complain(&self.failure(&error))?;
-                Ok(Done::Failed)
-            }
-        }
-    }
-
-    /// Logs in with the administrator's one-time code.
-    fn open_by_enrolment_code(&mut self, login: &str, password: &SecretText) -> io::Result<Done<OpenedSession>> {
-        let mut tries = CODE_TRIES;
-        loop {
-            let code = or_leave!(self.ask_code(text::ASK_ENROLMENT_CODE)?);
-            match self.link.login(login, password, Some(&code)) {
-                Ok(opened) => return Ok(Done::With(opened)),
-                Err(error) => or_leave!(self.another_code(&error, &mut tries)?),
-            }
-        }
-    }
-
-    /// Gives the session what it still needs. One that does not get it is ended on the server as well.
-    fn complete(
-        &mut self,
-        login: String,
-        password: &SecretText,
-        opened: OpenedSession,
-        why: Purpose,
-    ) -> io::Result<Done<()>> {
-        self.check_clock()?;
-        let OpenedSession { token, state, expires_at, notes } = opened;
-        let done = match state {
-            SessionState::COMPLETE => Done::With(CompletedSession { token: token.clone(), expires_at, notes }),
-            SessionState::NEEDS_ENROLMENT => {
-                match why {
-                    Purpose::First => self.screen.notice(text::NO_FACTOR_YET.say(self.lang))?,
-                    Purpose::Recovery { .. } => self.screen.notice(text::RECOVERY_USED.say(self.lang))?,
-                    Purpose::Registered | Purpose::Reset | Purpose::Replace => {}
-                }
-                self.enrol(&login, &token, why)?
-            }
-            SessionState::NEEDS_CODE | SessionState::SESSION_STATE_UNSPECIFIED => {
-                match self.give_code(&login, password, &token)? {
-                    Done::With(Given::Code(completed)) => Done::With(completed),
-                    Done::With(Given::Recovery(opened)) => {
-                        // Best effort: it ends by itself within minutes.
-                        let _ = self.link.logout(&token);
-                        let left = opened.notes.recovery_codes_left;
-                        return self.complete(login, password, opened, Purpose::Recovery { left });
-                    }
-                    Done::Left => Done::Left,
-                    Done::Failed => Done::Failed,
-                    Done::End => Done::End,
-                }
-            }
-        };
-        Ok(match done {
-            Done::With(CompletedSession { token, expires_at, notes }) => {
-                let session = ClientSession { login, token, expires_at };
-                self.enter(session.clone())?;
-                self.welcome(&session, &notes)?;
-                Done::With(())
-            }
-            other => {
-                let _ = self.link.logout(&token);
-                match other {
-                    Done::Left => Done::Left,
-                    Done::End => Done::End,
-                    _ => Done::Failed,
-                }
-            }
-        })
-    }
-
-    /// Asks for a code, or a recovery code in its place.
-    fn give_code(&mut self, login: &str, password: &SecretText, token: &SecretText) -> io::Result<Done<Given>> {
-        if self.input.is_interactive() {
-            self.screen.raw(text::RECOVERY_HINT.say(self.lang))?;
-        }
-        let mut tries = CODE_TRIES;
-        loop {
-            let refused = match Typed::read(or_leave!(self.ask_code(text::ASK_CODE)?)) {
-                Typed::Code(code) => match self.link.check_otp(login, token, &code) {
-                    // Others who know the password have pushed the session out while the code was typed.
-                    Err(error) if reason(&error) == Some(Reason::SessionEnded) => {
-                        self.link.login_with_code(login, password, &code).map(|opened| Given::Code(opened.into()))
-                    }
-                    checked => checked.map(Given::Code),
-                },
-                Typed::Recovery(code) => self.link.login(login, password, Some(&code)).map(Given::Recovery),
-                Typed::Neither => {
-                    self.screen.error(text::NEITHER_CODE.say(self.lang))?;
-                    continue;
-                }
-            };
-            match refused {
-                Ok(given) => return Ok(Done::With(given)),
-                Err(error) => or_leave!(self.another_code(&error, &mut tries)?),
-            }
-        }
-    }
-
-    /// Says why a code did not do; goes on while another one may.
-    fn another_code(&mut self, error: &CallError, tries: &mut u32) -> io::Result<Done<()>> {
-        self.say_failure(error)?;
-        match Again::after(error) {
-            Again::Code => return Ok(Done::With(())),
-            Again::Guess | Again::Both => *tries = tries.saturating_sub(1),
-            Again::No => return Ok(Done::Failed),
-        }
-        if *tries > 0 {
-            return Ok(Done::With(()));
-        }
-        if self.input.is_interactive() {
-            self.screen.error(text::NOT_LOGGED_IN.say(self.lang))?;
-        }
-        Ok(Done::Failed)
-    }
-
-    /// From now on the room is read with this session. An earlier reader ends when the new one has begun.
-    pub(in crate::client::console) fn enter(&mut self, session: ClientSession) -> io::Result<()> {
-        // Their numbers were those of another session's list.
-        self.listed.clear();
-        let token = session.token.clone();
-        let mark = self.presence.enter(session);
-        let plan = ReaderPlan {
-            link: self.link.clone(),
-            token,
-            generation: mark,
-            cursor: self.cursor.clone(),
-            last: self.args.history.unwrap_or(if self.screen.is_terminal() { HISTORY } else { 0 }),
-            state: self.live.clone(),
-        };
-        let reader = StreamReader::start(plan, self.news.clone())?;
-        // What was said before is to be seen first, and what is said next, by ourselves for instance, in its place.
-        reader.wait_until_caught_up(OPEN_LIMIT);
-        self.reader = Some(reader);
-        Ok(())
-    }
-
-    /// Logged in: what there is to know.
-    fn welcome(&mut self, session: &ClientSession, account: &LoginNotes) -> io::Result<()> {
-        let words = match session.expires_at {
-            Some(end) => {
-                let end = render::date_and_time(self.clock.local(end));
-                text::LOGGED_IN.with(self.lang, &[&session.login, &end])
-            }
-            None => text::LOGGED_IN_OPEN.with(self.lang, &[&session.login]),
-        };
-        self.screen.notice(&words)?;
-        if account.wrong_codes > 0 {
-            self.screen.error(&text::WRONG_CODES.with(self.lang, &[&account.wrong_codes.to_string()]))?;
-        }
-        if account.recovery_codes.is_empty() {
-            self.warn_of_few(account.recovery_codes_left)?;
-        }
-        self.check_clock()
-    }
-
-    /// Says why a call failed when that may yet be put right by another try.
-    pub(in crate::client::console) fn say_failure(&mut self, error: &CallError) -> io::Result<()> {
-        self.screen.error(&self.failure(error))?;
-        if reason(error) == Some(Reason::InvalidCode) {
-            // It may be the reason.
-            self.told_apart = false;
-        }
-        self.check_clock()
-    }
-
-    /// Says, once, that the server's clock and ours are too far apart.
-    fn check_clock(&mut self) -> io::Result<()> {
-        let apart = self.clock.skew();
-        if let Some(apart) = apart
-            && !self.told_apart
-        {
-            self.screen.error(&text::clocks_apart(apart, self.lang))?;
-        }
-        self.told_apart = apart.is_some();
-        Ok(())
     }
 }
 
-fn reason(error: &CallError) -> Option<Reason> {
-    if let CallError::Refused(refusal) = error { refusal.reason } else { None }
+/// Creates the account. Asks for an invitation if the server wants one; login and password stay.
+fn create_account(cx: &mut ConsoleContext, login: &str, password: &SecretText) -> Result<(), DialogueStop> {
+    let mut invite = None;
+    loop {
+        let error = match cx.account.link.register(login, password, invite.as_ref()) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        match reason(&error) {
+            Some(Reason::InviteRequired) if invite.is_none() => {
+                cx.front.screen().notice(Reason::InviteRequired.sentence(cx.lang()))?;
+            }
+            Some(Reason::InviteInvalid) => cx.account.warn_of_failure(&cx.front, &error)?,
+            _ => return Err(complain(cx, &error)?),
+        }
+        invite = Some(cx.front.ask_code(text::ASK_INVITE)?);
+    }
+}
+
+fn open_session(cx: &mut ConsoleContext, known_login: Option<String>) -> Result<(), DialogueStop> {
+    let login = match known_login {
+        Some(login) => {
+            cx.front.notice(text::RENEWING, &[&login])?;
+            login
+        }
+        None => cx.front.ask_login(text::ASK_LOGIN)?,
+    };
+    let password = cx.front.ask_password(text::ASK_PASSWORD)?;
+    match cx.account.link.login(&login, &password, None) {
+        Ok(opened) => complete(cx, login, &password, opened, EnrolmentPurpose::First),
+        Err(error) if reason(&error) == Some(Reason::EnrolmentCodeRequired) => {
+            cx.front.screen().notice(Reason::EnrolmentCodeRequired.sentence(cx.lang()))?;
+            let opened = open_by_enrolment_code(cx, &login, &password)?;
+            complete(cx, login, &password, opened, EnrolmentPurpose::Reset)
+        }
+        Err(error) => {
+            cx.account.warn_of_skew(&cx.front)?;
+            Err(complain(cx, &error)?)
+        }
+    }
+}
+
+/// Logs in with the administrator's one-time code.
+fn open_by_enrolment_code(
+    cx: &mut ConsoleContext,
+    login: &str,
+    password: &SecretText,
+) -> Result<OpenedSession, DialogueStop> {
+    let mut tries = CODE_TRIES;
+    loop {
+        let code = cx.front.ask_code(text::ASK_ENROLMENT_CODE)?;
+        match cx.account.link.login(login, password, Some(&code)) {
+            Ok(opened) => return Ok(opened),
+            Err(error) => may_try_again(cx, &error, &mut tries)?,
+        }
+    }
+}
+
+/// Gives the session what it still needs, and enters the room with it. A session that does not become complete is ended on the
+/// server as well.
+fn complete(
+    cx: &mut ConsoleContext,
+    login: String,
+    password: &SecretText,
+    opened: OpenedSession,
+    why: EnrolmentPurpose,
+) -> Result<(), DialogueStop> {
+    cx.account.warn_of_skew(&cx.front)?;
+    let OpenedSession { token, state, expires_at, notes } = opened;
+    let result = match state {
+        SessionState::COMPLETE => Ok(CompletedSession { token: token.clone(), expires_at, notes }),
+        SessionState::NEEDS_ENROLMENT => {
+            match why {
+                EnrolmentPurpose::First => cx.front.notice(text::NO_FACTOR_YET, &[])?,
+                EnrolmentPurpose::Recovery { .. } => cx.front.notice(recovery::RECOVERY_USED, &[])?,
+                EnrolmentPurpose::Registered | EnrolmentPurpose::Reset | EnrolmentPurpose::Replace => {}
+            }
+            enrol(cx, &login, &token, why)
+        }
+        SessionState::NEEDS_CODE | SessionState::SESSION_STATE_UNSPECIFIED => {
+            match ask_code(cx, &login, password, &token) {
+                Ok(CodeResult::Complete(completed)) => Ok(completed),
+                Ok(CodeResult::NeedsEnrolment(opened)) => {
+                    // Best effort: this session ends by itself within minutes.
+                    let _ = cx.account.link.logout(&token);
+                    let left = opened.notes.recovery_codes_left;
+                    return complete(cx, login, password, opened, EnrolmentPurpose::Recovery { left });
+                }
+                Err(stop) => Err(stop),
+            }
+        }
+    };
+    match result {
+        Ok(CompletedSession { token, expires_at, notes }) => {
+            let session = ClientSession { login, token, expires_at };
+            cx.enter(session.clone())?;
+            Ok(welcome(cx, &session, &notes)?)
+        }
+        Err(stop) => {
+            let _ = cx.account.link.logout(&token);
+            Err(stop)
+        }
+    }
+}
+
+/// Asks for a code or a recovery code.
+fn ask_code(
+    cx: &mut ConsoleContext,
+    login: &str,
+    password: &SecretText,
+    token: &SecretText,
+) -> Result<CodeResult, DialogueStop> {
+    if cx.front.is_interactive() {
+        cx.front.plain(recovery::RECOVERY_HINT, &[])?;
+    }
+    let mut tries = CODE_TRIES;
+    loop {
+        let link = &cx.account.link;
+        let result = match TypedCode::parse(cx.front.ask_code(text::ASK_CODE)?) {
+            TypedCode::Code(code) => match link.check_otp(login, token, &code) {
+                // Another login with this password has pushed the session out while the code was typed.
+                Err(error) if reason(&error) == Some(Reason::SessionEnded) => {
+                    link.login_with_code(login, password, &code).map(|opened| CodeResult::Complete(opened.into()))
+                }
+                checked => checked.map(CodeResult::Complete),
+            },
+            TypedCode::Recovery(code) => link.login(login, password, Some(&code)).map(CodeResult::NeedsEnrolment),
+            TypedCode::Neither => {
+                cx.front.warn(recovery::NEITHER_CODE, &[])?;
+                continue;
+            }
+        };
+        match result {
+            Ok(opened) => return Ok(opened),
+            Err(error) => may_try_again(cx, &error, &mut tries)?,
+        }
+    }
+}
+
+/// Tells why a code was refused. Returns if another one may help, and one of `tries` is left.
+fn may_try_again(cx: &mut ConsoleContext, error: &CallError, tries: &mut u32) -> Result<(), DialogueStop> {
+    cx.account.warn_of_failure(&cx.front, error)?;
+    match Retry::after(error) {
+        Retry::NewCode => return Ok(()),
+        Retry::NewGuess | Retry::PasswordAndCode => *tries = tries.saturating_sub(1),
+        Retry::Nothing => return Err(DialogueStop::Failed),
+    }
+    if *tries > 0 {
+        return Ok(());
+    }
+    if cx.front.is_interactive() {
+        cx.front.warn(text::NOT_LOGGED_IN, &[])?;
+    }
+    Err(DialogueStop::Failed)
+}
+
+/// Tells what a person should know after a login.
+fn welcome(cx: &mut ConsoleContext, session: &ClientSession, notes: &LoginNotes) -> io::Result<()> {
+    match session.expires_at {
+        Some(end) => {
+            let end = render::date_and_time(cx.account.clock.local(end));
+            cx.front.notice(text::LOGGED_IN, &[&session.login, &end])?;
+        }
+        None => cx.front.notice(text::LOGGED_IN_OPEN, &[&session.login])?,
+    }
+    if notes.wrong_codes > 0 {
+        cx.front.warn(text::WRONG_CODES, &[&notes.wrong_codes.to_string()])?;
+    }
+    if notes.recovery_codes.is_empty() {
+        warn_of_few(cx, notes.recovery_codes_left)?;
+    }
+    cx.account.warn_of_skew(&cx.front)
+}
+
+/// Tells why a call failed, when no other try can help.
+fn complain(cx: &mut ConsoleContext, error: &CallError) -> io::Result<DialogueStop> {
+    let why = cx.account.failure(error, cx.lang());
+    cx.front.complain_text(&why)?;
+    Ok(DialogueStop::Failed)
 }

@@ -1,110 +1,101 @@
-//! What of the common room stands on the screen: so that nothing is shown twice, whichever way it comes, and what has to be
-//! said between the messages.
+//! Which messages of the common room are on the screen. So no message appears twice, whichever way it comes, and the lines
+//! between messages appear in the right place.
 
+use crate::client::console::text::room::Divider;
 use crate::client::types::HistoryPage;
 
-/// What of the room stands on the screen, from one message to another without a hole but those that were said.
+/// The range of messages on the screen. Its only holes are those that the console has mentioned.
 #[derive(Debug)]
-pub struct Place {
-    /// The highest id that was shown or passed over; what the stream brings up to here is not shown again.
+pub struct Timeline {
+    /// The highest id that was shown or skipped; the stream's messages up to here are not shown again.
     newest: u64,
-    /// Nothing below this id was shown. `None` until anything is known of the room.
+    /// No message below this id was shown. `None` until the first message or cursor.
     oldest: Option<u64>,
-    /// The day of the line that was shown last.
+    /// The day of the last message on the screen.
     day: Option<String>,
-    reading: Reading,
-    /// Messages shown since the room was last live, and those of them that others said.
-    came: u64,
-    came_from_others: u64,
+    state: ReadState,
+    /// How many messages were shown since the room was last live.
+    shown: u64,
+    /// How many of them other people sent.
+    shown_of_others: u64,
 }
 
-/// How the stream stands to the room.
+/// What the stream is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+enum ReadState {
     /// Nothing was read yet.
-    Beginning,
-    /// All that is said comes at once.
+    Starting,
+    /// New messages arrive as they are sent.
     Live,
     /// The connection was lost.
     Lost,
     /// Nobody was logged in.
-    Away,
+    LoggedOut,
 }
 
-/// What is said when the stream has caught up. The numbers are those of messages by others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// The last messages were shown; from here on the room is live.
-    Live,
-    /// The connection is back.
-    Back(u64),
-    /// So much was said while nobody was logged in.
-    Meanwhile(u64),
-}
-
-impl Place {
-    /// Nothing is shown yet, and it is `today`.
-    pub fn new(today: Option<String>) -> Place {
-        Place { newest: 0, oldest: None, day: today, reading: Reading::Beginning, came: 0, came_from_others: 0 }
+impl Timeline {
+    /// Starts with an empty screen on the day `today`.
+    pub fn new(today: Option<String>) -> Timeline {
+        Timeline { newest: 0, oldest: None, day: today, state: ReadState::Starting, shown: 0, shown_of_others: 0 }
     }
 
-    /// The stream brings the message with `id`, or 0 if it has none; whether it is to be shown.
-    pub fn said(&mut self, id: u64, ours: bool) -> bool {
+    /// The stream brings a message with `id` (0 if it has none). Returns whether to show it.
+    pub fn message(&mut self, id: u64, ours: bool) -> bool {
         if id != 0 {
-            // A reader that takes up after another may bring once more what that one has brought.
+            // A new reader may repeat messages of the one before it.
             if id <= self.newest {
                 return false;
             }
             self.newest = id;
             self.oldest.get_or_insert(id);
         }
-        self.came += 1;
-        self.came_from_others += u64::from(!ours);
+        self.shown += 1;
+        self.shown_of_others += u64::from(!ours);
         true
     }
 
-    /// The stream has brought all there was up to `cursor`; what there is to say.
-    pub fn caught_up(&mut self, cursor: u64) -> Option<Mark> {
+    /// The stream has brought everything up to `cursor`. Returns the divider to show.
+    pub fn caught_up(&mut self, cursor: u64) -> Option<Divider> {
         self.newest = self.newest.max(cursor);
         self.oldest.get_or_insert(cursor.saturating_add(1));
-        let mark = match self.reading {
-            Reading::Beginning => (self.came > 0).then_some(Mark::Live),
-            Reading::Lost => Some(Mark::Back(self.came_from_others)),
-            Reading::Away => (self.came_from_others > 0).then_some(Mark::Meanwhile(self.came_from_others)),
-            Reading::Live => None,
+        let divider = match self.state {
+            ReadState::Starting => (self.shown > 0).then_some(Divider::Live),
+            ReadState::Lost => Some(Divider::Back(self.shown_of_others)),
+            ReadState::LoggedOut => (self.shown_of_others > 0).then_some(Divider::Meanwhile(self.shown_of_others)),
+            ReadState::Live => None,
         };
-        self.now(Reading::Live);
-        mark
+        self.enter_state(ReadState::Live);
+        divider
     }
 
     /// The connection is lost.
     pub fn lost(&mut self) {
-        if self.reading == Reading::Live {
-            self.now(Reading::Lost);
+        if self.state == ReadState::Live {
+            self.enter_state(ReadState::Lost);
         }
     }
 
-    /// Somebody has logged in where nobody was.
-    pub fn entered(&mut self) {
-        if self.reading != Reading::Beginning {
-            self.now(Reading::Away);
+    /// A session started while nobody was logged in.
+    pub fn logged_in(&mut self) {
+        if self.state != ReadState::Starting {
+            self.enter_state(ReadState::LoggedOut);
         }
     }
 
-    /// The server does not know of what was shown: it begins anew.
-    pub fn begin_anew(&mut self) {
+    /// The server does not know the messages on the screen: the stream starts over.
+    pub fn start_over(&mut self) {
         (self.newest, self.oldest) = (0, None);
-        self.now(Reading::Beginning);
+        self.enter_state(ReadState::Starting);
     }
 
-    /// The id below which the history goes on; 0 for the newest of all.
-    pub fn older_than(&self) -> u64 {
+    /// The id below which the history continues; 0 for the newest messages.
+    pub fn oldest(&self) -> u64 {
         self.oldest.unwrap_or(0)
     }
 
-    /// A page of the history is to be shown: takes out what the stream has brought in the meantime, and counts the rest as
-    /// shown.
-    pub fn take_up(&mut self, page: &mut HistoryPage) {
+    /// A page of the history is about to be shown. Removes messages that the stream has brought meanwhile, and counts the rest
+    /// as shown.
+    pub fn add_page(&mut self, page: &mut HistoryPage) {
         if let Some(oldest) = self.oldest {
             page.messages.retain(|said| said.id < oldest);
         }
@@ -114,18 +105,18 @@ impl Place {
         }
     }
 
-    /// A line of `day` is shown next; whether that has to be said.
-    pub fn turns(&mut self, day: Option<&str>) -> bool {
-        let turns = day.is_some() && self.day.as_deref() != day;
-        if turns {
+    /// A message of `day` is shown next. Returns whether a date line goes before it.
+    pub fn starts_day(&mut self, day: Option<&str>) -> bool {
+        let starts = day.is_some() && self.day.as_deref() != day;
+        if starts {
             self.day = day.map(str::to_owned);
         }
-        turns
+        starts
     }
 
-    fn now(&mut self, reading: Reading) {
-        self.reading = reading;
-        (self.came, self.came_from_others) = (0, 0);
+    fn enter_state(&mut self, state: ReadState) {
+        self.state = state;
+        (self.shown, self.shown_of_others) = (0, 0);
     }
 }
 
@@ -147,85 +138,85 @@ mod tests {
     }
 
     #[test]
-    fn the_last_messages_are_followed_by_a_mark_where_the_room_is_live() {
-        let mut place = Place::new(None);
-        assert!(place.said(5, OTHERS) && place.said(6, OURS));
-        assert_eq!(place.caught_up(6), Some(Mark::Live));
-        assert_eq!(Place::new(None).caught_up(0), None, "an empty room needs none");
+    fn a_divider_follows_the_last_messages() {
+        let mut timeline = Timeline::new(None);
+        assert!(timeline.message(5, OTHERS) && timeline.message(6, OURS));
+        assert_eq!(timeline.caught_up(6), Some(Divider::Live));
+        assert_eq!(Timeline::new(None).caught_up(0), None, "an empty room needs no divider");
     }
 
     #[test]
-    fn after_a_lost_connection_the_messages_of_others_are_counted_and_none_is_shown_twice() {
-        let mut place = Place::new(None);
-        place.caught_up(4);
-        assert!(place.said(5, OTHERS));
-        place.lost();
-        assert!(!place.said(5, OTHERS) && place.said(6, OTHERS));
-        // Lost once more before all of it had come.
-        place.lost();
-        assert!(place.said(7, OURS) && place.said(8, OTHERS));
-        assert_eq!(place.caught_up(8), Some(Mark::Back(2)));
-        place.lost();
-        assert_eq!(place.caught_up(8), Some(Mark::Back(0)));
-        assert!(place.said(0, OTHERS) && place.said(0, OTHERS), "what has no id is always shown");
+    fn after_a_lost_connection_messages_of_others_are_counted_and_none_appears_twice() {
+        let mut timeline = Timeline::new(None);
+        timeline.caught_up(4);
+        assert!(timeline.message(5, OTHERS));
+        timeline.lost();
+        assert!(!timeline.message(5, OTHERS) && timeline.message(6, OTHERS));
+        // Lost again before everything had come.
+        timeline.lost();
+        assert!(timeline.message(7, OURS) && timeline.message(8, OTHERS));
+        assert_eq!(timeline.caught_up(8), Some(Divider::Back(2)));
+        timeline.lost();
+        assert_eq!(timeline.caught_up(8), Some(Divider::Back(0)));
+        assert!(timeline.message(0, OTHERS) && timeline.message(0, OTHERS), "a message without an id is always shown");
     }
 
     #[test]
-    fn a_renewed_session_is_no_news_and_one_after_a_logout_tells_what_came_meanwhile() {
-        let mut place = Place::new(None);
-        place.entered();
-        assert!(place.said(1, OTHERS));
-        assert_eq!(place.caught_up(1), Some(Mark::Live));
-        assert!(place.said(2, OTHERS));
-        assert_eq!(place.caught_up(2), None);
-        place.entered();
-        assert!(place.said(3, OTHERS));
-        assert_eq!(place.caught_up(3), Some(Mark::Meanwhile(1)));
-        place.entered();
-        assert_eq!(place.caught_up(3), None);
+    fn a_renewed_session_needs_no_divider_and_one_after_a_logout_counts_what_came_meanwhile() {
+        let mut timeline = Timeline::new(None);
+        timeline.logged_in();
+        assert!(timeline.message(1, OTHERS));
+        assert_eq!(timeline.caught_up(1), Some(Divider::Live));
+        assert!(timeline.message(2, OTHERS));
+        assert_eq!(timeline.caught_up(2), None);
+        timeline.logged_in();
+        assert!(timeline.message(3, OTHERS));
+        assert_eq!(timeline.caught_up(3), Some(Divider::Meanwhile(1)));
+        timeline.logged_in();
+        assert_eq!(timeline.caught_up(3), None);
     }
 
     #[test]
-    fn on_a_database_that_is_another_one_everything_begins_anew() {
-        let mut place = Place::new(None);
-        place.caught_up(100);
-        place.lost();
-        place.begin_anew();
-        assert!(place.said(1, OTHERS));
-        assert_eq!(place.caught_up(1), Some(Mark::Live));
-        assert_eq!(place.older_than(), 1);
+    fn a_stream_that_starts_over_forgets_what_was_shown() {
+        let mut timeline = Timeline::new(None);
+        timeline.caught_up(100);
+        timeline.lost();
+        timeline.start_over();
+        assert!(timeline.message(1, OTHERS));
+        assert_eq!(timeline.caught_up(1), Some(Divider::Live));
+        assert_eq!(timeline.oldest(), 1);
     }
 
     #[test]
-    fn the_history_goes_on_below_what_is_shown_and_never_shows_a_message_twice() {
-        let mut place = Place::new(None);
-        assert_eq!(place.older_than(), 0);
-        place.caught_up(10);
-        assert_eq!(place.older_than(), 11, "also when nothing was shown yet");
+    fn the_history_continues_below_the_oldest_message_and_never_repeats_one() {
+        let mut timeline = Timeline::new(None);
+        assert_eq!(timeline.oldest(), 0);
+        timeline.caught_up(10);
+        assert_eq!(timeline.oldest(), 11, "even before anything is shown");
         let mut older = page(&[8, 9, 10]);
-        place.take_up(&mut older);
-        assert_eq!((ids(&older), place.older_than()), (vec![8, 9, 10], 8));
-        place.take_up(&mut page(&[]));
-        assert_eq!(place.older_than(), 8);
-        // Asked for before the stream had brought anything, answered after it had.
-        let mut place = Place::new(None);
-        assert!(place.said(9, OTHERS));
+        timeline.add_page(&mut older);
+        assert_eq!((ids(&older), timeline.oldest()), (vec![8, 9, 10], 8));
+        timeline.add_page(&mut page(&[]));
+        assert_eq!(timeline.oldest(), 8);
+        // The page was requested before the stream brought its first message, and came after it.
+        let mut timeline = Timeline::new(None);
+        assert!(timeline.message(9, OTHERS));
         let mut newest = page(&[7, 8, 9]);
-        place.take_up(&mut newest);
+        timeline.add_page(&mut newest);
         assert_eq!(ids(&newest), [7, 8]);
-        // And the other way round.
-        let mut place = Place::new(None);
-        place.take_up(&mut page(&[7]));
-        assert!(!place.said(7, OTHERS) && place.said(8, OTHERS));
-        assert_eq!(place.older_than(), 7);
+        // The other way round.
+        let mut timeline = Timeline::new(None);
+        timeline.add_page(&mut page(&[7]));
+        assert!(!timeline.message(7, OTHERS) && timeline.message(8, OTHERS));
+        assert_eq!(timeline.oldest(), 7);
     }
 
     #[test]
-    fn the_date_is_said_where_it_changes_and_not_for_today() {
-        let mut place = Place::new(Some("2026-11-24".to_owned()));
+    fn a_date_line_goes_where_the_date_changes_but_not_for_today() {
+        let mut timeline = Timeline::new(Some("2026-11-24".to_owned()));
         let days = ["2026-11-24", "2026-11-23", "2026-11-23", "2026-11-24", "2026-11-24"];
-        assert_eq!(days.map(|day| place.turns(Some(day))), [false, true, false, true, false]);
-        assert!(!place.turns(None), "a line without a time says nothing of the day");
-        assert!(!place.turns(Some("2026-11-24")));
+        assert_eq!(days.map(|day| timeline.starts_day(Some(day))), [false, true, false, true, false]);
+        assert!(!timeline.starts_day(None), "a message without a time has no day");
+        assert!(!timeline.starts_day(Some("2026-11-24")));
     }
 }

@@ -1,29 +1,32 @@
-//! Lines from something that is no terminal, with a bound on their length.
+//! Reads lines from a pipe, with a limit on their length.
 
 use std::io::{self, BufRead};
 
 use zeroize::Zeroizing;
 
-/// One line, or why there is none.
+/// The longest line in bytes. The longest message that any server's settings allow fits; the server itself decides whether a
+/// message is too long.
+pub const MAX_LINE_BYTES: usize = 32 * 1024;
+
+/// A line, or why there is none.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Read {
+pub enum BoundedLine {
     /// A line, without its line feed.
-    Line(Zeroizing<String>),
-    /// A line longer than the bound; it has been passed over.
+    Text(Zeroizing<String>),
+    /// The line was longer than the limit and was skipped.
     TooLong,
-    /// A line that is no UTF-8; it has been passed over.
+    /// The line was not UTF-8 and was skipped.
     NotText,
-    /// The end.
+    /// The end of the input.
     End,
 }
 
-/// Reads up to the next line feed, or to the end; `\r` before the line feed belongs to it. Never keeps more than
-/// `max_bytes`.
+/// Reads up to the next line feed or the end; a `\r` before the line feed is dropped. Never keeps more than `max_bytes`.
 ///
 /// # Errors
-/// What the source says.
-pub fn read_line(source: &mut impl BufRead, max_bytes: usize) -> io::Result<Read> {
-    // Room for the whole line from the start: a buffer that grows leaves copies behind, and the line may be a password.
+/// The source's own.
+pub fn read_line(source: &mut impl BufRead, max_bytes: usize) -> io::Result<BoundedLine> {
+    // The whole capacity at once: a buffer that grows leaves copies behind, and the line may be a password.
     let mut line = Zeroizing::new(Vec::with_capacity(max_bytes));
     let mut too_long = false;
     let mut anything = false;
@@ -51,13 +54,14 @@ pub fn read_line(source: &mut impl BufRead, max_bytes: usize) -> io::Result<Read
         }
     }
     if !anything {
-        return Ok(Read::End);
+        return Ok(BoundedLine::End);
     }
     if too_long {
-        return Ok(Read::TooLong);
+        return Ok(BoundedLine::TooLong);
     }
     let text = line.strip_suffix(b"\r").unwrap_or(&line);
-    Ok(std::str::from_utf8(text).map_or(Read::NotText, |text| Read::Line(Zeroizing::new(text.to_owned()))))
+    Ok(std::str::from_utf8(text)
+        .map_or(BoundedLine::NotText, |text| BoundedLine::Text(Zeroizing::new(text.to_owned()))))
 }
 
 #[cfg(test)]
@@ -66,25 +70,28 @@ mod tests {
 
     use super::*;
 
-    fn all(source: &[u8], chunk: usize) -> Vec<Read> {
+    fn all(source: &[u8], chunk: usize) -> Vec<BoundedLine> {
         let mut source = BufReader::with_capacity(chunk, source);
         let mut read = Vec::new();
         loop {
             match read_line(&mut source, 8).unwrap() {
-                Read::End => return read,
+                BoundedLine::End => return read,
                 line => read.push(line),
             }
         }
     }
 
     #[test]
-    fn lines_are_bounded_and_what_is_too_long_or_no_text_does_not_stop_the_next() {
-        let line = |text: &str| Read::Line(Zeroizing::new(text.to_owned()));
+    fn a_line_that_is_too_long_or_not_utf8_does_not_stop_the_next() {
+        let line = |text: &str| BoundedLine::Text(Zeroizing::new(text.to_owned()));
         for chunk in [1, 3, 1000] {
             assert_eq!(all(b"", chunk), []);
             assert_eq!(all(b"a\n\nb\r\nlast", chunk), [line("a"), line(""), line("b"), line("last")]);
-            assert_eq!(all(b"12345678\n123456789\nnext\n", chunk), [line("12345678"), Read::TooLong, line("next")]);
-            assert_eq!(all(b"\xff\xfe\nnext", chunk), [Read::NotText, line("next")]);
+            assert_eq!(
+                all(b"12345678\n123456789\nnext\n", chunk),
+                [line("12345678"), BoundedLine::TooLong, line("next")]
+            );
+            assert_eq!(all(b"\xff\xfe\nnext", chunk), [BoundedLine::NotText, line("next")]);
         }
     }
 }

@@ -1,76 +1,72 @@
-//! When a line may appear above the one that is being typed.
+//! Decides when a message may be printed above the line that is being typed.
 //!
-//! The line editor prints for us only while it has the terminal in its hands. Before its first refresh and after Enter it
-//! does not, and a line handed to it then would come out of order or wait until the next prompt. So the thread that shows
-//! messages asks here first, and the editor tells when its line is on the screen.
+//! The line editor prints for us only while it owns the terminal: after its first refresh and before Enter. A message handed
+//! over at another time would appear out of order, or wait until the next prompt. So the thread that prints messages waits
+//! here, and the editor opens the gate once its line is on the screen.
 
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex};
 
 use crate::base::lock::{self, lock};
 
 /// Open while the editor shows its line.
 #[derive(Debug, Default)]
-pub struct Gate {
-    state: Mutex<State>,
+pub struct EditorGate {
+    state: Mutex<GateState>,
     changed: Condvar,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum GateState {
     #[default]
     Closed,
     Open,
-    Gone,
+    Removed,
 }
 
-/// What waiting at the gate came to.
+/// Who prints a message that has passed the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passed {
-    /// The editor shows its line: it will print.
+pub enum PrintBy {
+    /// The editor, which shows its line.
     Editor,
-    /// There is no editor any more: print yourself.
-    Gone,
+    /// The caller, because there is no editor any more.
+    Caller,
 }
 
-impl Gate {
+impl EditorGate {
     /// The editor shows its line.
     pub fn open(&self) {
-        self.set(State::Open);
+        self.set(GateState::Open);
     }
 
     /// The editor is about to give the terminal back.
     pub fn close(&self) {
-        self.set(State::Closed);
+        self.set(GateState::Closed);
     }
 
-    /// There will be no editor any more.
+    /// There is no editor any more.
     pub fn remove(&self) {
-        *self.lock() = State::Gone;
+        *lock(&self.state) = GateState::Removed;
         self.changed.notify_all();
     }
 
-    /// Waits until something may be shown.
-    pub fn pass(&self) -> Passed {
-        let mut state = self.lock();
+    /// Waits until a message may be printed.
+    pub fn pass(&self) -> PrintBy {
+        let mut state = lock(&self.state);
         loop {
             match *state {
-                State::Open => return Passed::Editor,
-                State::Gone => return Passed::Gone,
-                State::Closed => state = lock::wait(&self.changed, state),
+                GateState::Open => return PrintBy::Editor,
+                GateState::Removed => return PrintBy::Caller,
+                GateState::Closed => state = lock::wait(&self.changed, state),
             }
         }
     }
 
-    fn set(&self, to: State) {
-        let mut state = self.lock();
-        if *state != State::Gone && *state != to {
+    fn set(&self, to: GateState) {
+        let mut state = lock(&self.state);
+        if *state != GateState::Removed && *state != to {
             *state = to;
             self.changed.notify_all();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
     }
 }
 
@@ -81,9 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_passes_until_the_editor_shows_its_line_or_is_gone() {
-        let gate = Arc::new(Gate::default());
-        for (set, passed) in [(Gate::open as fn(&Gate), Passed::Editor), (Gate::remove, Passed::Gone)] {
+    fn nothing_passes_until_the_editor_shows_its_line_or_is_removed() {
+        let gate = Arc::new(EditorGate::default());
+        for (set, passed) in
+            [(EditorGate::open as fn(&EditorGate), PrintBy::Editor), (EditorGate::remove, PrintBy::Caller)]
+        {
             gate.close();
             let waiting = gate.clone();
             let waiter = std::thread::Builder::new().spawn(move || waiting.pass()).unwrap();
@@ -91,6 +89,6 @@ mod tests {
             assert_eq!(waiter.join().unwrap(), passed);
         }
         gate.open();
-        assert_eq!(gate.pass(), Passed::Gone, "once gone it stays so");
+        assert_eq!(gate.pass(), PrintBy::Caller, "a removed gate stays removed");
     }
 }

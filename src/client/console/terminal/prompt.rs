@@ -1,126 +1,131 @@
-//! Asking, one question at a time, and how a dialogue of several questions comes to its end.
+//! Asks one question at a time, and ends a dialogue of several questions.
 
 use std::io;
 
 use zeroize::Zeroizing;
 
-use crate::client::console::Console;
-use crate::client::console::command::MAX_LINE_BYTES;
-use crate::client::console::terminal::input::Asked;
-use crate::client::console::text::{self, Text};
-use crate::client::error::CallError;
-use crate::model::reason::Reason;
+use crate::client::console::terminal::bounded_reader::MAX_LINE_BYTES;
+use crate::client::console::terminal::front::{AfterLine, Front};
+use crate::client::console::terminal::input::InputOutcome;
+use crate::client::console::text::sentence::Sentence;
+use crate::client::console::text::{chat, login};
 use crate::security::secret::SecretText;
 
-/// How a dialogue came to its end.
-pub(in crate::client::console) enum Done<T> {
-    /// With an answer.
-    With(T),
-    /// Without: the person left it. To be said so.
-    Left,
-    /// Without: it failed, which has been said.
+/// Why a dialogue ended without a result.
+#[derive(Debug)]
+pub enum DialogueStop {
+    /// The person cancelled it. They have not been told yet.
+    Cancelled,
+    /// It failed. The person has been told.
     Failed,
-    /// Without: the input has ended.
-    End,
+    /// The input has ended.
+    InputEnded,
+    /// The terminal or pipe failed.
+    Terminal(io::Error),
 }
 
-/// Goes on with the answer, or leaves the function with how the dialogue ended.
-macro_rules! or_leave {
-    ($done:expr) => {
-        match $done {
-            Done::With(answer) => answer,
-            Done::Left => return Ok(Done::Left),
-            Done::Failed => return Ok(Done::Failed),
-            Done::End => return Ok(Done::End),
-        }
-    };
-}
-pub(in crate::client::console) use or_leave;
-
-/// What may help after a refused code or password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client::console) enum Again {
-    /// Another code. It is no guess that was used up.
-    Code,
-    /// Another code, but not for ever: it was a guess.
-    Guess,
-    /// Another password and another code; likewise.
-    Both,
-    /// Nothing.
-    No,
-}
-
-impl Again {
-    /// What may help after `error`, as long as the session is there.
-    pub(in crate::client::console) fn after(error: &CallError) -> Again {
-        let CallError::Refused(refusal) = error else { return Again::Guess };
-        match refusal.reason {
-            Some(Reason::CodeAlreadyUsed | Reason::Throttled | Reason::GuessesSpent) => Again::Code,
-            Some(Reason::InvalidCode | Reason::Overloaded) => Again::Guess,
-            Some(Reason::InvalidCredentials) => Again::Both,
-            None if !refusal.ends_session => Again::Guess,
-            Some(_) | None => Again::No,
-        }
+impl From<io::Error> for DialogueStop {
+    fn from(error: io::Error) -> DialogueStop {
+        DialogueStop::Terminal(error)
     }
 }
 
-impl Console {
-    pub(in crate::client::console) fn ask_login(&mut self, prompt: Text) -> io::Result<Done<String>> {
-        let asked = self.input.line(prompt.say(self.lang), "")?.map(|login| login.trim().to_owned());
-        // No login begins with a slash: somebody means a command.
-        self.answer(asked, |login| login.is_empty() || login.starts_with('/'))
+impl Front {
+    /// Asks for a login. An empty line cancels; so does a slash, which starts no login but a command.
+    ///
+    /// # Errors
+    /// [`DialogueStop`], as with every question.
+    pub fn ask_login(&mut self, prompt: Sentence) -> Result<String, DialogueStop> {
+        let read = self.input.line(prompt.text(self.lang()), "")?.map(|login| login.trim().to_owned());
+        self.answer(read, |login| login.is_empty() || login.starts_with('/'))
     }
 
-    pub(in crate::client::console) fn ask_password(&mut self, prompt: Text) -> io::Result<Done<SecretText>> {
-        let asked = self.input.secret(prompt.say(self.lang))?;
-        self.answer(asked, SecretText::is_empty)
+    /// Asks for a password.
+    ///
+    /// # Errors
+    /// [`DialogueStop`].
+    pub fn ask_password(&mut self, prompt: Sentence) -> Result<SecretText, DialogueStop> {
+        let read = self.input.secret(prompt.text(self.lang()))?;
+        self.answer(read, SecretText::is_empty)
     }
 
-    /// Asks with the one prompt, and until both are the same with the other; without a person once is enough.
-    pub(in crate::client::console) fn ask_new_password(
-        &mut self,
-        prompt: Text,
-        again: Text,
-    ) -> io::Result<Done<SecretText>> {
+    /// Asks twice for a new password, until both answers agree; a script answers once.
+    ///
+    /// # Errors
+    /// [`DialogueStop`].
+    pub fn ask_new_password(&mut self, prompt: Sentence, again: Sentence) -> Result<SecretText, DialogueStop> {
         loop {
-            let password = or_leave!(self.ask_password(prompt)?);
-            if !self.input.is_interactive() {
-                return Ok(Done::With(password));
+            let password = self.ask_password(prompt)?;
+            if !self.is_interactive() {
+                return Ok(password);
             }
-            let repeated = or_leave!(self.ask_password(again)?);
-            if repeated == password {
-                return Ok(Done::With(password));
+            if self.ask_password(again)? == password {
+                return Ok(password);
             }
-            self.screen.error(text::PASSWORDS_DIFFER.say(self.lang))?;
+            self.warn(login::PASSWORDS_DIFFER, &[])?;
         }
     }
 
-    /// A code of any kind, without the blanks that authenticators show in it.
-    pub(in crate::client::console) fn ask_code(&mut self, prompt: Text) -> io::Result<Done<SecretText>> {
-        let asked = self.input.line(prompt.say(self.lang), "")?.map(|line| {
+    /// Asks for a code of any kind. Blanks are dropped, because authenticators show some.
+    ///
+    /// # Errors
+    /// [`DialogueStop`].
+    pub fn ask_code(&mut self, prompt: Sentence) -> Result<SecretText, DialogueStop> {
+        let read = self.input.line(prompt.text(self.lang()), "")?.map(|line| {
             let line = Zeroizing::new(line);
-            // Room for all of it at once: a text that grows leaves copies behind.
+            // The whole capacity at once: a text that grows leaves copies behind.
             let mut code = String::with_capacity(line.len());
             code.extend(line.chars().filter(|letter| !letter.is_whitespace()));
             SecretText::new(code)
         });
-        self.answer(asked, |code| code.is_empty() || code.expose().starts_with('/'))
+        self.answer(read, |code| code.is_empty() || code.expose().starts_with('/'))
     }
 
-    fn answer<T>(&mut self, asked: Asked<T>, leaves: impl FnOnce(&T) -> bool) -> io::Result<Done<T>> {
-        Ok(match asked {
-            Asked::Given(answer) if leaves(&answer) => Done::Left,
-            Asked::Given(answer) => Done::With(answer),
-            Asked::Cancelled => Done::Left,
-            Asked::End => Done::End,
-            Asked::TooLong => {
-                self.complain(&text::LINE_TOO_LONG.with(self.lang, &[&MAX_LINE_BYTES.to_string()]))?;
-                Done::Failed
+    fn answer<T>(&mut self, read: InputOutcome<T>, cancels: impl FnOnce(&T) -> bool) -> Result<T, DialogueStop> {
+        match read {
+            InputOutcome::Given(answer) if cancels(&answer) => Err(DialogueStop::Cancelled),
+            InputOutcome::Given(answer) => Ok(answer),
+            InputOutcome::Cancelled => Err(DialogueStop::Cancelled),
+            InputOutcome::End => Err(DialogueStop::InputEnded),
+            InputOutcome::TooLong => {
+                self.complain(chat::LINE_TOO_LONG, &[&MAX_LINE_BYTES.to_string()])?;
+                Err(DialogueStop::Failed)
             }
-            Asked::NotText => {
-                self.complain(text::NOT_TEXT.say(self.lang))?;
-                Done::Failed
+            InputOutcome::NotText => {
+                self.complain(chat::NOT_TEXT, &[])?;
+                Err(DialogueStop::Failed)
             }
-        })
+        }
+    }
+
+    /// Ends a dialogue. After one without a result, no answer may go to everybody as a message, least of all a password: lines
+    /// typed ahead are discarded, and without a person the console quits, saying `failed`.
+    ///
+    /// # Errors
+    /// The terminal or pipe failed.
+    pub fn finish(&mut self, result: Result<(), DialogueStop>, failed: Sentence) -> io::Result<AfterLine> {
+        match result {
+            Ok(()) => return Ok(AfterLine::ReadNext),
+            Err(DialogueStop::Terminal(error)) => return Err(error),
+            Err(DialogueStop::Cancelled) => self.notice(chat::CANCELLED, &[])?,
+            Err(DialogueStop::InputEnded) if self.is_interactive() => self.notice(chat::CANCELLED, &[])?,
+            Err(DialogueStop::InputEnded | DialogueStop::Failed) => {}
+        }
+        if self.is_interactive() {
+            self.input.discard_typed_ahead()?;
+            return Ok(AfterLine::ReadNext);
+        }
+        self.failed = true;
+        self.warn(failed, &[])?;
+        Ok(AfterLine::Quit)
+    }
+
+    /// Ends a dialogue that needs a login when there is none.
+    ///
+    /// # Errors
+    /// The terminal or pipe failed.
+    pub fn needs_login(&mut self) -> io::Result<AfterLine> {
+        self.complain(chat::LOG_IN_FIRST, &[])?;
+        self.finish(Err(DialogueStop::Failed), chat::NOT_DONE)
     }
 }

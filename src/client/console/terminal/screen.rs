@@ -1,4 +1,4 @@
-//! Where the console's words go: messages and notices, on a terminal or into pipes.
+//! Where the console writes: messages and notices, on a terminal or into pipes.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -7,8 +7,9 @@ use rustyline::ExternalPrinter;
 use terminal_size::{Height, Width, terminal_size_of};
 
 use crate::base::lock::lock;
-use crate::client::console::room::render::{self, Paint};
-use crate::client::console::terminal::editor_gate::{Gate, Passed};
+use crate::client::console::terminal::editor_gate::{EditorGate, PrintBy};
+use crate::client::console::terminal::layout;
+use crate::client::console::terminal::paint::Paint;
 use crate::qr::Cells;
 
 type Sink = Box<dyn Write + Send>;
@@ -16,35 +17,34 @@ type Sink = Box<dyn Write + Send>;
 /// Prints above the line that is being typed.
 pub type Printer = Box<dyn ExternalPrinter + Send>;
 
-/// Where the console's words go. Messages go to stdout. What the program itself says goes there too on a terminal, and to
-/// stderr otherwise.
+/// Where the console writes. Messages go to stdout. Notices of the program go there too on a terminal, and to stderr otherwise.
 pub struct Screen {
     paint: Paint,
     messages: Mutex<Sink>,
-    /// Without it, notices go where messages go.
+    /// Without it, notices go to `messages`.
     notices: Option<Mutex<Sink>>,
-    /// There if a line editor shares the terminal with us.
-    editor: Option<Editor>,
+    /// Present if a line editor shares the terminal with us.
+    editor: Option<EditorPrinter>,
 }
 
-struct Editor {
-    gate: Arc<Gate>,
+struct EditorPrinter {
+    gate: Arc<EditorGate>,
     printer: Mutex<Printer>,
 }
 
 impl Screen {
-    /// For a terminal whose line editor opens and closes `gate`.
-    pub fn beside_editor(gate: Arc<Gate>, printer: Printer, paint: Paint) -> Screen {
-        let editor = Editor { gate, printer: Mutex::new(printer) };
+    /// For a terminal with a line editor that opens and closes `gate`.
+    pub fn beside_editor(gate: Arc<EditorGate>, printer: Printer, paint: Paint) -> Screen {
+        let editor = EditorPrinter { gate, printer: Mutex::new(printer) };
         Screen { paint, messages: Mutex::new(Box::new(io::stdout())), notices: None, editor: Some(editor) }
     }
 
-    /// For anything else: messages into the one, notices into the other.
+    /// For anything else, with separate sinks for messages and notices.
     pub fn plain(messages: Sink, notices: Sink, paint: Paint) -> Screen {
         Screen { paint, messages: Mutex::new(messages), notices: Some(Mutex::new(notices)), editor: None }
     }
 
-    /// Whether it is a terminal with a line editor.
+    /// Whether this is a terminal with a line editor.
     pub fn is_terminal(&self) -> bool {
         self.editor.is_some()
     }
@@ -58,15 +58,27 @@ impl Screen {
     pub fn window(&self) -> Option<Cells> {
         self.editor.as_ref()?;
         let (Width(columns), Height(rows)) = terminal_size_of(io::stdout())?;
-        // A terminal that does not know its size says 0.
+        // A terminal of unknown size reports 0.
         (columns > 0 && rows > 0).then_some(Cells { columns: columns.into(), rows: rows.into() })
     }
 
-    /// Shows a message, above the line that is being typed. Blocks while nothing may be shown (see [`Gate`]), so only the
-    /// thread that shows messages may call it.
+    /// Columns of the terminal; `None` without one.
+    pub fn columns(&self) -> Option<usize> {
+        self.window().map(|window| window.columns)
+    }
+
+    /// The line editor is gone: from now on messages are written directly.
+    pub fn editor_removed(&self) {
+        if let Some(editor) = &self.editor {
+            editor.gate.remove();
+        }
+    }
+
+    /// Shows a message above the line that is being typed. Blocks while nothing may be printed (see [`EditorGate`]), so only the
+    /// thread that prints messages may call it.
     ///
     /// # Errors
-    /// The screen has gone.
+    /// The screen is gone.
     pub fn message(&self, block: &str) -> io::Result<()> {
         match &self.editor {
             Some(editor) => editor.print(block, &self.messages),
@@ -74,10 +86,10 @@ impl Screen {
         }
     }
 
-    /// Shows what the program has to say while others talk; as [`Screen::message`].
+    /// Shows a notice between messages; same rules as [`Screen::message`].
     ///
     /// # Errors
-    /// The screen has gone.
+    /// The screen is gone.
     pub fn notice_among_messages(&self, text: &str) -> io::Result<()> {
         let line = self.paint.dim(&self.wrapped("* ", text));
         match &self.editor {
@@ -86,56 +98,56 @@ impl Screen {
         }
     }
 
-    /// Shows messages, while no line is being typed; as [`Screen::notice`].
+    /// Shows messages while no line is being typed; same rules as [`Screen::notice`].
     ///
     /// # Errors
-    /// The screen has gone.
+    /// The screen is gone.
     pub fn page(&self, block: &str) -> io::Result<()> {
         write_to(&self.messages, block)
     }
 
-    /// Shows what the program has to say. Only for the thread that owns the line editor, while that is not editing.
+    /// Shows a notice. Only for the thread that owns the line editor, while no line is being edited.
     ///
     /// # Errors
-    /// The screen has gone.
+    /// The screen is gone.
     pub fn notice(&self, text: &str) -> io::Result<()> {
         write_to(self.notices(), &self.paint.dim(&self.wrapped("* ", text)))
     }
 
-    /// Shows what went wrong; as [`Screen::notice`].
+    /// Shows an error; same rules as [`Screen::notice`].
     ///
     /// # Errors
-    /// The screen has gone.
+    /// The screen is gone.
     pub fn error(&self, text: &str) -> io::Result<()> {
         write_to(self.notices(), &self.paint.red(&self.wrapped("! ", text)))
     }
 
-    /// Shows `text` as it is; as [`Screen::notice`].
+    /// Shows `text` unchanged; same rules as [`Screen::notice`].
     ///
     /// # Errors
-    /// The screen has gone.
+    /// The screen is gone.
     pub fn raw(&self, text: &str) -> io::Result<()> {
         write_to(self.notices(), text)
     }
 
-    /// Takes the typed `line` behind `prompt` off the terminal again; as [`Screen::notice`], and only right after it was
-    /// read. Does nothing where it is not sure which rows that are.
+    /// Removes the typed `line` after `prompt` from the terminal; same rules as [`Screen::notice`], and only right after the line
+    /// was read. Does nothing if it is not certain which rows the line fills.
     ///
     /// # Errors
-    /// The screen has gone.
+    /// The screen is gone.
     pub fn take_back(&self, prompt: &str, line: &str) -> io::Result<()> {
         let rows = self
             .window()
-            .and_then(|window| render::typed_rows(prompt, line, window.columns).filter(|&rows| rows < window.rows));
+            .and_then(|window| layout::typed_rows(prompt, line, window.columns).filter(|&rows| rows < window.rows));
         match rows {
-            // Up to its first row, and clear from there.
+            // Up to the first row of the line, then clear everything below.
             Some(rows) => write_all(&self.messages, &format!("\x1b[{rows}A\r\x1b[J")),
             None => Ok(()),
         }
     }
 
     fn wrapped(&self, sign: &str, text: &str) -> String {
-        render::notice(sign, text, self.window().map(|window| window.columns))
+        layout::notice(sign, text, self.columns())
     }
 
     fn notices(&self) -> &Mutex<Sink> {
@@ -143,14 +155,14 @@ impl Screen {
     }
 }
 
-impl Editor {
-    fn print(&self, block: &str, after: &Mutex<Sink>) -> io::Result<()> {
+impl EditorPrinter {
+    fn print(&self, block: &str, fallback: &Mutex<Sink>) -> io::Result<()> {
         match self.gate.pass() {
-            Passed::Gone => write_to(after, block),
-            Passed::Editor => {
+            PrintBy::Caller => write_to(fallback, block),
+            PrintBy::Editor => {
                 let mut printer = lock(&self.printer);
-                // It fails when the editor went in the meantime.
-                printer.print(format!("{block}\n")).or_else(|_| write_to(after, block))
+                // It fails if the editor is gone by now.
+                printer.print(format!("{block}\n")).or_else(|_| write_to(fallback, block))
             }
         }
     }

@@ -1,11 +1,11 @@
-//! Tables that are whole in any window: as columns where these fit, otherwise one block a row.
+//! Tables that are readable in any window: as columns if they fit, otherwise one block per row.
 
 use crate::base::table::{GAP, aligned, width};
-use crate::client::console::room::render::wrap_into;
+use crate::client::console::terminal::layout::wrap_into;
 
-/// A table with `heads` over its columns. Where a row would not fit into `window` columns, each row becomes a block: its
-/// first and last cell in one line, then each of the others in a line behind its head.
-pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]], window: Option<usize>) -> String {
+/// A table with `heads` above its columns. If a row does not fit into `window` columns, each row becomes a block: its first and
+/// last cell in one line, then each other cell in a line after its head.
+pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]], window: Option<usize>) -> String {
     let body = rows.iter().map(|row| row.each_ref().map(String::as_str));
     let whole = aligned(&std::iter::once(heads).chain(body).collect::<Vec<_>>());
     match window {
@@ -32,7 +32,7 @@ fn blocks<const N: usize>(heads: [&str; N], rows: &[[String; N]], window: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::console::room::render::columns;
+    use crate::client::console::terminal::layout::columns;
 
     fn rows() -> Vec<[String; 4]> {
         [["1", "2026-11-23 15:14", "127.0.0.1", "этот"], ["10", "2026-11-23 16:00", "2001:db8::1", ""]]
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_fit_has_blocks_of_lines_that_do() {
+    fn a_table_that_does_not_fit_becomes_blocks() {
         let shown = table(["", "opened", "from", ""], &rows(), Some(27));
         let blocks = "1  этот\n  opened: 2026-11-23 15:14\n  from: 127.0.0.1\n\
                       10\n  opened: 2026-11-23 16:00\n  from: 2001:db8::1\n";

@@ -1,0 +1,86 @@
+//! The line editor, as the console sets it up.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use rustyline::completion::Completer;
+use rustyline::config::{BellStyle, ColorMode};
+use rustyline::highlight::{CmdKind, Highlighter};
+use rustyline::hint::Hinter;
+use rustyline::history::MemHistory;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{Config, Context, Editor, Helper};
+
+use crate::client::console::terminal::editor_gate::EditorGate;
+
+/// How many lines the arrow keys bring back. They are kept in memory only.
+const HISTORY_LINES: usize = 500;
+
+/// The line editor of the console.
+pub type LineEditor = Editor<EditorHelper, MemHistory>;
+
+/// Makes a line editor that opens `gate` while its line is on the screen.
+///
+/// # Errors
+/// The terminal cannot be edited on.
+pub fn new(gate: Arc<EditorGate>) -> rustyline::Result<LineEditor> {
+    let config = Config::builder()
+        .max_history_size(HISTORY_LINES)?
+        // Masking a password counts as highlighting; it must not depend on what the terminal says about colours.
+        .color_mode(ColorMode::Forced)
+        .bell_style(BellStyle::None)
+        .auto_add_history(false)
+        .build();
+    let history = MemHistory::with_config(&config);
+    let mut editor = Editor::with_history(config, history)?;
+    editor.set_helper(Some(EditorHelper { gate, masked: false }));
+    Ok(editor)
+}
+
+/// Shows asterisks in place of what is typed, or what is typed.
+pub fn mask(editor: &mut LineEditor, masked: bool) {
+    if let Some(helper) = editor.helper_mut() {
+        helper.masked = masked;
+    }
+}
+
+/// The editor's callbacks: it hides a password, and opens and closes the gate.
+pub struct EditorHelper {
+    gate: Arc<EditorGate>,
+    masked: bool,
+}
+
+impl Helper for EditorHelper {}
+
+impl Completer for EditorHelper {
+    type Candidate = String;
+}
+
+impl Hinter for EditorHelper {
+    type Hint = String;
+
+    /// The editor calls this with every refresh. At the first one it already owns the terminal.
+    fn hint(&self, _line: &str, _pos: usize, _context: &Context<'_>) -> Option<String> {
+        self.gate.open();
+        None
+    }
+}
+
+impl Highlighter for EditorHelper {
+    fn highlight<'l>(&self, line: &'l str, _pos: usize) -> Cow<'l, str> {
+        if self.masked { Cow::Owned("*".repeat(line.chars().count())) } else { Cow::Borrowed(line) }
+    }
+
+    /// Without this the editor would echo a typed letter directly, to save a refresh.
+    fn highlight_char(&self, _line: &str, _pos: usize, _kind: CmdKind) -> bool {
+        self.masked
+    }
+}
+
+impl Validator for EditorHelper {
+    /// The editor calls this at Enter, before it gives the terminal back.
+    fn validate(&self, _context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        self.gate.close();
+        Ok(ValidationResult::Valid(None))
+    }
+}
