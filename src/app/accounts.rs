@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::audit_context::{AuditContext, TxEnd, Welcome};
-use super::enrolment::pass;
+use super::enrolment::accept_code;
 use super::refusal::{Error, Refusal};
 use super::{App, Connection, Credential, Opened, Registration};
 use crate::base::escape::one_line;
@@ -18,14 +18,14 @@ use crate::store::sessions::{self, End, Session, Stage};
 use crate::store::users::{self, NewUser, User};
 use crate::store::{Tx, codes};
 
-/// What somebody gives to register.
+/// A registration as it is asked for.
 #[derive(Debug)]
 pub struct RegisterAttempt {
     /// The login as typed.
     pub login: String,
     /// The password.
     pub password: SecretText,
-    /// An invitation, where those are asked for; else empty.
+    /// An invitation, where registration is by invitation; else empty.
     pub invitation: SecretText,
     /// The connection, where it may enrol without a token later.
     pub connection: Option<Connection>,
@@ -33,14 +33,14 @@ pub struct RegisterAttempt {
     pub address: Option<IpAddr>,
 }
 
-/// What somebody gives to log in.
+/// A login as it is asked for.
 #[derive(Debug)]
 pub struct LoginAttempt {
     /// The login as typed.
     pub login: String,
     /// The password.
     pub password: SecretText,
-    /// What else he gives at once.
+    /// What comes with the password.
     pub second: Second,
     /// The connection, where it may give its code without a token later.
     pub connection: Option<Connection>,
@@ -63,7 +63,8 @@ impl App {
     /// Creates an account without a second factor.
     ///
     /// # Errors
-    /// A login or password that breaks a rule, a login that is taken, or whoever is not invited where that is asked for.
+    /// A login or password that breaks a rule, a login that is taken, or no good invitation where registration is by
+    /// invitation.
     pub fn register(&self, attempt: RegisterAttempt) -> Result<(), Error> {
         let context = self.context(attempt.address);
         let invitation = match self.limits.registration {
@@ -82,9 +83,9 @@ impl App {
         let login = Login::parse(&attempt.login).map_err(Refusal::from)?;
         let password = NewPassword::check(attempt.password, login.as_str()).map_err(Refusal::from)?;
         let key = login.key();
-        // Before anybody is told whether there is such an account.
+        // Before the answer tells whether there is such an account.
         self.throttles.registration(attempt.address)?;
-        // Saves the hash where it would be for nothing; the unique index decides.
+        // Saves a useless hash; the unique index decides.
         if self.store.read(|tx| users::by_key(tx, &key))?.is_some() {
             return Err(Refusal::LoginTaken.into());
         }
@@ -106,7 +107,7 @@ impl App {
     /// if the code is wrong.
     ///
     /// # Errors
-    /// [`Refusal::Credentials`], whatever of login, password and code was wrong.
+    /// [`Refusal::Credentials`], whichever of login, password and code was wrong.
     pub fn log_in(&self, attempt: LoginAttempt) -> Result<Opened, Error> {
         let key = LoginKey::of(&attempt.login);
         let tried = self.throttles.password(&key, attempt.address)?;
@@ -127,14 +128,14 @@ impl App {
             if verified == Verified::YesButOld { Some(self.passwords.rehash(&attempt.password)?) } else { None };
         let context = self.context(attempt.address);
         let now = context.now;
-        let opening = Opening {
+        let new = NewSession {
             id: SessionId::random()?,
             user,
             new_hash,
             second: attempt.second,
             connection: attempt.connection.map(|connection| connection.0),
         };
-        let (session, login, welcome) = self.settle(move |tx| opening.run(tx, &context))?;
+        let (session, login, welcome) = self.settle(move |tx| new.open(tx, &context))?;
         let token = self.token(&session, &login, now)?;
         Ok(Opened { session, token, welcome })
     }
@@ -150,20 +151,21 @@ impl App {
     }
 }
 
-/// A session that is about to be opened by an account whose password was right.
-struct Opening {
+/// A session that an account opens whose password was right.
+struct NewSession {
     id: SessionId,
     /// As it was when the password was verified.
     user: User,
-    /// What replaces the hash of the password.
+    /// The hash that replaces the password's, where parameters grew.
     new_hash: Option<PasswordHash>,
     second: Second,
     connection: Option<String>,
 }
 
-impl Opening {
-    /// Returns the session, the login of its account, and what the user is told.
-    fn run(self, tx: &Tx<'_>, context: &AuditContext) -> Result<(Session, String, Welcome), TxEnd> {
+impl NewSession {
+    /// Opens it, and completes it if the right code came with the password. Returns the session, the login of its account, and
+    /// the news for the user.
+    fn open(self, tx: &Tx<'_>, context: &AuditContext) -> Result<(Session, String, Welcome), TxEnd> {
         let user = self.user;
         still_the_same(tx, &user, self.new_hash.as_ref())?;
         let active = factors::active(tx, user.id)?;
@@ -177,12 +179,12 @@ impl Opening {
             connection: self.connection,
             opened_from: context.opened_from(),
         };
-        // Before the session is there: a wrong code leaves none behind, but it counts.
+        // Before the session is inserted: a wrong code leaves no session behind, but it counts.
         let passed = match &self.second {
             Second::Nothing => None,
             Second::Code(code) => {
-                let passed = pass(tx, context, &session, &user.login, Code::parse(code.expose()).as_ref());
-                Some(passed.map_err(|stop| which_is_not_said(stop, user.id))?)
+                let passed = accept_code(tx, context, &session, &user.login, Code::parse(code.expose()).as_ref());
+                Some(passed.map_err(|end| conceal_the_code(end, user.id))?)
             }
             Second::Recovery(code) => {
                 recover(tx, context, &user, code)?;
@@ -218,7 +220,7 @@ fn push_out_waiting(tx: &Tx<'_>, context: &AuditContext, session: &Session, logi
     Ok(())
 }
 
-/// The account must be as it was when the password was verified; if its hash is to be replaced, it is now.
+/// The account must be as it was when the password was verified. Replaces its hash if there is a new one.
 fn still_the_same(tx: &Tx<'_>, verified: &User, new_hash: Option<&PasswordHash>) -> Result<(), TxEnd> {
     match users::by_id(tx, verified.id)? {
         // Another login has just replaced the hash: this one may come again.
@@ -247,9 +249,10 @@ fn recover(tx: &Tx<'_>, context: &AuditContext, user: &User, code: &SecretText) 
     Ok(())
 }
 
-/// A refused login does not say that it was the code. The log does, of one that was used before: it may have been watched.
-fn which_is_not_said(stop: TxEnd, user_id: UserId) -> TxEnd {
-    match stop {
+/// A refused login does not say that the code was wrong. The log says it of a code that was used before: it may have been
+/// watched.
+fn conceal_the_code(end: TxEnd, user_id: UserId) -> TxEnd {
+    match end {
         TxEnd::Commit(Refusal::Code) => TxEnd::Commit(Refusal::Credentials),
         TxEnd::Rollback(Error::Refused(Refusal::Code | Refusal::EnrolmentNotStarted)) => Refusal::Credentials.into(),
         TxEnd::Rollback(Error::Refused(Refusal::CodeUsed)) => {

@@ -1,5 +1,5 @@
-//! What the administrator does: the same acts whether a running server is told over its socket or the tool works on the
-//! database itself. Each one is in the audit.
+//! The administrator's commands: the same whether a running server gets them over its socket or the tool works on the database
+//! itself. Each change is in the audit.
 
 use std::fs;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::store::sessions::{self as rows, End};
 use crate::store::users::{NewUser, User};
 use crate::store::{DbError, ReadTx, Tx, codes, factors, guesses, users};
 
-/// Who the audit says it was.
+/// The actor in the audit.
 const ACTOR: &str = "admin";
 
 /// The longest note of an invitation, in bytes.
@@ -34,7 +34,7 @@ const MAX_NOTE_BYTES: usize = 200;
 const MAX_INVITATION_HOURS: u32 = 24 * 366;
 
 impl App {
-    /// Does what the administrator asks for. Hashes: not for poll threads.
+    /// Carries out a command of the administrator. Hashes: not for poll threads.
     ///
     /// # Errors
     /// An account, session or invitation that is not there, a login or password that breaks a rule, or nothing to do.
@@ -94,7 +94,7 @@ impl App {
         Ok(self.store.read(|tx| users::by_key(tx, &key))?.ok_or(Refusal::UserNotFound)?)
     }
 
-    /// An account that enrols with a code, so that a password that was seen on its way is not enough.
+    /// Adds an account that enrols with a code, so that a password that was seen on its way is not enough.
     fn add_user(&self, login: &str, password: SecretText) -> Result<AdminResponse, Error> {
         let login = Login::parse(login).map_err(Refusal::from)?;
         let (hash, made) = self.password_or_new(login.as_str(), password)?;
@@ -113,7 +113,7 @@ impl App {
         })
     }
 
-    /// The hash of a password, or of a new one where none is given, and that.
+    /// The hash of a password. Where none is given, makes one and returns it as well.
     fn password_or_new(&self, login: &str, given: SecretText) -> Result<(PasswordHash, Option<SecretText>), Error> {
         let made = if given.is_empty() { Some(OneTimeCode::random()?.shown()) } else { None };
         let password = made.clone().unwrap_or(given);
@@ -251,7 +251,7 @@ impl App {
         })
     }
 
-    /// A new key for tokens. Those under the old one are good for a while yet, or void at once.
+    /// Makes a new key for tokens. Tokens under the old one stay good for a while, or are void at once.
     fn rotate_token_key(&self, now: bool) -> Result<AdminResponse, Error> {
         let TokenKey { path, guard, grace, rotating } = &self.token_key;
         if *guard == Guard::Place {
@@ -259,7 +259,7 @@ impl App {
         }
         let _alone = lock(rotating);
         let context = self.context(None);
-        // There is room for one old key: people whose tokens are under it would have to log in.
+        // There is room for one old key: holders of tokens under it would have to log in.
         if let Some(since) = keys::changed_at(&keys::path_of_old(path))
             && !now
             && context.now < since + *grace

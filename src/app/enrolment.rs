@@ -17,12 +17,12 @@ use crate::store::factors::{self, PendingOf};
 use crate::store::sessions::{self, Session, Stage};
 use crate::store::users::{self, User};
 
-/// What somebody gives to start an enrolment.
+/// An enrolment as it is asked for.
 #[derive(Debug)]
 pub struct EnrolmentAttempt {
-    /// Whose second factor.
+    /// The login of the account.
     pub login: String,
-    /// Who he says he is.
+    /// What the caller shows.
     pub by: Credential,
     /// To replace an active factor: the password.
     pub password: SecretText,
@@ -35,12 +35,12 @@ pub struct EnrolmentAttempt {
 impl App {
     /// Makes a pending secret and gives its `otpauth://` URI, once. Never touches an active secret.
     ///
-    /// Three may do it, and nobody else: a session that needs enrolment; a complete session, with password and a fresh code;
-    /// and, for old clients, the connection that registered the login, shortly after that and without a token, while the
-    /// account has no active factor.
+    /// Allowed are a session that needs enrolment; a complete session, with password and a fresh code; and, for old clients,
+    /// the connection that registered the login, shortly after that and without a token, while the account has no active
+    /// factor.
     ///
     /// # Errors
-    /// [`Refusal::Enrolment`] for everybody else, which does not say whether there is such an account.
+    /// [`Refusal::Enrolment`] for every other caller, which does not say whether there is such an account.
     pub fn start_enrolment(&self, attempt: EnrolmentAttempt) -> Result<SecretText, Error> {
         let context = self.context(attempt.address);
         let now = context.now;
@@ -79,7 +79,7 @@ impl App {
         Ok(uri)
     }
 
-    /// The way of old clients, which ask before they ever log in.
+    /// Old clients ask before they ever log in.
     fn enrol_registering_connection(
         &self,
         key: &LoginKey,
@@ -105,7 +105,7 @@ impl App {
         })
     }
 
-    /// The account, if the password was given and is right.
+    /// Returns the account if the password was given and is right.
     fn verify_if_given(
         &self,
         person: &Person,
@@ -143,20 +143,20 @@ impl App {
         let now = context.now;
         let key = LoginKey::of(login);
         let which = match by {
-            Credential::NoneOn(connection) => Which::WaitingOn(connection.clone()),
+            Credential::NoneOn(connection) => CodeFor::WaitingOn(connection.clone()),
             by => {
                 let (id, person) = self.sessions.named(by, &self.tokens, now)?;
                 if person.key != key {
                     return Err(Refusal::Code.into());
                 }
                 self.throttles.step(id)?;
-                Which::Named(id)
+                CodeFor::Named(id)
             }
         };
         let code = Code::parse(code.expose());
         let (session, login, welcome) = self.settle(move |tx| {
-            let (mut session, user) = find(tx, &key, &which, now)?;
-            let (factor_id, recovery_codes) = pass(tx, &context, &session, &user.login, code.as_ref())?;
+            let (mut session, user) = session_for_code(tx, &key, &which, now)?;
+            let (factor_id, recovery_codes) = accept_code(tx, &context, &session, &user.login, code.as_ref())?;
             let mut welcome = context.complete(tx, &mut session, &user.login, factor_id)?;
             welcome.recovery_codes = recovery_codes;
             Ok((session, user.login, welcome))
@@ -166,17 +166,18 @@ impl App {
     }
 }
 
-enum Which {
+/// The session that a code is for.
+enum CodeFor {
     Named(SessionId),
     WaitingOn(Connection),
 }
 
 /// The session that a code is for.
-fn find(tx: &Tx<'_>, key: &LoginKey, which: &Which, now: Time) -> Result<(Session, User), TxEnd> {
+fn session_for_code(tx: &Tx<'_>, key: &LoginKey, which: &CodeFor, now: Time) -> Result<(Session, User), TxEnd> {
     let user = users::by_key(tx, key)?.ok_or(Refusal::Code)?;
     let session = match which {
-        Which::Named(id) => sessions::live(tx, *id, now)?.ok_or(Refusal::SessionEnded)?,
-        Which::WaitingOn(connection) => {
+        CodeFor::Named(id) => sessions::live(tx, *id, now)?.ok_or(Refusal::SessionEnded)?,
+        CodeFor::WaitingOn(connection) => {
             let mut waiting = sessions::waiting_on(tx, user.id, &connection.0, now)?;
             match (waiting.pop(), waiting.is_empty()) {
                 (Some(session), true) => session,
@@ -190,9 +191,9 @@ fn find(tx: &Tx<'_>, key: &LoginKey, which: &Which, now: Time) -> Result<(Sessio
     Ok((session, user))
 }
 
-/// Lets a code pass for a session, which may be about to be opened, by its state. Returns the factor that it passed on, and new recovery codes if it confirmed
-/// that.
-pub(super) fn pass(
+/// Accepts a code for a session, by the session's stage. The session need not be inserted yet. Returns the factor that the
+/// code is of, and new recovery codes if it confirmed that factor.
+pub(super) fn accept_code(
     tx: &Tx<'_>,
     context: &AuditContext,
     session: &Session,
@@ -211,7 +212,7 @@ pub(super) fn pass(
             Some(own) => (Some(own), Refusal::EnrolmentNotStarted),
             None => (factors::pending(tx, user_id, PendingOf::Account)?, Refusal::EnrolmentNotStarted),
         },
-        // It tests nothing, and says no more than that the code is wrong.
+        // Without an enrolment the answer is that the code is wrong, and says no more.
         Stage::Complete => (own()?, Refusal::Code),
     };
     let pending = pending.ok_or(without)?;

@@ -68,7 +68,7 @@ pub struct App {
 pub struct TokenKey {
     /// The file.
     pub path: PathBuf,
-    /// How it is known that nobody else can read it.
+    /// The check that no other user can read it.
     pub guard: Guard,
     /// How long tokens under the previous key are good.
     pub grace: Duration,
@@ -156,7 +156,7 @@ impl App {
                 codes::delete_expired(tx, now)?;
                 let gone = users::delete_unenrolled_before(tx, too_old)?;
                 if gone > 0 {
-                    log::info!("deleted {gone} accounts that nobody enrolled in time");
+                    log::info!("deleted {gone} accounts that were not enrolled in time");
                 }
                 Ok::<_, Error>(())
             })?;

@@ -1,4 +1,4 @@
-//! What people do with their own account: sessions, password, recovery codes, leaving.
+//! A person's own account: its sessions, password and recovery codes, and its deletion.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::store::users;
 
 /// Which sessions to end.
 #[derive(Debug)]
-pub enum Which {
+pub enum SessionsToEnd {
     /// The one with this handle ([`SessionId::handle`]).
     One(String),
     /// All but the caller's.
@@ -23,7 +23,7 @@ pub enum Which {
 }
 
 impl App {
-    /// The live sessions of the caller's account, oldest first, and which of them asks.
+    /// The live sessions of the caller's account, oldest first, and the caller's own.
     ///
     /// # Errors
     /// No complete session.
@@ -38,10 +38,15 @@ impl App {
     ///
     /// # Errors
     /// No complete session, no such session, or, for more than one, a wrong password or code.
-    pub fn end_own_sessions(&self, by: &Credential, which: Which, address: Option<IpAddr>) -> Result<usize, Error> {
+    pub fn end_own_sessions(
+        &self,
+        by: &Credential,
+        which: SessionsToEnd,
+        address: Option<IpAddr>,
+    ) -> Result<usize, Error> {
         let context = self.context(address);
         let ended = match which {
-            Which::One(handle) => {
+            SessionsToEnd::One(handle) => {
                 let caller = self.sessions.caller(by, &self.tokens, context.now)?;
                 self.settle(move |tx| {
                     let person = caller.person();
@@ -51,8 +56,10 @@ impl App {
                     Ok(rows::end(tx, End::One(session.id))?)
                 })?
             }
-            Which::Others(proof) => self.end_many(by, &proof, |caller, user| End::Others(user, caller), "others")?,
-            Which::All(proof) => self.end_many(by, &proof, |_, user| End::All(user), "all")?,
+            SessionsToEnd::Others(proof) => {
+                self.end_many(by, &proof, |caller, user| End::Others(user, caller), "others")?
+            }
+            SessionsToEnd::All(proof) => self.end_many(by, &proof, |_, user| End::All(user), "all")?,
         };
         Ok(ended)
     }

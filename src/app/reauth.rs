@@ -1,4 +1,4 @@
-//! What a session that is complete must prove again before it may change who gets in: password and a fresh code.
+//! Reauthentication: a complete session proves password and a fresh code again before it changes who can log in.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::store::sessions::{self, Stage};
 use crate::store::users::{self, User};
 use crate::store::{Tx, factors};
 
-/// Password and a fresh code, as somebody gives them.
+/// Password and a fresh code, as they are given.
 #[derive(Debug)]
 pub struct Proof {
     /// The password.
@@ -24,7 +24,7 @@ pub struct Proof {
     pub address: Option<IpAddr>,
 }
 
-/// A caller whose password was right. Inside the transaction the rest is proved.
+/// A caller whose password was right. The rest is proved inside the transaction.
 pub(super) struct Reauth {
     pub(super) caller: Caller,
     user: User,
@@ -32,7 +32,7 @@ pub(super) struct Reauth {
 }
 
 impl App {
-    /// Proves the caller and verifies his password. Hashes: not for poll threads.
+    /// Proves the caller and verifies the password. Hashes: not for poll threads.
     pub(super) fn reauthenticate(&self, by: &Credential, proof: &Proof) -> Result<Reauth, Error> {
         let caller = self.sessions.caller(by, &self.tokens, self.clock.now())?;
         let attempt = self.throttles.password(&caller.person().key, proof.address)?;

@@ -1,7 +1,7 @@
-//! Who is logged in: the sessions of the database, in memory, so that proving a caller costs no query.
+//! The registry of sessions: those of the database, in memory, so that proving a caller costs no query.
 //!
 //! It follows the commits ([`crate::store::Followers`]): a session is here only while its row is, so what is not here is no
-//! session. Only what has run out is dropped from elsewhere.
+//! session. Only expired sessions are dropped from elsewhere.
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -20,7 +20,7 @@ use crate::store::{Followers, LiveSession, Store, StoreError, sessions as rows};
 /// An account, as its sessions know it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Person {
-    /// Its number.
+    /// Its id.
     pub id: UserId,
     /// The login as it is shown.
     pub login: String,
@@ -29,7 +29,7 @@ pub struct Person {
 }
 
 impl Person {
-    /// From what is kept.
+    /// An account with an id and a login.
     pub fn new(id: UserId, login: String) -> Arc<Person> {
         let key = LoginKey::of(&login);
         Arc::new(Person { id, login, key })
@@ -49,7 +49,7 @@ impl Caller {
         self.session
     }
 
-    /// Whose it is.
+    /// Its account.
     pub fn person(&self) -> &Person {
         &self.person
     }
@@ -104,7 +104,7 @@ impl Sessions {
         }
     }
 
-    /// Drops sessions whose time is over; their rows go with the next sweep of the database.
+    /// Drops sessions that have expired; their rows go with the next sweep of the database.
     pub(super) fn expire(&self, now: Time) {
         let over: Vec<SessionId> = {
             let mut live = write(&self.live);
@@ -115,13 +115,13 @@ impl Sessions {
         }
     }
 
-    /// Whether a session is still complete and its time not over.
+    /// Whether a session is still complete and has not expired.
     pub fn is_complete(&self, id: SessionId, now: Time) -> bool {
         let live = read(&self.live);
         live.get(&id).is_some_and(|entry| entry.stage == Stage::Complete && entry.expires_at > now)
     }
 
-    /// The session that a token names, in whatever state, and whose it is.
+    /// The session that a token names, at whatever stage, and its account.
     ///
     /// # Errors
     /// No token, a bad one, or a session that has ended.
@@ -129,7 +129,7 @@ impl Sessions {
         self.find(by, tokens, now).map(|(id, person, _)| (id, person))
     }
 
-    /// Proves a caller: his token names a complete session.
+    /// Proves a caller: the token names a complete session.
     ///
     /// # Errors
     /// As [`Sessions::named`], or the second factor is still missing.
@@ -152,7 +152,7 @@ impl Sessions {
     }
 }
 
-/// What becomes of the store's commits: sessions gain and lose their rights, streams end, messages are published.
+/// Follows the store's commits: sessions gain and lose their rights, streams end, events are published.
 pub struct CommitFollowers {
     /// The registry.
     pub sessions: Arc<Sessions>,

@@ -26,19 +26,19 @@ impl EventKind {
     }
 }
 
-/// Who an event is for: the members of a room at its place in the log, one person, or both.
+/// The people that an event is for: the members of a room at its place in the log, one person, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// The members of a room.
     Room(RoomId),
     /// One person.
     Person(UserId),
-    /// The members of a room, and a person who may be none of them: one who is removed, say.
+    /// The members of a room, and a person who may not be one of them: a member who is removed, for example.
     RoomAndPerson(RoomId, UserId),
 }
 
 impl Audience {
-    /// From its two parts; `None` if there is neither: every event is for somebody.
+    /// From its two parts; `None` if there is neither.
     pub fn from_parts(room: Option<RoomId>, person: Option<UserId>) -> Option<Audience> {
         match (room, person) {
             (Some(room), Some(person)) => Some(Audience::RoomAndPerson(room, person)),
@@ -72,7 +72,7 @@ pub struct Event {
     pub id: EventId,
     /// What happened.
     pub kind: EventKind,
-    /// Who it is for.
+    /// The audience.
     pub audience: Audience,
     /// The account that did it. It may be gone since.
     pub author_id: UserId,

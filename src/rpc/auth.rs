@@ -4,7 +4,7 @@ use super::caller::Incoming;
 use super::dispatch::Lane;
 use super::shared::Shared;
 use crate::app::accounts::{LoginAttempt, RegisterAttempt, Second};
-use crate::app::own_account::Which;
+use crate::app::own_account::SessionsToEnd;
 use crate::app::reauth::Proof;
 use crate::app::refusal::{Error, Refusal};
 use crate::proto::{
@@ -88,9 +88,9 @@ pub(super) fn end_sessions(
     let which = request.which.enum_value_or_default();
     let proof = Proof { password: request.password.into(), code: request.otp.into(), address: incoming.address };
     let which = match which {
-        WhichSessions::ONE => Which::One(request.id),
-        WhichSessions::OTHERS => Which::Others(proof),
-        WhichSessions::ALL => Which::All(proof),
+        WhichSessions::ONE => SessionsToEnd::One(request.id),
+        WhichSessions::OTHERS => SessionsToEnd::Others(proof),
+        WhichSessions::ALL => SessionsToEnd::All(proof),
         WhichSessions::WHICH_SESSIONS_UNSPECIFIED => return Err(Refusal::Request("which").into()),
     };
     let ended = shared.app.end_own_sessions(&incoming.credential, which, incoming.address)?;

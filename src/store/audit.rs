@@ -1,4 +1,4 @@
-//! The audit: who did what, from where, and when. Rows are only ever added, and each is chained to the one before
+//! The audit: acts with their actor, subject, address and time. Rows are only ever added, and each is chained to the one before
 //! ([`crate::security::chain`]).
 //!
 //! A chain whose last rows are cut off is still whole. So the head of the chain is kept in a file beside the database as
@@ -22,7 +22,7 @@ pub const HEAD_FILE_NAME: &str = "audit.head";
 /// An act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
-    /// Who did it: a login, or `admin`.
+    /// The actor: a login, or `admin`.
     pub actor: String,
     /// What it is: a stable word.
     pub action: String,
@@ -233,7 +233,7 @@ mod tests {
         Chain::new(&SecretBytes::new(vec![7; 32]))
     }
 
-    /// What is found after `change` was done to a chain of five rows, by somebody who has the file.
+    /// The findings after an attacker who has the file did `change` to a chain of five rows.
     fn found_after(change: &str) -> Vec<Finding> {
         let (dir, store) = store();
         for n in 0..5 {
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_head_is_noticed_and_a_crash_before_it_was_renewed_is_not_held_against_anybody() {
+    fn a_missing_head_is_found_and_one_that_a_crash_left_behind_is_not() {
         let (dir, store) = store();
         let file = HeadFile::in_directory(dir.path());
         let mut heads = Vec::new();

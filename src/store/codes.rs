@@ -76,7 +76,7 @@ pub fn recovery_left(tx: &ReadTx<'_>, user_id: UserId) -> Result<u32, DbError> {
 pub struct Invitation {
     /// Its number.
     pub id: i64,
-    /// The person whom it is for, in the administrator's words.
+    /// The person that it is for, in the administrator's words.
     pub note: String,
     /// When it was made.
     pub created_at: Time,

@@ -11,7 +11,7 @@ use crate::base::clock::Time;
 use crate::model::event::{Audience, Event, EventKind};
 use crate::model::ids::{Cursor, EventId, RoomId, SessionId, UserId};
 
-/// An event that is about to be appended.
+/// An event before it is appended.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
     /// The session of its author. It must be complete when the event is appended.
@@ -22,7 +22,7 @@ pub struct NewEvent {
     pub author: String,
     /// What happened.
     pub kind: EventKind,
-    /// Who it is for.
+    /// The audience.
     pub audience: Audience,
     /// The text of a message.
     pub text: String,
@@ -60,8 +60,8 @@ statements! {
     AFTER = concat!("SELECT ", event_columns!(), " FROM events WHERE id > ?1 ORDER BY id LIMIT ?2");
 }
 
-/// Appends an event; it is published once it is committed. One whose `client_id` the same author has used before is not
-/// appended again: the answer is the first one's.
+/// Appends an event; it is published once it is committed. Where the same author has used the `client_id` before, nothing is
+/// appended, and the answer is that of the first event.
 ///
 /// # Errors
 /// [`AppendError`].

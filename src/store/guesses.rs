@@ -95,7 +95,7 @@ pub fn take(tx: &Tx<'_>, user_id: UserId, limits: &GuessLimits, now: Time) -> Re
     let latest = now.saturating_add(refill.saturating_mul(i64::from(limits.budget)));
     let found = counters(tx, user_id)?;
     let before = Counters { whole_at: found.whole_at.min(latest), ..found };
-    // A delay beyond the longest one comes from a clock that was set back: it must not lock anybody out.
+    // A delay beyond the longest one comes from a clock that was set back: it must not lock the account.
     let is_delayed = before.not_before > now && before.not_before <= now.saturating_add(longest);
     let is_spent = before.whole_at.saturating_sub(now) > missing;
     if !is_delayed && !is_spent {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_locks_nobody_out_by_the_delay() {
+    fn a_clock_that_is_set_back_locks_no_account_by_the_delay() {
         let (_dir, store) = store();
         let user = user(&store);
         let now = Time::from_secs(1_700_000_000);

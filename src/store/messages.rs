@@ -141,7 +141,7 @@ mod tests {
     const ROOM: RoomId = RoomId::COMMON;
 
     fn send(store: &Store, secs: i64, client_id: Option<&str>) -> EventId {
-        let session = account(store, "a");
+        let session = account(store, "author");
         let mut new = new_message(&session, "x");
         (new.at, new.client_id) = (Time::from_secs(secs), client_id.map(str::to_owned));
         store.append_and_wait(new).unwrap().id

@@ -271,6 +271,26 @@ mod tests {
     }
 
     #[test]
+    fn every_statement_prepares_on_sqlite() {
+        let (dir, _store) = testing::store();
+        let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
+        for sql in statements() {
+            let prepared = connection.prepare(sql.text());
+            assert!(prepared.is_ok(), "{}: {}", sql.name(), prepared.err().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_session_is_deleted_by_the_function_that_notes_it_and_by_nothing_else() {
+        for sql in statements() {
+            let deletes = |table: &str| sql.text().contains(&format!("DELETE FROM {table} "));
+            assert!(!deletes("sessions") || sql.name().contains("::sessions::END_"), "{}", sql.name());
+            let spares_sessions = sql.text().contains("NOT EXISTS (SELECT 1 FROM sessions WHERE");
+            assert!(!deletes("users") || spares_sessions, "{} would take sessions along", sql.name());
+        }
+    }
+
+    #[test]
     fn the_database_is_made_for_its_owner_only() {
         let (dir, _store) = testing::store();
         for name in [FILE_NAME, "users.db-wal", "users.db-shm", "users.db.lock"] {

@@ -1,8 +1,7 @@
-//! The tail of the log: the one way from commits to those who follow them.
+//! The tail of the log: the one way from commits to their followers.
 //!
-//! Here it is fed by the writer, whose commits are all there are. Where several nodes share a database, another node's commits
-//! must take the same way, in the one order that all of them have; so nothing but the tail speaks to the followers, and what it
-//! has applied it does not apply again.
+//! The writer feeds it: on SQLite its commits are all there are. Where several nodes share a database, the commits of another
+//! node take the same way, in the one order of the log. So only the tail calls the followers, and it publishes no event twice.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,7 +12,7 @@ use crate::model::ids::{Cursor, SessionId};
 
 /// Follows the log: all commits in their order, on one thread. No method may block for long.
 pub trait Followers: Send {
-    /// Takes the rights of sessions away in memory: their ending is about to be committed.
+    /// Takes the rights of sessions away in memory. The commit of their ending follows.
     fn take_rights(&mut self, ended: &[SessionId]);
 
     /// Gives sessions their rights: they were opened or completed, and that is committed. Or the commit of their ending
@@ -71,7 +70,7 @@ impl Tail {
     }
 }
 
-/// Runs the code of others. The thread outlives its panic.
+/// Runs code that may panic; the thread survives it.
 pub(super) fn guarded(what: &str, run: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(run)).is_err() {
         log::error!("{what} panicked; the thread goes on");

@@ -65,7 +65,7 @@ impl<'c> Tx<'c> {
         self.log.next_id(self.conn)
     }
 
-    /// Notes an event that was appended, to be published once it is committed.
+    /// Notes an event that was appended. It is published once it is committed.
     pub(super) fn appended(&self, event: Event) {
         match (event.kind, event.audience.room()) {
             (EventKind::Message, Some(room)) => self.log.grow(room, 1),
@@ -89,7 +89,7 @@ impl<'c> Tx<'c> {
         self.effects.borrow_mut().end(ended);
     }
 
-    /// Notes the last row of the audit, to be kept beside the database once it is committed.
+    /// Notes the last row of the audit. It is kept beside the database once it is committed.
     pub(super) fn audited(&self, head: AuditHead) {
         self.effects.borrow_mut().audit_head = Some(head);
     }

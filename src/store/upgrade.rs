@@ -1,4 +1,4 @@
-//! Upgrades a database of the predecessor: its people log in with the same password and the same authenticator entry.
+//! Upgrades a database of the predecessor: people log in with the same password and the same authenticator entry.
 //!
 //! A new database is built beside the old one and takes its name in one rename, so that an interruption anywhere leaves
 //! either the old one or the new one, and no trace of an old hash or secret is left in the file or its log. A copy of the
@@ -48,7 +48,7 @@ pub enum UpgradeError {
     Io {
         /// Which file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The new database could not be written.
@@ -109,7 +109,7 @@ pub fn run(
     connection.busy_timeout(Duration::from_secs(2)).map_err(old)?;
     // Folds a log of the old server in, and leaves a file that is whole by itself.
     connection.pragma_update(None, "journal_mode", "DELETE").map_err(old)?;
-    // From here to the rename nobody else may write to the old database.
+    // From here to the rename no other process may write to the old database.
     let guard = connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(old)?;
     let users = legacy::users(&guard).map_err(old)?;
     let clashes = legacy::clashes(&users);

@@ -67,7 +67,7 @@ macro_rules! columns {
 }
 
 /// The condition that an account has no session. An account with one must not be deleted: its sessions would go with it
-/// (ON DELETE CASCADE), and nobody would notice.
+/// (ON DELETE CASCADE) without being noted.
 macro_rules! no_session {
     () => {
         "NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.user_id = users.id)"

@@ -67,6 +67,15 @@ fn one_file_each_for_headers_time_sql_and_generated_code() {
 }
 
 #[test]
+fn the_database_stays_in_the_store() {
+    for word in ["rusqlite", "r2d2"] {
+        let mut users = users_of(word, "src");
+        users.retain(|path| !path.starts_with("src/store"));
+        assert_eq!(users, Vec::<String>::new(), "{word}");
+    }
+}
+
+#[test]
 fn there_is_no_async_runtime() {
     let lock = include_str!("../../Cargo.lock");
     for runtime in ["tokio", "async-std", "smol", "async-executor", "mio"] {
