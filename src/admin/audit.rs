@@ -12,7 +12,7 @@ use crate::base::clock::Clock;
 use crate::config::Settings;
 use crate::security::chain::Chain;
 use crate::security::keys;
-use crate::security::vault::{InnerKey, Place, Vault};
+use crate::security::vault::{AadContext, InnerKey, Vault};
 use crate::server::StartError;
 use crate::store::audit::{self, AuditRow, Finding, HeadFile};
 use crate::store::{Reader, sealed};
@@ -70,7 +70,7 @@ fn chain(settings: &Settings, reader: &Reader) -> Result<Option<Chain>, ToolErro
     let sealed = reader.read(|tx| sealed::inner_key(tx, InnerKey::Audit)).map_err(ToolError::Store)?;
     let Some(sealed) = sealed else { return Ok(None) };
     let key = keys::load(&settings.sealing_key, settings.guard_of(&settings.sealing_key))?;
-    let open = || Vault::new(&key)?.open(Place::InnerKey(InnerKey::Audit), &sealed);
+    let open = || Vault::new(&key)?.open(AadContext::InnerKey(InnerKey::Audit), &sealed);
     Ok(Some(Chain::new(&open().map_err(StartError::from)?)))
 }
 

@@ -320,7 +320,7 @@ fn confirm(login: &str) -> Result<(), ToolError> {
     write!(io::stderr(), "This deletes the account for good. Type its login again: ")?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
-    if LoginKey::of(line.trim()) == LoginKey::of(login) {
+    if LoginKey::from_text(line.trim()) == LoginKey::from_text(login) {
         Ok(())
     } else {
         Err(ToolError::Unasked("that is another login; nothing was deleted"))

@@ -11,7 +11,7 @@ use super::transport::alone_with;
 use super::{ToolError, say};
 use crate::base::clock::Clock;
 use crate::config::Settings;
-use crate::security::keys::{self, Guard};
+use crate::security::keys::{self, KeyGuard};
 use crate::security::vault::Vault;
 use crate::server::{Inside, NoProgress, Progress, StartError};
 use crate::store::audit::Act;
@@ -59,6 +59,6 @@ pub(super) fn run(settings: &Settings, args: RekeyArgs, progress: &mut dyn Progr
     }
 }
 
-fn vault(path: &Path, guard: Guard) -> Result<Vault, ToolError> {
+fn vault(path: &Path, guard: KeyGuard) -> Result<Vault, ToolError> {
     Ok(Vault::new(&keys::load(path, guard)?).map_err(StartError::from)?)
 }

@@ -9,7 +9,7 @@ use super::{App, Connection, Credential, Opened, Registration};
 use crate::base::escape::one_line;
 use crate::model::ids::{SessionId, UserId};
 use crate::model::login::{Login, LoginKey};
-use crate::security::codes::{OneTimeCode, Purpose};
+use crate::security::codes::{CodePurpose, OneTimeCode};
 use crate::security::passwords::{NewPassword, PasswordHash, Verified};
 use crate::security::secret::SecretText;
 use crate::security::totp::Code;
@@ -73,7 +73,7 @@ impl App {
             Registration::Invite if attempt.invitation.is_empty() => return Err(Refusal::InviteRequired.into()),
             Registration::Invite => {
                 let code = OneTimeCode::parse(attempt.invitation.expose()).ok_or(Refusal::InviteInvalid)?;
-                let hash = self.keys.codes.hash(&code, Purpose::Invitation);
+                let hash = self.keys.codes.hash(&code, CodePurpose::Invitation);
                 if !self.store.read(|tx| codes::is_invited(tx, &hash, context.now))? {
                     return Err(Refusal::InviteInvalid.into());
                 }
@@ -109,7 +109,7 @@ impl App {
     /// # Errors
     /// [`Refusal::Credentials`], whichever of login, password and code was wrong.
     pub fn log_in(&self, attempt: LoginAttempt) -> Result<Opened, Error> {
-        let key = LoginKey::of(&attempt.login);
+        let key = LoginKey::from_text(&attempt.login);
         let tried = self.throttles.password(&key, attempt.address)?;
         let user = self.store.read(|tx| users::by_key(tx, &key))?;
         // An unknown login costs the same hash, and gets the same answer.
@@ -238,9 +238,9 @@ fn still_the_same(tx: &Tx<'_>, verified: &User, new_hash: Option<&PasswordHash>)
 fn recover(tx: &Tx<'_>, context: &AuditContext, user: &User, code: &SecretText) -> Result<(), TxEnd> {
     let code = OneTimeCode::parse(code.expose()).ok_or(Refusal::Credentials)?;
     let (purpose, action) = if user.awaits_admin {
-        (Purpose::Enrolment { user_id: user.id }, "enrolment_code.used")
+        (CodePurpose::Enrolment { user_id: user.id }, "enrolment_code.used")
     } else {
-        (Purpose::Recovery { user_id: user.id }, "recovery.used")
+        (CodePurpose::Recovery { user_id: user.id }, "recovery.used")
     };
     if !codes::use_up(tx, user.id, &context.keys.codes.hash(&code, purpose), context.now)? {
         return Err(Refusal::Credentials.into());

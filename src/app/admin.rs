@@ -16,8 +16,8 @@ use crate::model::ids::UserId;
 use crate::model::login::{Login, LoginKey};
 use crate::proto::admin::{AdminRequest, AdminResponse, AdminSession, AdminUser, Command, Invitation};
 use crate::proto::{Timestamp, timestamp};
-use crate::security::codes::{OneTimeCode, Purpose};
-use crate::security::keys::{self, Guard};
+use crate::security::codes::{CodePurpose, OneTimeCode};
+use crate::security::keys::{self, KeyGuard};
 use crate::security::passwords::{NewPassword, PasswordHash};
 use crate::security::secret::SecretText;
 use crate::store::sessions::{self as rows, End};
@@ -90,7 +90,7 @@ impl App {
 
     /// The account that a login belongs to.
     fn user(&self, login: &str) -> Result<User, Error> {
-        let key = LoginKey::of(login);
+        let key = LoginKey::from_text(login);
         Ok(self.store.read(|tx| users::by_key(tx, &key))?.ok_or(Refusal::UserNotFound)?)
     }
 
@@ -202,7 +202,7 @@ impl App {
         action: &'static str,
         change: impl FnOnce(&Tx<'_>, &AuditContext, &User) -> Result<(T, usize), TxEnd> + Send + 'static,
     ) -> Result<(T, usize), Error> {
-        let (context, key) = (self.context(None), LoginKey::of(login));
+        let (context, key) = (self.context(None), LoginKey::from_text(login));
         self.settle(move |tx| {
             let user = users::by_key(tx, &key)?.ok_or(Refusal::UserNotFound)?;
             let (changed, ended) = change(tx, &context, &user)?;
@@ -220,7 +220,7 @@ impl App {
             return Err(Refusal::Request("hours").into());
         }
         let (context, code) = (self.context(None), OneTimeCode::random()?);
-        let hash = self.keys.codes.hash(&code, Purpose::Invitation);
+        let hash = self.keys.codes.hash(&code, CodePurpose::Invitation);
         let expires_at = context.now + Duration::from_secs(u64::from(hours) * 3600);
         let made = self.settle(move |tx| {
             let made = codes::invite(tx, &hash, note, context.now, expires_at)?;
@@ -254,7 +254,7 @@ impl App {
     /// Makes a new key for tokens. Tokens under the old one stay good for a while, or are void at once.
     fn rotate_token_key(&self, now: bool) -> Result<AdminResponse, Error> {
         let TokenKey { path, guard, grace, rotating } = &self.token_key;
-        if *guard == Guard::Place {
+        if *guard == KeyGuard::Place {
             return Err(Refusal::KeyHandedIn.into());
         }
         let _alone = lock(rotating);
@@ -292,7 +292,7 @@ fn shut_out(tx: &Tx<'_>, user_id: UserId) -> Result<usize, DbError> {
 /// A new enrolment code in place of whatever codes the account has.
 fn new_enrolment_code(tx: &Tx<'_>, context: &AuditContext, user_id: UserId) -> Result<SecretText, TxEnd> {
     let code = OneTimeCode::random()?;
-    let hash = context.keys.codes.hash(&code, Purpose::Enrolment { user_id });
+    let hash = context.keys.codes.hash(&code, CodePurpose::Enrolment { user_id });
     codes::replace_enrolment(tx, user_id, &hash, context.now + context.limits.enrolment_code)?;
     Ok(code.shown())
 }

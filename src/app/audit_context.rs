@@ -8,9 +8,9 @@ use super::refusal::{Error, Refusal};
 use crate::base::clock::Time;
 use crate::model::ids::{FactorId, UserId};
 use crate::security::chain::Chain;
-use crate::security::codes::{CodeHasher, OneTimeCode, Purpose};
+use crate::security::codes::{CodeHasher, CodePurpose, OneTimeCode};
 use crate::security::secret::SecretText;
-use crate::security::totp::{self, Code, Verdict};
+use crate::security::totp::{self, Code, CodeVerdict};
 use crate::security::vault::{Vault, VaultError};
 use crate::store::audit::{self, Act};
 use crate::store::factors::{self, Factor};
@@ -119,15 +119,15 @@ impl AuditContext {
         };
         let secret = self.keys.vault.open(factors::place(user_id), &factor.sealed)?;
         match totp::check(&secret, code, self.now, factor.last_step) {
-            Verdict::Fresh(step) if factors::use_step(tx, user_id, factor.id, step)? => {
+            CodeVerdict::Fresh(step) if factors::use_step(tx, user_id, factor.id, step)? => {
                 guess.map_or(Ok(()), |guess| guess.was_right(tx))?;
                 Ok(())
             }
-            Verdict::Fresh(_) | Verdict::AlreadyUsed => {
+            CodeVerdict::Fresh(_) | CodeVerdict::AlreadyUsed => {
                 guess.map_or(Ok(()), |guess| guess.give_back(tx))?;
                 Err(Refusal::CodeUsed.into())
             }
-            Verdict::Wrong => {
+            CodeVerdict::Wrong => {
                 if let Some(guess) = guess {
                     guess.was_wrong();
                 }
@@ -189,7 +189,7 @@ impl AuditContext {
     /// Makes new recovery codes in place of the old ones.
     pub(super) fn new_recovery_codes(&self, tx: &Tx<'_>, user_id: UserId) -> Result<Vec<SecretText>, Error> {
         let made = (0..self.limits.recovery_codes).map(|_| OneTimeCode::random()).collect::<Result<Vec<_>, _>>()?;
-        let hash = |code: &OneTimeCode| self.keys.codes.hash(code, Purpose::Recovery { user_id });
+        let hash = |code: &OneTimeCode| self.keys.codes.hash(code, CodePurpose::Recovery { user_id });
         codes::replace_recovery(tx, user_id, &made.iter().map(hash).collect::<Vec<_>>())?;
         Ok(made.iter().map(OneTimeCode::shown).collect())
     }

@@ -44,7 +44,7 @@ impl App {
     pub fn start_enrolment(&self, attempt: EnrolmentAttempt) -> Result<SecretText, Error> {
         let context = self.context(attempt.address);
         let now = context.now;
-        let key = LoginKey::of(&attempt.login);
+        let key = LoginKey::from_text(&attempt.login);
         if let Credential::NoneOn(connection) = &attempt.by {
             return self.enrol_registering_connection(&key, connection, context);
         }
@@ -141,7 +141,7 @@ impl App {
     ) -> Result<Opened, Error> {
         let context = self.context(address);
         let now = context.now;
-        let key = LoginKey::of(login);
+        let key = LoginKey::from_text(login);
         let which = match by {
             Credential::NoneOn(connection) => CodeFor::WaitingOn(connection.clone()),
             by => {

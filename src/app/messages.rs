@@ -6,7 +6,7 @@ use super::{App, Credential};
 use crate::model::event::{Audience, Event, EventKind};
 use crate::model::ids::{Cursor, EventId, RoomId};
 use crate::model::login::is_spelling_of;
-use crate::model::text::Text;
+use crate::model::text::MessageText;
 use crate::store::{Appended, NewEvent, events, messages};
 
 impl App {
@@ -28,7 +28,7 @@ impl App {
         if !draft.author.is_empty() && !is_spelling_of(&draft.author, &person.login) {
             return Err(Refusal::Author);
         }
-        let text = Text::check(draft.text, self.limits.text_bytes)?;
+        let text = MessageText::check(draft.text, self.limits.text_bytes)?;
         let client_id = Some(draft.client_id).filter(|id| !id.is_empty());
         let breaks_a_rule = |id: &String| id.len() > MAX_CLIENT_ID_BYTES || id.chars().any(char::is_control);
         if client_id.as_ref().is_some_and(breaks_a_rule) {

@@ -27,7 +27,7 @@ use self::sessions::Sessions;
 use self::throttles::Throttles;
 use crate::base::clock::{Clock, Time};
 use crate::model::ids::RoomId;
-use crate::security::keys::Guard;
+use crate::security::keys::KeyGuard;
 use crate::security::passwords::Passwords;
 use crate::security::secret::SecretText;
 use crate::security::tokens::{Claims, ISSUER, Tokens};
@@ -69,7 +69,7 @@ pub struct TokenKey {
     /// The file.
     pub path: PathBuf,
     /// The check that no other user can read it.
-    pub guard: Guard,
+    pub guard: KeyGuard,
     /// How long tokens under the previous key are good.
     pub grace: Duration,
     /// Held while it is replaced.

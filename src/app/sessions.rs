@@ -31,7 +31,7 @@ pub struct Person {
 impl Person {
     /// An account with an id and a login.
     pub fn new(id: UserId, login: String) -> Arc<Person> {
-        let key = LoginKey::of(&login);
+        let key = LoginKey::from_text(&login);
         Arc::new(Person { id, login, key })
     }
 }

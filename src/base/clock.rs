@@ -1,5 +1,5 @@
-//! The only reader of the time of day. Everything else is handed a [`Clock`] or a [`Time`], so that a test of 24 hours
-//! takes no time at all.
+//! The only reader of the time of day. All other code takes a [`Clock`] or a [`Time`], so that a test over 24 hours takes no
+//! time at all.
 
 use std::ops::{Add, Sub};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,7 +16,7 @@ impl Time {
         Time(micros)
     }
 
-    /// From seconds since the Unix epoch; what does not fit becomes the last time there is.
+    /// From seconds since the Unix epoch. It saturates at the last time there is.
     pub const fn from_secs(secs: i64) -> Time {
         Time(secs.saturating_mul(1_000_000))
     }
@@ -31,7 +31,7 @@ impl Time {
         self.0.div_euclid(1_000_000)
     }
 
-    /// How long it is from `earlier` to this time; zero if that is not in the past.
+    /// The time from `earlier` to this time; zero if `earlier` is not earlier.
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -81,7 +81,7 @@ impl Clock {
         }
     }
 
-    /// The time since a start that never changes, whatever happens to the time of day: for rates.
+    /// The time since a fixed start, which does not follow changes of the time of day. For rates.
     pub fn elapsed(&self) -> Duration {
         static START: OnceLock<Stopwatch> = OnceLock::new();
         match &self.0 {
@@ -90,7 +90,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock on, for all its clones; the machine's clock stays as it is.
+    /// Advances a manual clock, for all its clones; the machine's clock stays as it is.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(at) = &self.0 {
             at.store((self.now() + by).0, Ordering::SeqCst);
@@ -98,7 +98,7 @@ impl Clock {
     }
 }
 
-/// Measures how long something takes, whatever happens to the time of day.
+/// Measures how long something takes, independent of the time of day.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 
@@ -114,7 +114,7 @@ impl Stopwatch {
         self.0.elapsed()
     }
 
-    /// What is left of `limit`; `None` once it is over.
+    /// The rest of `limit`; `None` once it is over.
     pub fn left_of(&self, limit: Duration) -> Option<Duration> {
         limit.checked_sub(self.elapsed()).filter(|left| !left.is_zero())
     }

@@ -1,4 +1,4 @@
-//! How long something takes, in words.
+//! Durations in words.
 
 use std::time::Duration;
 
@@ -26,19 +26,19 @@ const UNITS: [Unit; 4] = [
     },
 ];
 
-/// `span` in words of the right size, rounded up: who waits that long has waited long enough.
+/// `span` in a unit that fits, rounded up: a wait of that length is long enough.
 pub fn in_words(span: Duration, lang: Lang) -> String {
     let (seconds, unit) = measure(span);
     unit.name.count(seconds.div_ceil(unit.seconds), lang)
 }
 
-/// About how long `span` is: as [`in_words`], but rounded to the nearest.
+/// As [`in_words`], but rounded to the nearest.
 pub fn about(span: Duration, lang: Lang) -> String {
     let (seconds, unit) = measure(span);
     unit.name.count(seconds.saturating_add(unit.seconds / 2) / unit.seconds, lang)
 }
 
-/// Whole seconds, at least one, and the unit to say them in: one that there are two of at least, or just one.
+/// Whole seconds, at least one, and the largest unit of which there are at least two, or exactly one.
 fn measure(span: Duration) -> (u64, &'static Unit) {
     let seconds = span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)).max(1);
     let fits = |unit: &&Unit| seconds >= 2 * unit.seconds || seconds == unit.seconds;
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_said_in_the_unit_of_its_size_and_in_the_right_form() {
+    fn a_duration_is_said_in_a_unit_that_fits_and_in_the_right_form() {
         for (seconds, en, ru) in [
             (0, "1 second", "1 секунду"),
             (1, "1 second", "1 секунду"),

@@ -1,13 +1,12 @@
-//! What others wrote, made harmless for a terminal and a log: control and format characters are shown, not obeyed.
+//! Makes untrusted text harmless for a terminal and a log: control and format characters are shown as escapes.
 
 use unicode_normalization::char::is_combining_mark;
 
 /// Marks beyond this many on one letter are shown as escapes: a pile of them paints over its neighbours.
 const MAX_MARKS: usize = 4;
 
-/// One line, whatever is in the text: what a terminal would obey, line feeds among it, and what cannot be seen become
-/// visible escapes such as `\u{202e}`. A tab becomes
-/// four spaces.
+/// The text as one line. Characters that a terminal would obey, line feeds among them, and invisible characters become escapes
+/// such as `\u{202e}`. A tab becomes four spaces.
 pub fn one_line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut marks = 0;
@@ -24,8 +23,8 @@ pub fn one_line(text: &str) -> String {
     shown
 }
 
-/// Whether a character is obeyed rather than seen: Unicode's categories Cc, Cf, Zl, Zp and Co, its ignorable characters,
-/// blanks that are no spaces, and code points that are none. The variation selectors 15 and 16, which only choose between
+/// Whether a terminal obeys a character instead of showing it: Unicode's categories Cc, Cf, Zl, Zp and Co, its ignorable characters,
+/// blanks that are not spaces, and code points that are not characters. The variation selectors 15 and 16, which only choose between
 /// a letter and its picture, are let through.
 pub(crate) fn is_treacherous(letter: char) -> bool {
     letter.is_control()
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_to_the_terminal_and_invisible_characters_are_shown_and_not_obeyed() {
+    fn control_and_invisible_characters_are_shown_as_escapes() {
         for (text, shown) in [
             ("plain, Привет, 漢字, é, 🙂", "plain, Привет, 漢字, é, 🙂"),
             ("\x1b[2Jgone", "\\u{1b}[2Jgone"),

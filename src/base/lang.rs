@@ -1,4 +1,4 @@
-//! The languages that people are spoken to in.
+//! The languages of texts for people.
 
 use clap::ValueEnum;
 

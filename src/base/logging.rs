@@ -1,7 +1,7 @@
-//! The log: lines on standard error, written by a thread of their own.
+//! The log: lines on standard error, written by a thread of its own.
 //!
-//! Whoever logs never waits for whoever reads: when standard error is a pipe that nobody empties, lines are dropped, and
-//! counted, instead of stopping the server.
+//! Logging never waits for the reader of the log. When standard error is a pipe that is not read, lines are dropped and
+//! counted; the server does not stop.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use crate::base::threads::Thread;
 /// The log target of chat lines.
 pub const CHAT_TARGET: &str = "chat";
 
-/// How many lines may wait to be written.
+/// The most lines that may wait to be written.
 const QUEUE_LINES: usize = 8_192;
 /// How long the end of the program waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The running log. Dropping it writes the last lines.
 pub struct Log {
-    end: Sender<Line>,
+    end: Sender<LogLine>,
     writer: Option<Thread>,
 }
 
-enum Line {
+enum LogLine {
     Text(Vec<u8>),
     End,
 }
@@ -35,24 +35,24 @@ enum Line {
 /// The log could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// Not a filter.
+    /// The filter cannot be read.
     #[error("--log {filter}: {error}; write error, warn, info, debug or trace, or MODULE=LEVEL pairs with commas")]
     Filter {
-        /// What was given.
+        /// The filter.
         filter: String,
         /// What is wrong with it.
         error: String,
     },
-    /// No thread.
+    /// There is no thread for it.
     #[error("the system refuses a thread for the log: {0}")]
     Thread(#[from] io::Error),
-    /// Somebody else logs already.
+    /// Another logger was started before.
     #[error("the log was started before")]
     Twice(#[from] log::SetLoggerError),
 }
 
-/// Starts logging what passes `filter`. Chat lines are bare, so that they read as the predecessor's; panics are logged as
-/// well. Lines of the C core are shown from level debug on.
+/// Starts logging what passes `filter`. Chat lines are bare, as the predecessor writes them; panics are logged as well. Lines
+/// of the C core are shown from level debug on.
 ///
 /// # Errors
 /// [`LogError`].
@@ -75,7 +75,7 @@ pub fn start(filter: &str) -> Result<Log, LogError> {
             if record.target() == CHAT_TARGET {
                 return writeln!(out, "{}", record.args());
             }
-            // The C core names no target. It writes of each stranger who does not speak TLS well.
+            // The C core names no target. It writes a line for each failed TLS handshake of a stranger.
             if record.target().is_empty() && log::max_level() < log::LevelFilter::Debug {
                 return Ok(());
             }
@@ -92,23 +92,23 @@ pub fn start(filter: &str) -> Result<Log, LogError> {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        // Where nobody reads what was written, there is nobody to wait for.
-        let _ = self.end.send_timeout(Line::End, LAST_LINES);
+        // If nobody reads the log, do not wait longer.
+        let _ = self.end.send_timeout(LogLine::End, LAST_LINES);
         if let Some(writer) = self.writer.take() {
             writer.join_within(LAST_LINES);
         }
     }
 }
 
-/// Where the logger writes to: each record comes in one piece.
+/// The logger writes into it, each record in one piece.
 struct Pipe {
-    lines: Sender<Line>,
+    lines: Sender<LogLine>,
     dropped: Arc<AtomicU64>,
 }
 
 impl Write for Pipe {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.lines.try_send(Line::Text(line.to_vec())).is_err() {
+        if self.lines.try_send(LogLine::Text(line.to_vec())).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -119,9 +119,9 @@ impl Write for Pipe {
     }
 }
 
-fn write_lines(lines: &Receiver<Line>, dropped: &AtomicU64, out: &mut dyn Write) {
-    while let Ok(Line::Text(line)) = lines.recv() {
-        // There is nowhere to report to that the log cannot be written.
+fn write_lines(lines: &Receiver<LogLine>, dropped: &AtomicU64, out: &mut dyn Write) {
+    while let Ok(LogLine::Text(line)) = lines.recv() {
+        // An error of the log cannot be logged.
         let _ = out.write_all(&line);
         match dropped.swap(0, Ordering::Relaxed) {
             0 => {}
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_find_no_room_are_dropped_and_counted_and_nobody_waits() {
+    fn a_full_queue_drops_and_counts_lines_and_no_logger_waits() {
         let (sender, lines) = bounded(2);
         let dropped = Arc::new(AtomicU64::new(0));
         let mut pipe = Pipe { lines: sender.clone(), dropped: Arc::clone(&dropped) };

@@ -1,4 +1,4 @@
-//! What every room may use: it knows nothing of this project.
+//! Building blocks for every room. Nothing here knows anything of chats.
 
 pub mod clock;
 pub mod durable;

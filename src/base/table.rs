@@ -1,11 +1,11 @@
-//! Rows whose columns stand under each other.
+//! Tables of text with aligned columns.
 
 use unicode_width::UnicodeWidthStr;
 
-/// Between two columns.
+/// The space between two columns.
 pub const GAP: &str = "  ";
 
-/// How many columns of a terminal a text takes.
+/// The columns of a terminal that a text takes.
 pub fn width(text: &str) -> usize {
     text.width()
 }

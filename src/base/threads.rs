@@ -1,6 +1,6 @@
 //! Threads with names and owners, and the bounded worker pools.
 //!
-//! Every thread of ours is started here. Its name has at most 15 bytes (Linux cuts longer ones off), and whoever holds its
+//! Every thread of ours is started here. Its name has at most 15 bytes (Linux cuts longer ones off), and the owner of its
 //! [`Thread`] joins it.
 
 use std::io;
@@ -16,7 +16,7 @@ use crate::base::lock::lock;
 /// The longest thread name that Linux shows whole, in bytes.
 pub const MAX_NAME_BYTES: usize = 15;
 
-/// A running thread. Dropping it joins the thread: whoever drops it must have told it to end before.
+/// A running thread. Dropping it joins the thread, which must have been told to end before.
 #[derive(Debug)]
 pub struct Thread {
     handle: Option<JoinHandle<()>>,
@@ -32,7 +32,7 @@ impl Thread {
         Thread::start(Builder::new(), name, body)
     }
 
-    /// Starts a thread with a stack of `stack_bytes`, for those that come by the thousand.
+    /// Starts a thread with a stack of `stack_bytes`, for threads of which there are thousands.
     ///
     /// # Errors
     /// The system refuses another thread.
@@ -50,12 +50,12 @@ impl Thread {
         Ok(Thread { handle: Some(handle), ended })
     }
 
-    /// Whether the thread has come to its end.
+    /// Whether the thread has ended.
     pub fn has_ended(&self) -> bool {
         self.handle.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Waits for the end, at most `limit`. A thread that has not ended by then is left to itself.
+    /// Waits for the end, at most `limit`. A thread that has not ended by then is detached.
     ///
     /// Returns whether it has ended.
     pub fn join_within(mut self, limit: Duration) -> bool {
@@ -70,18 +70,18 @@ impl Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         if let Some(handle) = self.handle.take() {
-            // The panic of a thread has been printed by the panic hook; there is nobody to hand it on to.
+            // The panic hook has logged a panic of the thread.
             let _ = handle.join();
         }
     }
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+type PoolJob = Box<dyn FnOnce() + Send>;
 
-/// A fixed number of threads that work off a bounded queue.
+/// A fixed number of threads that take jobs from a bounded queue.
 #[derive(Debug)]
 pub struct Pool {
-    queue: Mutex<Option<Sender<Job>>>,
+    queue: Mutex<Option<Sender<PoolJob>>>,
     threads: Mutex<Vec<Thread>>,
 }
 
@@ -96,8 +96,8 @@ impl Pool {
     /// # Errors
     /// The system refuses another thread.
     pub fn new(name: &str, threads: usize, queue: usize) -> io::Result<Pool> {
-        let (sender, receiver) = bounded::<Job>(queue);
-        // If a thread cannot be had, dropping the pool ends those that were started.
+        let (sender, receiver) = bounded::<PoolJob>(queue);
+        // If a thread cannot be started, dropping the pool ends the others.
         let pool = Pool { queue: Mutex::new(Some(sender)), threads: Mutex::default() };
         for n in 0..threads {
             let jobs = receiver.clone();
@@ -113,7 +113,7 @@ impl Pool {
     /// [`Full`] if the queue is full.
     pub fn try_run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Full> {
         let queue = lock(&self.queue);
-        // What did not go in is dropped after the lock is free: it may answer somebody.
+        // A refused job is dropped after the lock is released: dropping it may answer a call.
         let refused = match queue.as_ref().map(|queue| queue.try_send(Box::new(job))) {
             Some(Ok(())) => return Ok(()),
             Some(Err(TrySendError::Full(job) | TrySendError::Disconnected(job))) => Some(job),
@@ -124,7 +124,7 @@ impl Pool {
         Err(Full)
     }
 
-    /// Takes no more jobs, lets the threads work off what is queued, and waits at most `limit` for each of them.
+    /// Takes no more jobs, lets the threads finish the queue, and waits at most `limit` for each thread.
     ///
     /// Returns whether all have ended.
     pub fn stop(&self, limit: Duration) -> bool {
@@ -143,7 +143,7 @@ impl Drop for Pool {
 
 /// A panic in a job must not cost the pool a thread. The jobs of the server catch their own panics to answer the caller
 /// (`rpc::reply`); this is the second net.
-fn work_off(jobs: &Receiver<Job>) {
+fn work_off(jobs: &Receiver<PoolJob>) {
     for job in jobs {
         if catch_unwind(AssertUnwindSafe(job)).is_err() {
             log::error!("a job panicked; its worker goes on");
@@ -158,7 +158,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
+    fn a_full_queue_refuses_until_there_is_room() {
         let pool = Pool::new("test-pool", 1, 1).unwrap();
         let (started_tx, started) = bounded::<()>(1);
         let (release, released) = bounded::<()>(0);

@@ -16,7 +16,7 @@ use crate::rpc::edge::proxy::{self, TrustedProxies};
 use crate::rpc::edge::tls::TlsFiles;
 use crate::rpc::limits::RpcLimits;
 use crate::rpc::listen::Listen;
-use crate::security::keys::Guard;
+use crate::security::keys::KeyGuard;
 use crate::security::passwords::Cost;
 use crate::security::throttle::Rate;
 use crate::store::StoreLimits;
@@ -500,9 +500,9 @@ impl Flags {
 
 impl Settings {
     /// What guards a key file: its place, where the service manager handed it in, else its mode.
-    pub fn guard_of(&self, key: &Path) -> Guard {
+    pub fn guard_of(&self, key: &Path) -> KeyGuard {
         let handed_in = |dir: &PathBuf| key.parent() == Some(dir);
-        if self.credentials_dir.as_ref().is_some_and(handed_in) { Guard::Place } else { Guard::Mode }
+        if self.credentials_dir.as_ref().is_some_and(handed_in) { KeyGuard::Place } else { KeyGuard::Mode }
     }
 }
 
@@ -614,11 +614,11 @@ mod tests {
     #[test]
     fn only_what_lies_right_in_the_credentials_directory_is_judged_by_its_place() {
         let mut settings = settings(&[]).unwrap();
-        assert_eq!(settings.guard_of(Path::new("/run/credentials/x/jwt.key")), Guard::Mode);
+        assert_eq!(settings.guard_of(Path::new("/run/credentials/x/jwt.key")), KeyGuard::Mode);
         settings.credentials_dir = Some("/run/credentials/x".into());
-        assert_eq!(settings.guard_of(Path::new("/run/credentials/x/jwt.key")), Guard::Place);
-        assert_eq!(settings.guard_of(Path::new("/run/credentials/x/../../../home/jwt.key")), Guard::Mode);
-        assert_eq!(settings.guard_of(Path::new("jwt.key")), Guard::Mode);
+        assert_eq!(settings.guard_of(Path::new("/run/credentials/x/jwt.key")), KeyGuard::Place);
+        assert_eq!(settings.guard_of(Path::new("/run/credentials/x/../../../home/jwt.key")), KeyGuard::Mode);
+        assert_eq!(settings.guard_of(Path::new("jwt.key")), KeyGuard::Mode);
     }
 
     #[test]

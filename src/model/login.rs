@@ -1,4 +1,4 @@
-//! Logins: which are allowed, and which are the same.
+//! Logins: which are allowed, and which count as the same.
 //!
 //! A login is NFKC-normalised, and unique without regard to case and to look-alikes (the skeleton of Unicode TR 39): `Bob`
 //! and `bob` are one, and so are `paypal` with a Latin and with a Cyrillic `а`.
@@ -9,13 +9,13 @@ use std::ops::RangeInclusive;
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::confusable_detection::skeleton;
 
-/// How many characters a login may have.
+/// The number of characters of a login.
 pub const LOGIN_CHARS: RangeInclusive<usize> = 2..=32;
 
-/// More than any login that somebody could have: what is longer is not even normalised.
+/// Longer than any login. A longer text is not even normalised.
 const MAX_BYTES: usize = 1024;
 
-/// Letters that draw nothing (Hangul fillers, Khmer inherent vowels): names that differ in them only look the same.
+/// Letters that are invisible (Hangul fillers, Khmer inherent vowels): logins that differ only in these look the same.
 const INVISIBLE: [char; 6] = ['\u{115F}', '\u{1160}', '\u{3164}', '\u{FFA0}', '\u{17B4}', '\u{17B5}'];
 
 /// A login that satisfies today's rules, normalised.
@@ -23,7 +23,7 @@ const INVISIBLE: [char; 6] = ['\u{115F}', '\u{1160}', '\u{3164}', '\u{FFA0}', '\
 pub struct Login(String);
 
 impl Login {
-    /// Normalises and checks what somebody wants to be called.
+    /// Normalises and checks a new login.
     ///
     /// # Errors
     /// [`LoginError`] names the rule that is broken.
@@ -45,18 +45,18 @@ impl Login {
         Ok(Login(login))
     }
 
-    /// The login as it is shown.
+    /// The login as it is displayed.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What it is looked up by.
+    /// The key by which it is looked up.
     pub fn key(&self) -> LoginKey {
-        LoginKey::of(&self.0)
+        LoginKey::from_text(&self.0)
     }
 }
 
-/// Which rule a login breaks.
+/// The rule that a login breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
     /// Too short or too long.
@@ -76,9 +76,9 @@ pub fn is_spelling_of(text: &str, login: &str) -> bool {
     text.len() <= MAX_BYTES && normal(text) == normal(login)
 }
 
-/// What makes two logins the same.
+/// Logins with equal keys count as the same.
 ///
-/// Any text has a key, so that accounts whose names break today's rules are found as well.
+/// Any text has a key, so that accounts whose logins break today's rules are found as well.
 #[derive(Clone)]
 pub struct LoginKey {
     name: String,
@@ -86,8 +86,8 @@ pub struct LoginKey {
 }
 
 impl LoginKey {
-    /// The key of any text. Texts beyond all reason have an empty one, as the empty text has.
-    pub fn of(text: &str) -> LoginKey {
+    /// The key of any text. A text that is far too long has an empty one, as the empty text has.
+    pub fn from_text(text: &str) -> LoginKey {
         if text.len() > MAX_BYTES {
             return LoginKey { name: String::new(), look: String::new() };
         }
@@ -95,12 +95,12 @@ impl LoginKey {
         LoginKey { name: skeleton(&fold(&normal)).collect(), look: fold(&skeleton(&normal).collect::<String>()) }
     }
 
-    /// Equal for logins that differ in case or in look-alikes of the same case only. Accounts are looked up by it.
+    /// Equal for logins that differ only in case, or in look-alikes of the same case. Accounts are looked up by it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Equal for logins that look alike as written, such as `Ivan` and `lvan`. Unique as well, never looked up.
+    /// Equal for logins that look alike as written, such as `Ivan` and `lvan`. Unique as well, but never looked up.
     pub fn look(&self) -> &str {
         &self.look
     }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn logins_that_could_be_mistaken_for_one_another_share_a_key() {
         fn same(a: &str, b: &str) -> bool {
-            let (a, b) = (LoginKey::of(a), LoginKey::of(b));
+            let (a, b) = (LoginKey::from_text(a), LoginKey::from_text(b));
             a.name() == b.name() || a.look() == b.look()
         }
         assert!(same("Bob", "bob"));
@@ -167,7 +167,11 @@ mod tests {
         assert!(same("STRASSE", "straße"));
         assert!(same("ВАСЯ", "вася"));
         assert!(same("ОДИССЕЙς", "ОДИССЕЙσ"));
-        assert_eq!(LoginKey::of("Ivan"), LoginKey::of("ivan"), "although a capital I looks like a small l");
+        assert_eq!(
+            LoginKey::from_text("Ivan"),
+            LoginKey::from_text("ivan"),
+            "although a capital I looks like a small l"
+        );
         assert!(!same("bob", "rob"));
         assert!(!same("user1", "user2"));
     }
@@ -183,17 +187,17 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_has_a_key_and_normalising_again_changes_nothing(text in "\\PC{0,40}") {
-            let _ = LoginKey::of(&text);
+            let _ = LoginKey::from_text(&text);
             if let Ok(login) = Login::parse(&text) {
                 prop_assert_eq!(Login::parse(login.as_str()).map(|l| l.as_str().to_owned()), Ok(login.as_str().to_owned()));
-                prop_assert_eq!(login.key(), LoginKey::of(&text));
+                prop_assert_eq!(login.key(), LoginKey::from_text(&text));
             }
         }
 
         #[test]
         fn wild_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
             let text = String::from_utf8_lossy(&bytes);
-            let _ = (Login::parse(&text), LoginKey::of(&text));
+            let _ = (Login::parse(&text), LoginKey::from_text(&text));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The things that all rooms speak of, checked once.
+//! Ids, logins, texts and reasons: what both server and client use, checked once.
 
 pub mod event;
 pub mod ids;

@@ -1,29 +1,29 @@
-//! What people write to each other: which texts are allowed.
+//! The texts of messages: which are allowed.
 
 /// A text that satisfies the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text(String);
+pub struct MessageText(String);
 
-/// Which rule a text breaks.
+/// The rule that a text breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
-    /// Nothing in it.
+    /// It is empty.
     #[error("a message has at least one character: write something")]
     Empty,
-    /// Too long.
+    /// It is too long.
     #[error("a message has at most {0} bytes: send it in parts")]
     TooLong(usize),
-    /// A control character.
+    /// It has a control character.
     #[error("a message holds no control characters but line breaks and tabs: take U+{0:04X} out")]
     Control(u32),
 }
 
-impl Text {
-    /// Checks what somebody wants to say, against a length in bytes.
+impl MessageText {
+    /// Checks a text, against a length in bytes.
     ///
     /// # Errors
     /// [`TextError`] names the rule that is broken.
-    pub fn check(text: String, max_bytes: usize) -> Result<Text, TextError> {
+    pub fn check(text: String, max_bytes: usize) -> Result<MessageText, TextError> {
         if text.is_empty() {
             return Err(TextError::Empty);
         }
@@ -32,7 +32,7 @@ impl Text {
         }
         match text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
             Some(control) => Err(TextError::Control(control.into())),
-            None => Ok(Text(text)),
+            None => Ok(MessageText(text)),
         }
     }
 
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn texts_are_allowed_or_refused_by_rule() {
         fn check(text: &str, want: Result<(), TextError>) {
-            assert_eq!(Text::check(text.into(), 4096).map(|_| ()), want, "{text:?}");
+            assert_eq!(MessageText::check(text.into(), 4096).map(|_| ()), want, "{text:?}");
         }
         check("Привет!", Ok(()));
         check("two\nlines\tand a tab", Ok(()));
@@ -66,8 +66,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_allowed_holds_no_control_character(text in any::<String>()) {
-            if let Ok(text) = Text::check(text, 4096) {
+        fn an_allowed_text_has_no_control_characters(text in any::<String>()) {
+            if let Ok(text) = MessageText::check(text, 4096) {
                 prop_assert!(text.as_str().chars().all(|c| !c.is_control() || c == '\n' || c == '\t'));
             }
         }

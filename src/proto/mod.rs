@@ -20,7 +20,7 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/proto/mod.rs"));
 }
 
-/// What the administrator's tool and the server say to each other.
+/// The messages between the administrator's tool and the server.
 pub mod admin {
     pub use super::generated::admin::admin_request::{
         AddUser, Command, EndUserSessions, ListInvitations, ListUsers, NewInvitation, OneUser, ResetPassword,

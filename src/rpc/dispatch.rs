@@ -107,7 +107,11 @@ pub(super) fn stream<Q: StreamRequest>(method: &'static Method<Q, GrpcSlice>) ->
     CallRow { method: method.name, register: Box::new(register) }
 }
 
-fn unary<Q: Message, A: Message>(method: &'static Method<Q, A>, shape: Shape<Q, A>, job: impl Job<Q, A>) -> CallRow {
+fn unary<Q: Message, A: Message>(
+    method: &'static Method<Q, A>,
+    shape: Shape<Q, A>,
+    job: impl HandlerJob<Q, A>,
+) -> CallRow {
     let register = move |builder: ServiceBuilder, shared: &Arc<Shared>| {
         builder.add_client_streaming_handler(method, unary_handler(shared, method.name, shape, job))
     };
@@ -115,12 +119,12 @@ fn unary<Q: Message, A: Message>(method: &'static Method<Q, A>, shape: Shape<Q, 
 }
 
 /// What a worker does for a call: it fills the reply, or hands it on.
-trait Job<Q, A>: Fn(&Shared, Incoming, Q, Reply<A>) + Send + Copy + 'static {}
+trait HandlerJob<Q, A>: Fn(&Shared, Incoming, Q, Reply<A>) + Send + Copy + 'static {}
 
-impl<Q, A, F: Fn(&Shared, Incoming, Q, Reply<A>) + Send + Copy + 'static> Job<Q, A> for F {}
+impl<Q, A, F: Fn(&Shared, Incoming, Q, Reply<A>) + Send + Copy + 'static> HandlerJob<Q, A> for F {}
 
 /// The job of a handler that returns the answer.
-fn answering<Q: Message, A: Message>(handler: fn(&Shared, Incoming, Q) -> Result<A, Error>) -> impl Job<Q, A> {
+fn answering<Q: Message, A: Message>(handler: fn(&Shared, Incoming, Q) -> Result<A, Error>) -> impl HandlerJob<Q, A> {
     move |shared: &Shared, incoming: Incoming, request: Q, reply: Reply<A>| {
         // Before the handler runs: it may end the session that the token names.
         let reply = reply.about(|| shared.login_of(&incoming));
@@ -134,7 +138,7 @@ fn unary_handler<Q: Message, A: Message>(
     shared: &Arc<Shared>,
     method: &'static str,
     shape: Shape<Q, A>,
-    job: impl Job<Q, A>,
+    job: impl HandlerJob<Q, A>,
 ) -> impl FnMut(RpcContext<'_>, RequestStream<Q>, ClientStreamingSink<A>) + Send + Clone + 'static {
     let Shape { lane, login, refusing } = shape;
     let shared = Arc::clone(shared);

@@ -10,7 +10,7 @@ use grpcio::{EnvBuilder, Environment, Server, ServerBuilder, ServerCredentials};
 
 use super::edge::limiter::Watched;
 use super::edge::pulse::Pulse;
-use super::edge::tls::Tls;
+use super::edge::tls::ServerTls;
 use super::listen::{Listen, ListenError, can_bind};
 use super::shared::Shared;
 use super::stream::LOOK_AGAIN;
@@ -46,7 +46,7 @@ impl Front {
     pub fn start(
         shared: &Arc<Shared>,
         listen: &[Listen],
-        tls: Option<&Tls>,
+        tls: Option<&ServerTls>,
         data_dir: &Path,
     ) -> Result<Front, ListenError> {
         // One completion queue costs less per delivery than two on two cores.
@@ -108,7 +108,7 @@ impl Front {
 
 impl BoundPorts {
     /// Listens on one more address, unless it is optional and this machine does not have it.
-    fn listen(&mut self, server: &mut Server, listen: Listen, tls: Option<&Tls>) -> Result<(), ListenError> {
+    fn listen(&mut self, server: &mut Server, listen: Listen, tls: Option<&ServerTls>) -> Result<(), ListenError> {
         let Listen { mut address, optional, tls: encrypted } = listen;
         // `localhost:0` means the same free port on both addresses.
         if address.port() == 0 && optional {

@@ -7,11 +7,11 @@ use std::time::Duration;
 pub struct RpcLimits {
     /// Threads that work on calls.
     pub workers: usize,
-    /// Calls that wait for them.
+    /// Calls that may wait for a worker.
     pub work_queue: usize,
     /// Threads that hash passwords.
     pub hashers: usize,
-    /// Calls that wait for them.
+    /// Calls that may wait for a hasher.
     pub hash_queue: usize,
     /// Bytes of a request.
     pub request_bytes: u32,
@@ -19,9 +19,9 @@ pub struct RpcLimits {
     pub header_bytes: u32,
     /// Connections in all.
     pub connections: usize,
-    /// Connections of one address.
+    /// Connections of one address (of IPv6, of one /64).
     pub connections_per_address: usize,
-    /// How long a new connection may take to introduce itself.
+    /// How long a new connection may take for TLS and its first settings, and a call for its message.
     pub handshake: Duration,
     /// How long a connection may stay without a call.
     pub connection_idle: Duration,
@@ -37,6 +37,6 @@ pub struct RpcLimits {
     pub catch_up_page: usize,
     /// Bytes of events that leave in one gRPC message, about.
     pub batch_bytes: usize,
-    /// How long a subscriber hears nothing before it is sent a heartbeat.
+    /// How long a subscriber gets nothing before it is sent a heartbeat.
     pub heartbeat: Duration,
 }

@@ -35,11 +35,11 @@ refuses_in_response!(
 );
 
 /// What the sink waits for: an answer, or an error and the account that the call was about.
-type Outcome<A> = Result<A, (Error, Option<String>)>;
+type JobResult<A> = Result<A, (Error, Option<String>)>;
 
 /// The way back to a caller. Answers exactly once.
 pub struct Reply<A> {
-    sender: Option<oneshot::Sender<Outcome<A>>>,
+    sender: Option<oneshot::Sender<JobResult<A>>>,
     account: Option<String>,
     started: bool,
 }
@@ -51,7 +51,7 @@ impl<A: Send + 'static> Reply<A> {
         context: CallContext,
         refusing: Option<fn(&Failure) -> A>,
     ) -> (Reply<A>, impl Future<Output = Result<A, Failure>> + Send + 'static) {
-        let (sender, receiver) = oneshot::channel::<Outcome<A>>();
+        let (sender, receiver) = oneshot::channel::<JobResult<A>>();
         let account = context.account.clone();
         let answer = async move {
             let result = receiver.await.unwrap_or_else(|_| Err((Error::Fault("the reply was lost".into()), None)));

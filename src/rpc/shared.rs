@@ -64,7 +64,7 @@ pub(super) mod testing {
     use crate::model::ids::Cursor;
     use crate::security::chain::Chain;
     use crate::security::codes::CodeHasher;
-    use crate::security::keys::Guard;
+    use crate::security::keys::KeyGuard;
     use crate::security::passwords::{Cost, Passwords};
     use crate::security::secret::SecretBytes;
     use crate::security::throttle::Rate;
@@ -138,7 +138,7 @@ pub(super) mod testing {
             tokens: Tokens::new(&key),
             token_key: TokenKey {
                 path: dir.path().join("jwt.key"),
-                guard: Guard::Mode,
+                guard: KeyGuard::Mode,
                 grace: Duration::ZERO,
                 rotating: Mutex::default(),
             },

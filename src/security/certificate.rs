@@ -1,6 +1,6 @@
-//! Certificates and their keys: PEM files, checked before anything else sees them.
+//! Certificates and their keys: PEM files, checked before they are used.
 //!
-//! They are checked by OpenSSL, which is also what grpcio serves them with: what is taken here is taken there.
+//! OpenSSL checks them, and grpcio serves TLS with OpenSSL: what is accepted here is accepted there.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,13 +13,13 @@ use openssl::pkey::{PKey, Private};
 use openssl::ssl::{SslContext, SslMethod};
 use openssl::x509::{X509, X509Ref};
 
-use super::keys::{self, Guard, KeyError};
+use super::keys::{self, KeyError, KeyGuard};
 use super::secret::SecretBytes;
 use crate::base::clock::Time;
 
-/// No file of certificates is longer, in bytes: those of all the world's authorities take a quarter of a mebibyte.
+/// The longest file of certificates, in bytes: all public authorities together take a quarter of a mebibyte.
 const MAX_CERTIFICATES_BYTES: usize = 4 * 1024 * 1024;
-/// No file of a key is longer, in bytes; one with the certificates in it as well is not.
+/// The longest file of a key, in bytes, with room for certificates in the same file.
 const MAX_KEY_BYTES: usize = 256 * 1024;
 
 /// A certificate or its key that cannot be used, with what to do about it.
@@ -36,7 +36,7 @@ pub enum CertificateError {
     /// The key's file.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// No certificate in it.
+    /// The file holds no certificate.
     #[error("{} holds no certificate that can be read: it has to be in PEM form (BEGIN CERTIFICATE); {cause}", path.display())]
     NoCertificate {
         /// Which file.
@@ -44,19 +44,19 @@ pub enum CertificateError {
         /// What is wrong.
         cause: String,
     },
-    /// No key in it. The cause stays unsaid: it may hold parts of a key.
+    /// The file holds no key. The cause is not shown: it may contain parts of a key.
     #[error("{} holds no private key that can be read: it has to be in PEM form (BEGIN PRIVATE KEY)", path.display())]
     NoKey {
         /// Which file.
         path: PathBuf,
     },
-    /// The key is under a passphrase.
+    /// The key has a passphrase.
     #[error("the key in {0} is under a passphrase, which nobody is there to type: write it without one, with `openssl pkey -in {0} -out NEW`, and keep that at mode 0600", path.display())]
     Locked {
         /// Which file.
         path: PathBuf,
     },
-    /// The key of another certificate.
+    /// The key belongs to another certificate.
     #[error("the key in {} does not belong to the (first) certificate in {}: give the two that were made together", key.display(), certificate.display())]
     OtherKey {
         /// The certificate's file.
@@ -64,7 +64,7 @@ pub enum CertificateError {
         /// The key's file.
         key: PathBuf,
     },
-    /// OpenSSL does not take it.
+    /// OpenSSL refuses it.
     #[error("the certificate in {} cannot be used for TLS: {cause}; make a new one (RSA of 2048 bits or more, or P-256)", path.display())]
     Unusable {
         /// The certificate's file.
@@ -74,38 +74,38 @@ pub enum CertificateError {
     },
 }
 
-/// Whether a certificate is good at a time.
+/// Whether a certificate is valid at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// It is.
-    Good,
-    /// It will be.
+    /// It is valid.
+    Valid,
+    /// It will be valid later.
     NotYet,
-    /// It was.
-    Over,
+    /// It has expired.
+    Expired,
 }
 
 /// A certificate with the key that belongs to it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The certificate and those that lead up to its authority, in PEM form and without anything else.
+    /// The certificate, and those that lead up to its authority, in PEM form and without anything else.
     pub chain: Vec<u8>,
     /// The key, in PEM form.
     pub key: SecretBytes,
     /// The certificate's fingerprint.
     pub fingerprint: Fingerprint,
-    /// From when it is good.
+    /// The start of its validity.
     pub from: Time,
-    /// Until when.
+    /// The end of its validity.
     pub until: Time,
 }
 
 impl Pair {
-    /// Reads certificate and key, and checks that they belong together and that TLS takes them.
+    /// Reads certificate and key, and checks that they belong together and that TLS accepts them.
     ///
     /// # Errors
     /// [`CertificateError`].
-    pub fn load(certificate: &Path, key: &Path, guard: Guard) -> Result<Pair, CertificateError> {
+    pub fn load(certificate: &Path, key: &Path, guard: KeyGuard) -> Result<Pair, CertificateError> {
         let chain = read(certificate)?;
         let unreadable = |cause: ErrorStack| no_certificate(certificate, &cause.to_string());
         let own = chain.first().ok_or_else(|| no_certificate(certificate, "there is none in it"))?;
@@ -121,18 +121,18 @@ impl Pair {
         Ok(Pair {
             chain: pem(&chain).map_err(unreadable)?,
             key: SecretBytes::new(private.private_key_to_pem_pkcs8().map_err(no_key)?),
-            fingerprint: Fingerprint::of(own).map_err(unreadable)?,
+            fingerprint: Fingerprint::from_certificate(own).map_err(unreadable)?,
             from: time(own.not_before()).map_err(unreadable)?,
             until: time(own.not_after()).map_err(unreadable)?,
         })
     }
 
-    /// Whether the certificate is good at a time.
+    /// Whether the certificate is valid at a time.
     pub fn validity(&self, now: Time) -> Validity {
         match now {
             now if now < self.from => Validity::NotYet,
-            now if now > self.until => Validity::Over,
-            _ => Validity::Good,
+            now if now > self.until => Validity::Expired,
+            _ => Validity::Valid,
         }
     }
 }
@@ -150,11 +150,11 @@ pub fn authorities(path: &Path) -> Result<Vec<u8>, CertificateError> {
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// That of a certificate.
+    /// The fingerprint of a certificate.
     ///
     /// # Errors
     /// None is known for a certificate that was read.
-    pub fn of(certificate: &X509Ref) -> Result<Fingerprint, ErrorStack> {
+    pub fn from_certificate(certificate: &X509Ref) -> Result<Fingerprint, ErrorStack> {
         let digest = certificate.digest(MessageDigest::sha256())?;
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest.get(..32).ok_or_else(ErrorStack::get)?);
@@ -204,10 +204,10 @@ fn read(path: &Path) -> Result<Vec<X509>, CertificateError> {
     }
 }
 
-fn read_key(path: &Path, guard: Guard) -> Result<PKey<Private>, CertificateError> {
+fn read_key(path: &Path, guard: KeyGuard) -> Result<PKey<Private>, CertificateError> {
     let bytes = keys::read_guarded(path, guard, MAX_KEY_BYTES)?;
     let mut locked = false;
-    // Without an answer of ours, OpenSSL would ask for a passphrase on the terminal.
+    // Without a callback, OpenSSL would ask for a passphrase on the terminal.
     let key = PKey::private_key_from_pem_callback(bytes.expose(), |_| {
         locked = true;
         Ok(0)
@@ -216,7 +216,7 @@ fn read_key(path: &Path, guard: Guard) -> Result<PKey<Private>, CertificateError
     key.map_err(|_| if locked { CertificateError::Locked { path } } else { CertificateError::NoKey { path } })
 }
 
-/// Does with them what grpcio will do, so that a key too short, say, is told here.
+/// Does what grpcio will do with them, so that a key that is too short, for example, is reported here.
 fn try_out(chain: &[X509], key: &PKey<Private>) -> Result<(), ErrorStack> {
     let mut context = SslContext::builder(SslMethod::tls_server())?;
     for (number, certificate) in chain.iter().enumerate() {

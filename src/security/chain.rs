@@ -1,8 +1,9 @@
-//! The chain of the audit: every row's HMAC-SHA-256 covers the one before, so that no row can be changed, put in or taken out
-//! without the key (Schneier and Kelsey, "Secure Audit Logs to Support Computer Forensics", 1999, in its simplest form).
+//! The chain of the audit: the HMAC-SHA-256 of each row covers that of the row before, so that no row can be changed, inserted
+//! or removed without the key (Schneier and Kelsey, "Secure Audit Logs to Support Computer Forensics", 1999, in its simplest
+//! form).
 //!
-//! Rows that are cut off at the end leave a chain that is whole. Against that, the head of the chain is kept outside of the
-//! database as well ([`crate::store::audit`]).
+//! A chain whose last rows were cut off is still valid. Against that, the store keeps the head of the chain outside of the
+//! database as well (`store::audit`).
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -10,10 +11,10 @@ use subtle::ConstantTimeEq;
 
 use super::secret::SecretBytes;
 
-/// What a row is chained by.
+/// The MAC of a row.
 pub type ChainMac = [u8; 32];
 
-/// What the first row is chained to.
+/// What the first row is chained to, in place of a row before it.
 pub const START: ChainMac = [0; 32];
 
 /// Chains rows under one key.
@@ -21,14 +22,14 @@ pub const START: ChainMac = [0; 32];
 pub struct Chain(Hmac<Sha256>);
 
 impl Chain {
-    /// Takes the key, of any length.
+    /// Chains under this key, of any length.
     pub fn new(key: &SecretBytes) -> Chain {
-        // HMAC takes keys of every length (RFC 2104); the empty one is only what the type asks for.
+        // HMAC accepts keys of every length (RFC 2104); the empty one only satisfies the type.
         Chain(Hmac::new_from_slice(key.expose()).unwrap_or_else(|_| Hmac::new(&Default::default())))
     }
 
-    /// The MAC of a row: of the one before it and of its fields, each with its length in front, so that nothing can move from
-    /// one field to the next.
+    /// The MAC of a row: over the MAC of the row before and over its fields, each with its length in front, so that no byte can
+    /// move from one field to the next.
     pub fn link(&self, before: &ChainMac, fields: &[&[u8]]) -> ChainMac {
         let mut mac = self.0.clone();
         mac.update(before);
@@ -39,7 +40,7 @@ impl Chain {
         mac.finalize().into_bytes().into()
     }
 
-    /// Whether a row is chained as it should be.
+    /// Whether `mac` is the MAC of a row.
     pub fn holds(&self, before: &ChainMac, fields: &[&[u8]], mac: &[u8]) -> bool {
         self.link(before, fields)[..].ct_eq(mac).into()
     }

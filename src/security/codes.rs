@@ -1,9 +1,7 @@
-//! One-time codes that stand in for a lost second factor or let somebody register: recovery codes, the administrator's
-//! enrolment codes, and invitations.
+//! One-time codes: recovery codes, the administrator's enrolment codes, and invitations.
 //!
-//! 80 random bits each (NIST SP 800-63B, 5.1.2.1, asks for 20 at least), so that no budget of guesses is needed; written as
-//! four groups of base32. Only a keyed hash of them is kept: HMAC-SHA-256 under a key that the database does not hold in the
-//! clear.
+//! A code has 80 random bits (NIST SP 800-63B, 5.1.2.1, requires 20), so it needs no limit on guesses. It is written as four
+//! groups of base32. Only a keyed hash of it is stored: HMAC-SHA-256 under a key that the database does not hold in the clear.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -12,34 +10,34 @@ use zeroize::Zeroizing;
 use super::secret::{SecretBytes, SecretText};
 use crate::model::ids::UserId;
 
-/// How many random bytes a code has.
+/// The random bytes of a code.
 const CODE_BYTES: usize = 10;
-/// How many letters and digits of base32 that is.
+/// The letters and digits of base32 that these make.
 const CODE_LETTERS: usize = 16;
-/// Nobody types more around a code: what is longer is not looked at.
+/// Longer texts are not even looked at: nobody types more around a code.
 const MAX_TEXT_BYTES: usize = 64;
 
-/// What a code is good for. Part of its hash: none passes for another.
+/// The purpose of a code. It is part of the hash, so that no code passes for one of another purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// One of an account's recovery codes.
+pub enum CodePurpose {
+    /// A recovery code of an account.
     Recovery {
-        /// Whose.
+        /// The account.
         user_id: UserId,
     },
     /// The administrator's code for an account that lost its second factor.
     Enrolment {
-        /// Whose.
+        /// The account.
         user_id: UserId,
     },
     /// An invitation to register.
     Invitation,
 }
 
-/// What is kept of a code.
+/// The hash of a code, which is what the database holds.
 pub type CodeHash = [u8; 32];
 
-/// A code in the one form that is hashed: capitals and digits without hyphens.
+/// A code in the form that is hashed: capitals and digits without hyphens.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OneTimeCode(SecretText);
 
@@ -47,13 +45,13 @@ impl OneTimeCode {
     /// A new random code.
     ///
     /// # Errors
-    /// The system has no randomness to give.
+    /// The system has no randomness.
     pub fn random() -> Result<OneTimeCode, getrandom::Error> {
         let bytes = SecretBytes::random(CODE_BYTES)?;
         Ok(OneTimeCode(data_encoding::BASE32_NOPAD.encode(bytes.expose()).into()))
     }
 
-    /// Reads what somebody typed: in either case, with hyphens and blanks or without. `None` for what no code can be.
+    /// Reads a code as a user types it: in either case, with or without hyphens and blanks. `None` for what cannot be a code.
     pub fn parse(text: &str) -> Option<OneTimeCode> {
         if text.len() > MAX_TEXT_BYTES {
             return None;
@@ -90,18 +88,18 @@ impl std::fmt::Debug for OneTimeCode {
 pub struct CodeHasher(Hmac<Sha256>);
 
 impl CodeHasher {
-    /// Takes the key, of any length.
+    /// Hashes under this key, of any length.
     pub fn new(key: &SecretBytes) -> CodeHasher {
-        // HMAC takes keys of every length (RFC 2104); the empty one is only what the type asks for.
+        // HMAC accepts keys of every length (RFC 2104); the empty one only satisfies the type.
         CodeHasher(Hmac::new_from_slice(key.expose()).unwrap_or_else(|_| Hmac::new(&Default::default())))
     }
 
     /// The hash of a code for a purpose.
-    pub fn hash(&self, code: &OneTimeCode, purpose: Purpose) -> CodeHash {
+    pub fn hash(&self, code: &OneTimeCode, purpose: CodePurpose) -> CodeHash {
         let label = match purpose {
-            Purpose::Recovery { user_id } => format!("recovery user={user_id} "),
-            Purpose::Enrolment { user_id } => format!("enrolment user={user_id} "),
-            Purpose::Invitation => "invitation ".to_owned(),
+            CodePurpose::Recovery { user_id } => format!("recovery user={user_id} "),
+            CodePurpose::Enrolment { user_id } => format!("enrolment user={user_id} "),
+            CodePurpose::Invitation => "invitation ".to_owned(),
         };
         let mut mac = self.0.clone();
         mac.update(label.as_bytes());
@@ -142,15 +140,15 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_good_for_one_key_one_account_and_one_purpose() {
+    fn a_hash_is_valid_for_one_key_one_account_and_one_purpose() {
         let code = OneTimeCode::random().unwrap();
-        let hash = hasher(1).hash(&code, Purpose::Recovery { user_id: UserId::from_number(7) });
-        assert_eq!(hasher(1).hash(&code, Purpose::Recovery { user_id: UserId::from_number(7) }), hash);
+        let hash = hasher(1).hash(&code, CodePurpose::Recovery { user_id: UserId::from_number(7) });
+        assert_eq!(hasher(1).hash(&code, CodePurpose::Recovery { user_id: UserId::from_number(7) }), hash);
         for (key, purpose) in [
-            (2, Purpose::Recovery { user_id: UserId::from_number(7) }),
-            (1, Purpose::Recovery { user_id: UserId::from_number(8) }),
-            (1, Purpose::Enrolment { user_id: UserId::from_number(7) }),
-            (1, Purpose::Invitation),
+            (2, CodePurpose::Recovery { user_id: UserId::from_number(7) }),
+            (1, CodePurpose::Recovery { user_id: UserId::from_number(8) }),
+            (1, CodePurpose::Enrolment { user_id: UserId::from_number(7) }),
+            (1, CodePurpose::Invitation),
         ] {
             assert_ne!(hasher(key).hash(&code, purpose), hash, "{purpose:?}");
         }

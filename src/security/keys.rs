@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::secret::SecretBytes;
+use crate::NAME;
 use crate::base::clock::Time;
 use crate::base::durable::{self, with_suffix};
 
@@ -17,15 +18,15 @@ pub const KEY_BYTES: usize = 32;
 /// A key that cannot be used, with what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Others than the owner may read or write the file.
-    #[error("{} can be read by others (mode {mode:04o}): run `chmod 600` on it, and replace the key if somebody may have read it", path.display())]
+    /// Other users may read or write the file.
+    #[error("{} can be read by others (mode {mode:04o}): run `chmod 600` on it, and replace the key if another user may have read it", path.display())]
     Exposed {
         /// Which file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// Not a key of ours.
+    /// The file has the wrong length for a key.
     #[error("{} holds {found} bytes where a key has {KEY_BYTES}: restore the key from your backup", path.display())]
     Length {
         /// Which file.
@@ -33,19 +34,19 @@ pub enum KeyError {
         /// How many bytes it holds (counted up to one more than a key has).
         found: usize,
     },
-    /// A key of one repeated byte.
+    /// The key is one repeated byte.
     #[error("{} is not random: restore the key from your backup, or make one with `head -c {KEY_BYTES} /dev/urandom`", path.display())]
     NotRandom {
         /// Which file.
         path: PathBuf,
     },
-    /// The database needs a key that is not there.
-    #[error("{} is missing, and without it what the database holds cannot be read: say where it is (--sealing-key, --jwt-key), or restore it from your backup", path.display())]
+    /// The database needs a key that is missing.
+    #[error("{} is missing, and without it the database cannot be read: say where it is (--sealing-key, --jwt-key), or restore it from your backup", path.display())]
     Missing {
         /// Which file.
         path: PathBuf,
     },
-    /// The file could not be read or made.
+    /// The file could not be read or created.
     #[error("{}: {source}; check the directory's owner and permissions", path.display())]
     Io {
         /// Which file.
@@ -55,29 +56,29 @@ pub enum KeyError {
     },
 }
 
-/// What says that nobody else can read a key.
+/// How we know that no other user can read a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guard {
+pub enum KeyGuard {
     /// The file's mode: nothing for group and others.
     Mode,
-    /// The place: a directory of credentials that the service manager made for this service alone. Its files may be root's
-    /// with an access list, and then show a mode of 0440 (systemd's `LoadCredential=`).
+    /// The place: a directory of credentials that the service manager made for this service alone. Its files may belong to
+    /// root and have an access list, and then show a mode of 0440 (systemd's `LoadCredential=`).
     Place,
 }
 
-/// Reads a file that nobody else may read, at most `limit` bytes of it.
+/// Reads a file that no other user may read, at most `limit` bytes of it.
 ///
 /// # Errors
-/// [`KeyError`]: it is not there, or others may read it.
-pub fn read_guarded(path: &Path, guard: Guard, limit: usize) -> Result<SecretBytes, KeyError> {
+/// [`KeyError`]: it is missing, or others may read it.
+pub fn read_guarded(path: &Path, guard: KeyGuard, limit: usize) -> Result<SecretBytes, KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io)?;
     let about = file.metadata().map_err(io)?;
     let mode = about.mode() & 0o777;
-    if guard == Guard::Mode && mode & 0o077 != 0 {
+    if guard == KeyGuard::Mode && mode & 0o077 != 0 {
         return Err(KeyError::Exposed { path: path.to_owned(), mode });
     }
-    // With room for all of it: a buffer that grows leaves copies behind.
+    // Enough room at once: a buffer that grows leaves copies of the secret behind.
     let room = usize::try_from(about.len()).unwrap_or(limit).min(limit) + 1;
     let mut bytes = Vec::with_capacity(room);
     let read = file.take(limit as u64).read_to_end(&mut bytes);
@@ -89,8 +90,8 @@ pub fn read_guarded(path: &Path, guard: Guard, limit: usize) -> Result<SecretByt
 /// Reads the key in `path`.
 ///
 /// # Errors
-/// [`KeyError`]: it is not there, others may read it, or it is not a key.
-pub fn load(path: &Path, guard: Guard) -> Result<SecretBytes, KeyError> {
+/// [`KeyError`]: it is missing, others may read it, or it is not a key.
+pub fn load(path: &Path, guard: KeyGuard) -> Result<SecretBytes, KeyError> {
     if !path.exists() {
         return Err(KeyError::Missing { path: path.to_owned() });
     }
@@ -105,13 +106,13 @@ pub fn load(path: &Path, guard: Guard) -> Result<SecretBytes, KeyError> {
     Ok(key)
 }
 
-/// Reads the key in `path`, or makes it (mode 0600) if it is not there and `may_create` holds.
+/// Reads the key in `path`, or creates it (mode 0600) if it is missing and `may_create` is true.
 ///
-/// The new key is complete on disk before it gets its name, so that a crash leaves none or a whole one.
+/// The new key is complete on disk before it gets its name, so a crash leaves no key or a whole one.
 ///
 /// # Errors
-/// As [`load`]; [`KeyError::Missing`] if it is not there and must be.
-pub fn load_or_create(path: &Path, guard: Guard, may_create: bool) -> Result<SecretBytes, KeyError> {
+/// As [`load`]; [`KeyError::Missing`] if it is missing and may not be created.
+pub fn load_or_create(path: &Path, guard: KeyGuard, may_create: bool) -> Result<SecretBytes, KeyError> {
     if path.exists() {
         return load(path, guard);
     }
@@ -122,18 +123,18 @@ pub fn load_or_create(path: &Path, guard: Guard, may_create: bool) -> Result<Sec
     load(path, guard)
 }
 
-/// The file that the key before the one in `path` is kept in: the same name with `.old` behind it.
+/// The file of the previous key: the same name with `.old` behind it.
 pub fn path_of_old(path: &Path) -> PathBuf {
     with_suffix(path, ".old")
 }
 
-/// The file that a new key lies in until everything is sealed under it: the same name with `.new` behind it.
+/// The file of a new key until everything is sealed under it: the same name with `.new` behind it.
 pub fn path_of_new(path: &Path) -> PathBuf {
     with_suffix(path, ".new")
 }
 
-/// Replaces the key in `path` by a new one; the old one goes to [`path_of_old`], in place of what was there. There is a key in
-/// `path` at every moment.
+/// Replaces the key in `path` with a new one and keeps the old one in [`path_of_old`], in place of an older one. There is a key
+/// in `path` at every moment.
 ///
 /// # Errors
 /// As [`load`]; the old key is then still there.
@@ -141,18 +142,18 @@ pub fn rotate(path: &Path) -> Result<SecretBytes, KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
     let old = path_of_old(path);
     durable::remove_if_there(&old).map_err(io)?;
-    durable::replace(&old, load(path, Guard::Mode)?.expose()).map_err(io)?;
+    durable::replace(&old, load(path, KeyGuard::Mode)?.expose()).map_err(io)?;
     create(path).map_err(io)?;
-    load(path, Guard::Mode)
+    load(path, KeyGuard::Mode)
 }
 
-/// Keeps a copy of the key in `path` beside it, under its id: it opens backups that were made before. Returns where.
+/// Keeps a copy of the key in `path` beside it, under its id, for backups made before. Returns its path.
 ///
 /// # Errors
 /// As [`load`], or the copy cannot be written.
 pub fn keep_copy(path: &Path) -> Result<PathBuf, KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
-    let key = load(path, Guard::Mode)?;
+    let key = load(path, KeyGuard::Mode)?;
     let kept = with_suffix(path, &format!(".{}", key_id(&key)));
     if !kept.exists() {
         durable::replace(&kept, key.expose()).map_err(io)?;
@@ -160,7 +161,7 @@ pub fn keep_copy(path: &Path) -> Result<PathBuf, KeyError> {
     Ok(kept)
 }
 
-/// Puts the new key that lies in [`path_of_new`] in the place of the one in `path`.
+/// Moves the new key from [`path_of_new`] to `path`, in place of the old one.
 ///
 /// # Errors
 /// The file cannot be renamed.
@@ -169,7 +170,7 @@ pub fn take_over_new(path: &Path) -> Result<(), KeyError> {
     durable::rename(&path_of_new(path), path).map_err(io)
 }
 
-/// When the key in `path` was put there; `None` if there is none. (By the time of its inode, which no program can set.)
+/// When the key in `path` was put there; `None` if there is none. (The time of its inode, which no program can set.)
 pub fn changed_at(path: &Path) -> Option<Time> {
     Some(Time::from_secs(fs::metadata(path).ok()?.ctime()))
 }
@@ -178,9 +179,9 @@ fn create(path: &Path) -> io::Result<()> {
     durable::replace(path, SecretBytes::random(KEY_BYTES).map_err(io::Error::from)?.expose())
 }
 
-/// A short name for a key that tells nothing about it: the first 8 bytes of SHA-256 over a label and the key, in hex.
+/// A short name for a key that reveals nothing of it: the first 8 bytes of SHA-256 over a label and the key, in hex.
 pub fn key_id(key: &SecretBytes) -> String {
-    let digest = Sha256::new().chain_update(b"grpc-otp-chat key id").chain_update(key.expose()).finalize();
+    let digest = Sha256::new().chain_update(NAME).chain_update(b" key id").chain_update(key.expose()).finalize();
     data_encoding::HEXLOWER.encode(&digest[..8])
 }
 
@@ -190,13 +191,13 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_key_is_made_once_for_its_owner_only_and_read_back() {
+    fn a_key_is_created_once_for_its_owner_only_and_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("jwt.key");
-        let made = load_or_create(&path, Guard::Mode, true).unwrap();
+        let made = load_or_create(&path, KeyGuard::Mode, true).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(load_or_create(&path, Guard::Mode, true).unwrap(), made);
-        assert_eq!(load_or_create(&path, Guard::Mode, false).unwrap(), made);
+        assert_eq!(load_or_create(&path, KeyGuard::Mode, true).unwrap(), made);
+        assert_eq!(load_or_create(&path, KeyGuard::Mode, false).unwrap(), made);
         assert_eq!(key_id(&made).len(), 16);
     }
 
@@ -207,7 +208,7 @@ mod tests {
         let check = |bytes: &[u8], mode: u32| {
             fs::write(&path, bytes).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            load(&path, Guard::Mode).unwrap_err().to_string()
+            load(&path, KeyGuard::Mode).unwrap_err().to_string()
         };
         let good: Vec<u8> = (0..32).collect();
         assert!(check(&good, 0o640).contains("mode 0640"));
@@ -217,7 +218,10 @@ mod tests {
         assert!(check(&[b'x'; 32], 0o600).contains("not random"));
         fs::write(&path, &good).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
-        assert_eq!(load(&path, Guard::Place).unwrap().expose(), good, "a credential of the service manager");
-        assert!(matches!(load_or_create(&dir.path().join("none"), Guard::Mode, false), Err(KeyError::Missing { .. })));
+        assert_eq!(load(&path, KeyGuard::Place).unwrap().expose(), good, "a credential of the service manager");
+        assert!(matches!(
+            load_or_create(&dir.path().join("none"), KeyGuard::Mode, false),
+            Err(KeyError::Missing { .. })
+        ));
     }
 }

@@ -1,6 +1,5 @@
-//! Passwords, logins, codes, tokens and keys: rules without any input or output but the files of
-//! keys and certificates. Time and randomness are
-//! parameters, except that salts, secrets and nonces are drawn from the operating system.
+//! Passwords, codes, tokens, keys and certificates: rules that read and write nothing but the files of keys and certificates.
+//! Time is a parameter. Salts, secrets and nonces are drawn from the operating system.
 
 pub mod certificate;
 pub mod chain;

@@ -1,7 +1,7 @@
-//! Passwords: which are allowed, and how they are kept.
+//! Passwords: which are allowed, and how they are stored.
 //!
-//! Argon2id with the parameters that OWASP's Password Storage Cheat Sheet names as the minimum (19 MiB, two passes, one
-//! lane), stored as a PHC string with the parameters inside. What the predecessor kept, SHA-256 in hex, is wrapped: Argon2id
+//! Argon2id with the parameters that OWASP's Password Storage Cheat Sheet gives as the minimum (19 MiB, two passes, one
+//! lane), stored as a PHC string with the parameters inside. The predecessor's hashes, SHA-256 in hex, are wrapped: Argon2id
 //! over the hex, so that an old row is as hard to crack as a new one.
 
 use std::fmt;
@@ -16,19 +16,19 @@ use super::secret::SecretText;
 use crate::base::lock::lock;
 use crate::model::login::LoginKey;
 
-/// How many characters a password has at least (a second factor is always there).
+/// The fewest characters of a password (there is always a second factor as well).
 pub const MIN_CHARS: usize = 8;
-/// How many bytes a new password has at most.
+/// The most bytes of a new password.
 pub const MAX_BYTES: usize = 256;
 
 /// Marks a hash whose input was the hex of SHA-256 over the password.
 const WRAPPED: &str = "sha256+";
 
-/// A password that somebody chose and that satisfies the rules.
+/// A new password that satisfies the rules.
 #[derive(Debug)]
 pub struct NewPassword(SecretText);
 
-/// Which rule a chosen password breaks.
+/// The rule that a new password breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     /// Too short.
@@ -37,16 +37,16 @@ pub enum PasswordError {
     /// Too long.
     #[error("a password has at most {MAX_BYTES} bytes: choose a shorter one")]
     TooLong,
-    /// One that everybody tries first.
+    /// A common password, which attackers try first.
     #[error("this password is one of those that are tried first: choose another")]
     Common,
-    /// The login.
+    /// The password is the login.
     #[error("the password is the login: choose another")]
     IsLogin,
 }
 
 impl NewPassword {
-    /// Checks a password for the account with this login. No rules of composition (NIST SP 800-63B, 5.1.1.2).
+    /// Checks a password for the account with this login. There are no composition rules (NIST SP 800-63B, 5.1.1.2).
     ///
     /// # Errors
     /// [`PasswordError`] names the rule that is broken.
@@ -58,7 +58,7 @@ impl NewPassword {
         if text.chars().count() < MIN_CHARS {
             return Err(PasswordError::TooShort);
         }
-        if LoginKey::of(text) == LoginKey::of(login) {
+        if LoginKey::from_text(text) == LoginKey::from_text(login) {
             return Err(PasswordError::IsLogin);
         }
         if is_common(text) {
@@ -71,7 +71,7 @@ impl NewPassword {
 fn is_common(text: &str) -> bool {
     let lower = Zeroizing::new(text.to_lowercase());
     let chars = Zeroizing::new(lower.chars().map(u32::from).collect::<Vec<_>>());
-    // All the same, or up or down by one: aaaaaaaa, 12345678, hgfedcba.
+    // All characters the same, or each one up or down by one: aaaaaaaa, 12345678, hgfedcba.
     let step = |by: i64| chars.windows(2).all(|w| i64::from(w[1]) - i64::from(w[0]) == by);
     step(0)
         || step(1)
@@ -79,12 +79,12 @@ fn is_common(text: &str) -> bool {
         || include_str!("common_passwords.txt").lines().any(|common| common == lower.as_str())
 }
 
-/// A hash as it lies in the database.
+/// A hash as the database holds it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// Takes over what [`PasswordHash::as_str`] gave.
+    /// From the text that [`PasswordHash::as_str`] returned.
     pub fn from_stored(text: String) -> PasswordHash {
         PasswordHash(text)
     }
@@ -106,32 +106,31 @@ impl fmt::Debug for PasswordHash {
 #[error("a password could not be hashed")]
 pub struct HashError;
 
-/// Whether a password was right.
+/// The result of verifying a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verified {
     /// Wrong, or there is no such account.
     No,
     /// Right.
     Yes,
-    /// Right, and the hash should be replaced: it wraps an old one, or was made with smaller parameters.
+    /// Right, but the hash should be replaced: it wraps an old one, or has smaller parameters.
     YesButOld,
 }
 
-/// Hashes and verifies.
+/// Hashes and verifies passwords.
 #[derive(Clone, Debug)]
 pub struct Passwords {
     params: Params,
     decoy: OnceLock<PasswordHash>,
-    memory: Memory,
+    memory: HashMemory,
 }
 
-/// The memory that hashes were made in, kept for the next ones: at most as many pieces as there were hashes at once. Freed and
-/// asked for again, it would not be found again by glibc before 2.38, where it has to be aligned, and each login would take
-/// 19 MiB more from the system.
+/// The memory of earlier hashes, kept for the next ones: at most as many pieces as there were hashes at once. If it were freed,
+/// glibc before 2.38 would not reuse aligned memory, and each login would take another 19 MiB from the system.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<Vec<Block>>>>);
+struct HashMemory(Arc<Mutex<Vec<Vec<Block>>>>);
 
-impl Memory {
+impl HashMemory {
     fn with<R>(&self, blocks: usize, work: impl FnOnce(&mut [Block]) -> R) -> R {
         let kept = lock(&self.0).pop();
         let mut memory = kept.filter(|kept| kept.len() >= blocks).unwrap_or_else(|| vec![Block::default(); blocks]);
@@ -141,9 +140,9 @@ impl Memory {
     }
 }
 
-impl fmt::Debug for Memory {
+impl fmt::Debug for HashMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Memory(***)")
+        f.write_str("HashMemory(***)")
     }
 }
 
@@ -170,10 +169,10 @@ impl Passwords {
     /// [`HashError`] if Argon2 does not take the cost.
     pub fn new(cost: Cost) -> Result<Passwords, HashError> {
         let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None).map_err(|_| HashError)?;
-        Ok(Passwords { params, decoy: OnceLock::new(), memory: Memory::default() })
+        Ok(Passwords { params, decoy: OnceLock::new(), memory: HashMemory::default() })
     }
 
-    /// Hashes a new password. Takes tens of milliseconds of one core, by intent.
+    /// Hashes a new password. It takes tens of milliseconds of one core, on purpose.
     ///
     /// # Errors
     /// [`HashError`].
@@ -181,7 +180,7 @@ impl Passwords {
         self.argon2id(password.0.expose())
     }
 
-    /// Hashes a password anew that was just verified: it keeps working even if it breaks today's rules.
+    /// Hashes a password again that was just verified. It keeps working even if it breaks today's rules.
     ///
     /// # Errors
     /// [`HashError`].
@@ -189,7 +188,7 @@ impl Passwords {
         self.argon2id(verified.expose())
     }
 
-    /// Wraps what the predecessor kept: SHA-256 over the password, in hex of either case.
+    /// Wraps a hash of the predecessor: SHA-256 over the password, in hex of either case.
     ///
     /// # Errors
     /// [`HashError`].
@@ -198,8 +197,8 @@ impl Passwords {
         Ok(PasswordHash(format!("{WRAPPED}{}", inner.0)))
     }
 
-    /// Verifies a password against the hash of an account, or, where there is no such account, against a decoy, which takes
-    /// as long and is never right.
+    /// Verifies a password against the hash of an account. Without an account, it verifies against a decoy, which takes as long
+    /// and is never right.
     ///
     /// # Errors
     /// [`HashError`] if the stored hash cannot be read.
@@ -229,7 +228,7 @@ impl Passwords {
         }
     }
 
-    /// Makes the decoy now, so that the first unknown login does not take twice as long as the second.
+    /// Makes the decoy now, so that the first unknown login does not take twice as long as later ones.
     ///
     /// # Errors
     /// [`HashError`].
@@ -256,7 +255,7 @@ impl Passwords {
         Ok(PasswordHash(hash.to_string()))
     }
 
-    /// Whether the input is right, and the parameters that the hash was made with.
+    /// Whether the input is right, and the parameters of the hash.
     fn verify_phc(&self, input: &str, phc: &str) -> Result<(bool, Params), HashError> {
         let hash = phc::PasswordHash::new(phc).map_err(|_| HashError)?;
         let params = Params::try_from(&hash).map_err(|_| HashError)?;
@@ -285,7 +284,7 @@ impl Passwords {
 mod tests {
     use super::*;
 
-    /// As small as Argon2 allows: these tests are about rules, not about cost.
+    /// The smallest cost that Argon2 allows: these tests are about rules.
     const CHEAP: Cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
 
     fn secret(text: &str) -> SecretText {
@@ -327,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_used_again() {
+    fn memory_is_reused() {
         let passwords = Passwords::new(CHEAP).unwrap();
         let kept = || passwords.memory.0.lock().unwrap().iter().map(|piece| piece.as_ptr()).collect::<Vec<_>>();
         passwords.warm_up().unwrap();

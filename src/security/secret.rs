@@ -1,4 +1,4 @@
-//! Values that must not be seen: they print as `***` and are wiped when dropped.
+//! Secrets: they print as `***` and are wiped when dropped.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 pub struct SecretText(Zeroizing<String>);
 
 impl SecretText {
-    /// Takes the text over.
+    /// From the text in the clear.
     pub fn new(text: String) -> SecretText {
         SecretText(Zeroizing::new(text))
     }
@@ -19,7 +19,7 @@ impl SecretText {
         &self.0
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it is the empty text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -42,7 +42,7 @@ impl fmt::Debug for SecretText {
 pub struct SecretBytes(Zeroizing<Vec<u8>>);
 
 impl SecretBytes {
-    /// Takes the bytes over.
+    /// From the bytes in the clear.
     pub fn new(bytes: Vec<u8>) -> SecretBytes {
         SecretBytes(Zeroizing::new(bytes))
     }
@@ -50,7 +50,7 @@ impl SecretBytes {
     /// `len` bytes from the operating system's random source.
     ///
     /// # Errors
-    /// The system has no randomness to give.
+    /// The system has no randomness.
     pub fn random(len: usize) -> Result<SecretBytes, getrandom::Error> {
         let mut bytes = Zeroizing::new(vec![0; len]);
         getrandom::fill(&mut bytes)?;

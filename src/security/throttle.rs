@@ -1,10 +1,10 @@
-//! Token buckets: how often something may be tried by somebody.
+//! Rate limits by token buckets.
 //!
-//! A bucket holds a number of tries and refills at a steady rate. A try that turns out to be an honest one can be given back,
-//! so that only the others count. Nothing is ever locked: who waits may try again. (The arithmetic is the generic cell rate
-//! algorithm of ITU-T I.371: a bucket is one point in time, at which it will be full again.)
+//! A bucket holds a number of tries and refills at a steady rate. A try that turns out to be honest can be given back, so that
+//! only the others count. Nothing is ever locked: after a wait the next try is allowed. (The arithmetic is the generic cell
+//! rate algorithm of ITU-T I.371: a bucket is one point in time, at which it will be full again.)
 //!
-//! Memory is bounded. Where there are more buckets than may be, whoever has none shares one with all the others like him.
+//! Memory is bounded. Once there are as many buckets as allowed, all keys without a bucket share one.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,49 +13,49 @@ use std::time::Duration;
 
 use crate::base::lock::lock;
 
-/// How many tries, and how fast they come back.
+/// The rate of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many tries a full bucket holds; at least one.
+    /// Tries in a full bucket; at least one.
     pub burst: u32,
-    /// How long it takes until one comes back.
+    /// How long it takes to regain one.
     pub refill: Duration,
 }
 
-/// Buckets of one kind. Time is a [`Duration`] since a start that never changes ([`crate::base::clock::Clock::elapsed`]): the time
-/// of day may jump.
+/// Buckets of one kind. Time is a [`Duration`] since a start that never changes ([`crate::base::clock::Clock::elapsed`]),
+/// because the time of day may jump.
 pub struct Throttle<K> {
     rate: Rate,
     most: usize,
-    state: Mutex<State<K>>,
+    buckets: Mutex<Buckets<K>>,
 }
 
-struct State<K> {
-    /// When each bucket is full again. Those that are full need no entry.
+struct Buckets<K> {
+    /// When each bucket is full again. A full bucket needs no entry.
     full_at: HashMap<K, Duration>,
-    /// The bucket of all who found no room.
+    /// The bucket that all keys without one share.
     overflow_full_at: Duration,
     swept_at: Duration,
 }
 
-/// How often full buckets are looked for when there is no room.
+/// How often full buckets are removed when there is no room.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl<K: Hash + Eq> Throttle<K> {
-    /// No bucket yet; at most `most` of them.
+    /// No bucket yet, and never more than `most`.
     pub fn new(rate: Rate, most: usize) -> Throttle<K> {
-        let state = State { full_at: HashMap::new(), overflow_full_at: Duration::ZERO, swept_at: Duration::ZERO };
-        Throttle { rate, most, state: Mutex::new(state) }
+        let buckets = Buckets { full_at: HashMap::new(), overflow_full_at: Duration::ZERO, swept_at: Duration::ZERO };
+        Throttle { rate, most, buckets: Mutex::new(buckets) }
     }
 
-    /// Takes a try of `key` out of its bucket.
+    /// Takes a try out of the bucket of `key`.
     ///
     /// # Errors
-    /// The bucket is empty: how long until there is one. Nothing was taken.
+    /// The bucket is empty; the time until the next try. Nothing was taken.
     pub fn take(&self, key: K, now: Duration) -> Result<(), Duration> {
-        let mut state = lock(&self.state);
+        let mut buckets = lock(&self.buckets);
         let most_owed = self.rate.refill.saturating_mul(self.rate.burst.max(1));
-        let full_at = self.bucket(&mut state, key, now);
+        let full_at = self.bucket(&mut buckets, key, now);
         let owed = full_at.saturating_sub(now) + self.rate.refill;
         match owed.checked_sub(most_owed) {
             None | Some(Duration::ZERO) => {
@@ -66,34 +66,34 @@ impl<K: Hash + Eq> Throttle<K> {
         }
     }
 
-    /// Gives a try back that [`Throttle::take`] took.
+    /// Gives back a try that [`Throttle::take`] took.
     pub fn give_back(&self, key: K, now: Duration) {
-        let mut state = lock(&self.state);
-        let full_at = self.bucket(&mut state, key, now);
+        let mut buckets = lock(&self.buckets);
+        let full_at = self.bucket(&mut buckets, key, now);
         *full_at = full_at.saturating_sub(self.rate.refill);
     }
 
-    fn bucket<'a>(&self, state: &'a mut State<K>, key: K, now: Duration) -> &'a mut Duration {
-        if state.full_at.len() >= self.most && !state.full_at.contains_key(&key) {
-            if now >= state.swept_at + SWEEP_EVERY {
-                state.full_at.retain(|_, full_at| *full_at > now);
-                state.swept_at = now;
+    fn bucket<'a>(&self, buckets: &'a mut Buckets<K>, key: K, now: Duration) -> &'a mut Duration {
+        if buckets.full_at.len() >= self.most && !buckets.full_at.contains_key(&key) {
+            if now >= buckets.swept_at + SWEEP_EVERY {
+                buckets.full_at.retain(|_, full_at| *full_at > now);
+                buckets.swept_at = now;
             }
-            if state.full_at.len() >= self.most {
-                return &mut state.overflow_full_at;
+            if buckets.full_at.len() >= self.most {
+                return &mut buckets.overflow_full_at;
             }
         }
-        state.full_at.entry(key).or_default()
+        buckets.full_at.entry(key).or_default()
     }
 
-    /// Forgets the buckets that are full. To be called now and then.
+    /// Removes the buckets that are full. Call it now and then.
     pub fn sweep(&self, now: Duration) {
-        let mut state = lock(&self.state);
-        state.full_at.retain(|_, full_at| *full_at > now);
-        state.swept_at = now;
-        // What many tries took must not be kept for good.
-        if state.full_at.capacity() / 4 > state.full_at.len() {
-            state.full_at.shrink_to_fit();
+        let mut buckets = lock(&self.buckets);
+        buckets.full_at.retain(|_, full_at| *full_at > now);
+        buckets.swept_at = now;
+        // The memory of a burst must not be kept for good.
+        if buckets.full_at.capacity() / 4 > buckets.full_at.len() {
+            buckets.full_at.shrink_to_fit();
         }
     }
 }
@@ -117,7 +117,7 @@ mod tests {
         }
         assert_eq!(throttle.take(1, SECOND), Err(10 * SECOND));
         assert_eq!(throttle.take(1, 5 * SECOND), Err(6 * SECOND));
-        assert_eq!(throttle.take(2, SECOND), Ok(()), "somebody else's is full");
+        assert_eq!(throttle.take(2, SECOND), Ok(()), "another bucket is full");
         assert_eq!(throttle.take(1, 11 * SECOND), Ok(()));
         assert_eq!(throttle.take(1, 11 * SECOND), Err(10 * SECOND));
         for _ in 0..3 {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_did_not_count() {
+    fn a_try_that_is_given_back_does_not_count() {
         let throttle = throttle(10);
         for _ in 0..100 {
             assert_eq!(throttle.take(1, SECOND), Ok(()));
@@ -136,20 +136,20 @@ mod tests {
     }
 
     #[test]
-    fn strangers_without_number_take_no_memory_without_bound_and_cannot_empty_a_bucket_that_is_there() {
+    fn many_strangers_take_bounded_memory_and_cannot_empty_a_bucket_that_exists() {
         let throttle = throttle(4);
         assert_eq!(throttle.take(1, SECOND), Ok(()));
         let refused = (100..1_100).filter(|stranger| throttle.take(*stranger, SECOND).is_err()).count();
         assert_eq!(refused, 1_000 - 3 - 3, "three found room, and the rest share three tries");
-        assert_eq!(throttle.state.lock().unwrap().full_at.len(), 4);
+        assert_eq!(throttle.buckets.lock().unwrap().full_at.len(), 4);
         assert_eq!(throttle.take(1, SECOND), Ok(()));
         assert_eq!(throttle.take(5_000, 1_000 * SECOND), Ok(()), "full buckets make room");
         throttle.sweep(5_000 * SECOND);
-        assert!(throttle.state.lock().unwrap().full_at.is_empty());
+        assert!(throttle.buckets.lock().unwrap().full_at.is_empty());
     }
 
     proptest! {
-        /// Whatever happens when: no more tries than the burst and what came back.
+        /// Whenever the tries come: never more than the burst and what was regained.
         #[test]
         fn no_more_than_the_rate_gets_through(pauses in proptest::collection::vec(0u64..20_000, 1..200)) {
             let throttle = throttle(10);

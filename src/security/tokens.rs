@@ -1,7 +1,7 @@
 //! Tokens: JSON Web Tokens (RFC 7519) under HS256 and nothing else.
 //!
-//! A token only names a session; what that session may do is a row on the server. Times are compared by our clock, so the
-//! library's own reading of the time is switched off.
+//! A token only names a session; the server's row of the session says what it may do. Times are compared by our clock, so the
+//! library's own check of the time is switched off.
 
 use std::sync::{OnceLock, RwLock};
 
@@ -21,10 +21,10 @@ use crate::model::ids::UserId;
 /// The `iss` claim of our tokens.
 pub const ISSUER: &str = NAME;
 
-/// Longer than any token of ours: what is longer is not decoded.
+/// Longer than any token of ours. A longer one is not even decoded.
 const MAX_TOKEN_BYTES: usize = 2048;
 
-/// What a token says. `user_id`, `login` and `exp` are the predecessor's.
+/// The claims of a token. `user_id`, `login` and `exp` are those of the predecessor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The account's number.
@@ -41,16 +41,17 @@ pub struct Claims {
     pub sid: String,
 }
 
-/// Issues tokens under one key, and proves those of that key and, for a while, of the one before.
+/// Issues tokens under one key, and proves those under that key and, for a while, under the previous one.
 pub struct Tokens {
-    ring: RwLock<Ring>,
+    keys: RwLock<KeyRing>,
     validation: Validation,
 }
 
-struct Ring {
+struct KeyRing {
     encoding: EncodingKey,
     decoding: DecodingKey,
-    before: Option<(DecodingKey, Time)>,
+    /// The previous key, and until when tokens under it are valid.
+    previous: Option<(DecodingKey, Time)>,
 }
 
 /// A token that proves nothing.
@@ -59,7 +60,7 @@ pub enum TokenError {
     /// Not one of ours: malformed, changed, another key, another algorithm.
     #[error("the token is not valid")]
     Invalid,
-    /// Its time is over.
+    /// It has expired.
     #[error("the token has expired")]
     Expired,
 }
@@ -70,11 +71,11 @@ pub enum TokenError {
 pub struct SignError;
 
 impl Tokens {
-    /// Takes the key that `security::keys` has checked.
+    /// Issues and proves tokens under a key that `security::keys` has checked.
     pub fn new(key: &SecretBytes) -> Tokens {
         static PROVIDER: OnceLock<()> = OnceLock::new();
         PROVIDER.get_or_init(|| {
-            // Fails only if another part of the process installed one before; a token then proves itself by that.
+            // Fails only if another part of the process has installed one, which then proves tokens.
             let _ = HS256_ONLY.install_default();
         });
         let mut validation = Validation::new(Algorithm::HS256);
@@ -82,21 +83,21 @@ impl Tokens {
         validation.leeway = 0;
         validation.set_issuer(&[ISSUER]);
         validation.set_required_spec_claims(&["exp", "iss"]);
-        Tokens { ring: RwLock::new(Ring::of(key)), validation }
+        Tokens { keys: RwLock::new(KeyRing::from_key(key)), validation }
     }
 
-    /// Takes the key that was there before as well: tokens under it are good until `until`.
+    /// Also proves tokens under the previous key, until `until`.
     #[must_use]
-    pub fn with_key_before(self, key: &SecretBytes, until: Time) -> Tokens {
-        write(&self.ring).before = Some((DecodingKey::from_secret(key.expose()), until));
+    pub fn with_previous_key(self, key: &SecretBytes, until: Time) -> Tokens {
+        write(&self.keys).previous = Some((DecodingKey::from_secret(key.expose()), until));
         self
     }
 
-    /// Replaces the key: new tokens come under `key`, and those under the one that was there are good until `until`.
+    /// Replaces the key: new tokens are issued under `key`, and those under the old one are valid until `until`.
     pub fn rotate(&self, key: &SecretBytes, until: Time) {
-        let mut ring = write(&self.ring);
-        let old = std::mem::replace(&mut *ring, Ring::of(key));
-        ring.before = Some((old.decoding, until));
+        let mut ring = write(&self.keys);
+        let old = std::mem::replace(&mut *ring, KeyRing::from_key(key));
+        ring.previous = Some((old.decoding, until));
     }
 
     /// Signs a token.
@@ -104,7 +105,7 @@ impl Tokens {
     /// # Errors
     /// [`SignError`] if the claims cannot be written as JSON.
     pub fn issue(&self, claims: &Claims) -> Result<SecretText, SignError> {
-        let ring = read(&self.ring);
+        let ring = read(&self.keys);
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &ring.encoding);
         token.map(SecretText::new).map_err(|_| SignError)
     }
@@ -117,28 +118,28 @@ impl Tokens {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
-        let ring = read(&self.ring);
+        let ring = read(&self.keys);
         let under = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation);
-        let before = ring.before.as_ref().filter(|(_, until)| now < *until);
+        let previous = ring.previous.as_ref().filter(|(_, until)| now < *until);
         let claims = under(&ring.decoding)
-            .or_else(|error| before.map_or(Err(error), |(key, _)| under(key)))
+            .or_else(|error| previous.map_or(Err(error), |(key, _)| under(key)))
             .map_err(|_| TokenError::Invalid)?
             .claims;
         if now >= Time::from_secs(claims.exp) { Err(TokenError::Expired) } else { Ok(claims) }
     }
 }
 
-impl Ring {
-    fn of(key: &SecretBytes) -> Ring {
-        Ring {
+impl KeyRing {
+    fn from_key(key: &SecretBytes) -> KeyRing {
+        KeyRing {
             encoding: EncodingKey::from_secret(key.expose()),
             decoding: DecodingKey::from_secret(key.expose()),
-            before: None,
+            previous: None,
         }
     }
 }
 
-/// The library's ready-made backends bring RSA and elliptic curves along; this one can do nothing but HS256.
+/// The library's own backends include RSA and elliptic curves; this one supports HS256 only.
 static HS256_ONLY: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| {
         hs256(*algorithm)?;

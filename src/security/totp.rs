@@ -1,4 +1,4 @@
-//! Time-based one-time passwords (RFC 6238): SHA-1, 6 digits, 30 seconds, which is all that Google Authenticator knows.
+//! Time-based one-time passwords (RFC 6238): SHA-1, 6 digits, 30 seconds, because Google Authenticator supports nothing else.
 //! Pure functions of secret, code and time.
 
 use data_encoding::{BASE32_NOPAD, Specification};
@@ -19,15 +19,15 @@ pub const ISSUER: &str = NAME;
 /// A number of 30-second steps since the Unix epoch.
 pub type Step = i64;
 
-/// The last used step of a factor that no code was used of.
+/// The last used step of a factor before its first code.
 pub const NO_STEP: Step = -1;
 
-/// What a code turned out to be.
+/// The result of testing a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Right and not used before: the step that it uses up.
+pub enum CodeVerdict {
+    /// Right and not used before. The step that it uses up.
     Fresh(Step),
-    /// Right once, but this step or a later one has been used.
+    /// Right, but this step or a later one has been used.
     AlreadyUsed,
     /// Wrong.
     Wrong,
@@ -37,7 +37,7 @@ pub enum Verdict {
 ///
 /// Of the steps that match, the highest above `last_step` counts: two steps may share digits, and stopping at the first
 /// match would refuse a fresh code.
-pub fn check(secret: &SecretBytes, code: &Code, now: Time, last_step: Step) -> Verdict {
+pub fn check(secret: &SecretBytes, code: &Code, now: Time, last_step: Step) -> CodeVerdict {
     let totp = totp(secret);
     let current = now.as_secs().div_euclid(STEP_SECS);
     let mut matched = Choice::from(0);
@@ -49,9 +49,9 @@ pub fn check(secret: &SecretBytes, code: &Code, now: Time, last_step: Step) -> V
         fresh.conditional_assign(&step, hit & above);
     }
     match (fresh != i64::MIN, bool::from(matched)) {
-        (true, _) => Verdict::Fresh(fresh),
-        (false, true) => Verdict::AlreadyUsed,
-        (false, false) => Verdict::Wrong,
+        (true, _) => CodeVerdict::Fresh(fresh),
+        (false, true) => CodeVerdict::AlreadyUsed,
+        (false, false) => CodeVerdict::Wrong,
     }
 }
 
@@ -60,16 +60,16 @@ pub fn code_at(secret: &SecretBytes, step: Step) -> Code {
     Code(digits(&totp(secret), step))
 }
 
-/// Six digits that somebody typed.
+/// Six digits, as a user types them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Code(String);
 
 impl Code {
     /// Takes six ASCII digits; spaces between them are as authenticators print them and do not count.
     ///
-    /// Returns `None` for anything else, which no secret can match.
+    /// `None` for anything else, which no secret can match.
     pub fn parse(text: &str) -> Option<Code> {
-        // Nobody types more than a few spaces; what is longer is not looked at.
+        // Longer texts are not even looked at: nobody types more than a few spaces.
         if text.len() > 32 {
             return None;
         }
@@ -92,12 +92,12 @@ impl std::fmt::Debug for Code {
 /// A new random secret.
 ///
 /// # Errors
-/// The system has no randomness to give.
+/// The system has no randomness.
 pub fn new_secret() -> Result<SecretBytes, getrandom::Error> {
     SecretBytes::random(SECRET_BYTES)
 }
 
-/// The `otpauth://` URI that an authenticator takes over (Google's key URI format).
+/// The `otpauth://` URI that an authenticator imports (Google's key URI format).
 pub fn uri(login: &str, secret: &SecretBytes) -> String {
     let login = percent_encode(login);
     let secret = zeroize::Zeroizing::new(BASE32_NOPAD.encode(secret.expose()));
@@ -112,7 +112,7 @@ pub fn secret_in_uri(uri: &str) -> Option<&str> {
 
 /// A secret in base32 as the predecessor kept it: in either case, with spaces, hyphens or padding, of any length.
 ///
-/// Returns `None` if it cannot be read or is empty.
+/// `None` if it cannot be read or is empty.
 pub fn secret_from_base32(text: &str) -> Option<SecretBytes> {
     let mut lenient = Specification::new();
     lenient.symbols.push_str("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567");
@@ -125,7 +125,7 @@ pub fn secret_from_base32(text: &str) -> Option<SecretBytes> {
 }
 
 fn totp(secret: &SecretBytes) -> Totp {
-    // Secrets of old databases may be shorter than RFC 4226 wants: they keep working.
+    // Secrets of old databases may be shorter than RFC 4226 requires. They keep working.
     Builder::new()
         .with_algorithm(Algorithm::SHA1)
         .with_digits(6)
@@ -166,7 +166,7 @@ mod tests {
         fn check_vector(secs: i64, code: &str) {
             assert_eq!(code_at(&rfc_secret(), secs / 30).as_str(), code, "at {secs} s");
             let verdict = check(&rfc_secret(), &Code::parse(code).unwrap(), Time::from_secs(secs), NO_STEP);
-            assert_eq!(verdict, Verdict::Fresh(secs / 30), "at {secs} s");
+            assert_eq!(verdict, CodeVerdict::Fresh(secs / 30), "at {secs} s");
         }
         check_vector(59, "287082");
         check_vector(1_111_111_109, "081804");
@@ -180,23 +180,23 @@ mod tests {
     fn one_step_either_side_is_accepted_and_no_more() {
         let now = Time::from_secs(1_000 * 30 + 7);
         let at = |step| check(&rfc_secret(), &code_at(&rfc_secret(), step), now, NO_STEP);
-        assert_eq!(at(998), Verdict::Wrong, "the one before the previous");
-        assert_eq!(at(999), Verdict::Fresh(999));
-        assert_eq!(at(1_000), Verdict::Fresh(1_000));
-        assert_eq!(at(1_001), Verdict::Fresh(1_001));
-        assert_eq!(at(1_002), Verdict::Wrong, "the one after the next");
+        assert_eq!(at(998), CodeVerdict::Wrong, "the one before the previous");
+        assert_eq!(at(999), CodeVerdict::Fresh(999));
+        assert_eq!(at(1_000), CodeVerdict::Fresh(1_000));
+        assert_eq!(at(1_001), CodeVerdict::Fresh(1_001));
+        assert_eq!(at(1_002), CodeVerdict::Wrong, "the one after the next");
     }
 
     #[test]
     fn a_used_step_and_all_before_it_are_used_up() {
         let now = Time::from_secs(1_000 * 30);
         let code = |step| code_at(&rfc_secret(), step);
-        assert_eq!(check(&rfc_secret(), &code(1_000), now, 1_000), Verdict::AlreadyUsed);
-        assert_eq!(check(&rfc_secret(), &code(999), now, 1_000), Verdict::AlreadyUsed);
-        assert_eq!(check(&rfc_secret(), &code(1_001), now, 1_000), Verdict::Fresh(1_001));
+        assert_eq!(check(&rfc_secret(), &code(1_000), now, 1_000), CodeVerdict::AlreadyUsed);
+        assert_eq!(check(&rfc_secret(), &code(999), now, 1_000), CodeVerdict::AlreadyUsed);
+        assert_eq!(check(&rfc_secret(), &code(1_001), now, 1_000), CodeVerdict::Fresh(1_001));
     }
 
-    /// With this secret two neighbouring steps share their digits: the earlier being used must not cost the later.
+    /// With this secret two neighbouring steps share their digits. Using the earlier one must not use up the later one.
     #[test]
     fn neighbouring_steps_that_share_digits_are_told_apart() {
         let (secret, step) = (0u32..)
@@ -204,15 +204,15 @@ mod tests {
             .find_map(|s| (0..64).find(|n| code_at(&s, *n) == code_at(&s, n + 1)).map(|n| (s, n)))
             .unwrap();
         let now = Time::from_secs((step + 1) * 30);
-        assert_eq!(check(&secret, &code_at(&secret, step), now, step), Verdict::Fresh(step + 1));
-        assert_eq!(check(&secret, &code_at(&secret, step), now, NO_STEP), Verdict::Fresh(step + 1));
-        assert_eq!(check(&secret, &code_at(&secret, step), now, step + 1), Verdict::AlreadyUsed);
+        assert_eq!(check(&secret, &code_at(&secret, step), now, step), CodeVerdict::Fresh(step + 1));
+        assert_eq!(check(&secret, &code_at(&secret, step), now, NO_STEP), CodeVerdict::Fresh(step + 1));
+        assert_eq!(check(&secret, &code_at(&secret, step), now, step + 1), CodeVerdict::AlreadyUsed);
     }
 
     #[test]
     fn the_first_seconds_of_1970_have_no_step_before_them() {
         let code = code_at(&rfc_secret(), 0);
-        assert_eq!(check(&rfc_secret(), &code, Time::from_secs(0), NO_STEP), Verdict::Fresh(0));
+        assert_eq!(check(&rfc_secret(), &code, Time::from_secs(0), NO_STEP), CodeVerdict::Fresh(0));
     }
 
     #[test]
@@ -250,8 +250,8 @@ mod tests {
             let secret = SecretBytes::new(secret);
             let now = Time::from_secs(secs);
             let code = code_at(&secret, secs / 30);
-            let Verdict::Fresh(step) = check(&secret, &code, now, NO_STEP) else { panic!("refused") };
-            prop_assert_eq!(check(&secret, &code, now, step), Verdict::AlreadyUsed);
+            let CodeVerdict::Fresh(step) = check(&secret, &code, now, NO_STEP) else { panic!("refused") };
+            prop_assert_eq!(check(&secret, &code, now, step), CodeVerdict::AlreadyUsed);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Seals TOTP secrets and inner keys, so that a stolen database gives no second factor away.
+//! Seals TOTP secrets and inner keys, so that a stolen database reveals no second factor.
 //!
 //! XChaCha20-Poly1305 with a random 24-byte nonce in front of each ciphertext. The associated data names table, column and
 //! row, so that a row cannot stand in for another.
@@ -18,19 +18,20 @@ pub struct Vault {
     key_id: String,
 }
 
-/// Where a sealed secret belongs. One that lies elsewhere does not open.
+/// The table, column and row that a sealed secret belongs to. It is part of the seal: a secret that was moved to another row
+/// does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum AadContext {
     /// A TOTP secret.
     SecondFactor {
-        /// Whose.
+        /// The account.
         user_id: UserId,
     },
-    /// A key that is used for something within the database, by its name.
+    /// A key that is used within the database, by its name.
     InnerKey(InnerKey),
 }
 
-/// Keys that the database holds, sealed: they stay when the sealing key is replaced.
+/// Keys that the database holds, sealed. They stay the same when the sealing key is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InnerKey {
     /// Hashes one-time codes.
@@ -40,7 +41,7 @@ pub enum InnerKey {
 }
 
 impl InnerKey {
-    /// Every one of them.
+    /// All of them.
     pub const ALL: [InnerKey; 2] = [InnerKey::Codes, InnerKey::Audit];
 
     /// Its name in the database.
@@ -52,19 +53,19 @@ impl InnerKey {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for AadContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Place::SecondFactor { user_id } => write!(f, "second_factors.sealed user={user_id}"),
-            Place::InnerKey(key) => write!(f, "inner_keys.sealed name={}", key.name()),
+            AadContext::SecondFactor { user_id } => write!(f, "second_factors.sealed user={user_id}"),
+            AadContext::InnerKey(key) => write!(f, "inner_keys.sealed name={}", key.name()),
         }
     }
 }
 
-/// A secret as it lies in the database.
+/// A secret as the database holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
-    /// Which key sealed it.
+    /// The id of the key that sealed it.
     pub key_id: String,
     /// Nonce and ciphertext.
     pub bytes: Vec<u8>,
@@ -73,13 +74,13 @@ pub struct Sealed {
 /// A secret could not be sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
-    /// Another key sealed it.
+    /// It was sealed under another key.
     #[error("the secret was sealed under another key")]
     OtherKey,
     /// The bytes were changed, or belong to another row.
     #[error("the sealed secret was changed or moved")]
     Tampered,
-    /// No random nonce, or a cipher that cannot.
+    /// There was no random nonce, or the cipher failed.
     #[error("a secret could not be sealed")]
     Seal,
 }
@@ -92,35 +93,35 @@ impl Vault {
         Ok(Vault { cipher, key_id: key_id(key) })
     }
 
-    /// The name of the key that this vault seals under.
+    /// The id of the key that this vault seals under.
     pub fn key_id(&self) -> &str {
         &self.key_id
     }
 
-    /// Seals a secret for the place where it belongs.
+    /// Seals a secret for the row that it belongs to.
     ///
     /// # Errors
-    /// The system has no randomness to give.
-    pub fn seal(&self, place: Place, secret: &SecretBytes) -> Result<Sealed, VaultError> {
+    /// The system has no randomness.
+    pub fn seal(&self, context: AadContext, secret: &SecretBytes) -> Result<Sealed, VaultError> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_| VaultError::Seal)?;
-        let place = place.to_string();
-        let payload = Payload { msg: secret.expose(), aad: place.as_bytes() };
+        let context = context.to_string();
+        let payload = Payload { msg: secret.expose(), aad: context.as_bytes() };
         let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| VaultError::Seal)?;
         Ok(Sealed { key_id: self.key_id.clone(), bytes: [&nonce[..], &sealed].concat() })
     }
 
-    /// Opens what [`Vault::seal`] made for the same place.
+    /// Opens a secret that [`Vault::seal`] sealed for the same row.
     ///
     /// # Errors
     /// [`VaultError::OtherKey`] or [`VaultError::Tampered`].
-    pub fn open(&self, place: Place, sealed: &Sealed) -> Result<SecretBytes, VaultError> {
+    pub fn open(&self, context: AadContext, sealed: &Sealed) -> Result<SecretBytes, VaultError> {
         if sealed.key_id != self.key_id {
             return Err(VaultError::OtherKey);
         }
         let (nonce, ciphertext) = sealed.bytes.split_first_chunk::<NONCE_BYTES>().ok_or(VaultError::Tampered)?;
-        let place = place.to_string();
-        let payload = Payload { msg: ciphertext, aad: place.as_bytes() };
+        let context = context.to_string();
+        let payload = Payload { msg: ciphertext, aad: context.as_bytes() };
         let secret = self.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| VaultError::Tampered)?;
         Ok(SecretBytes::new(secret))
     }
@@ -130,36 +131,36 @@ impl Vault {
 mod tests {
     use super::*;
 
-    const PLACE: Place = Place::SecondFactor { user_id: UserId::from_number(7) };
+    const CONTEXT: AadContext = AadContext::SecondFactor { user_id: UserId::from_number(7) };
 
     fn vault(byte: u8) -> Vault {
         Vault::new(&SecretBytes::new((0..32).map(|n| n ^ byte).collect())).unwrap()
     }
 
     #[test]
-    fn what_is_sealed_opens_for_the_same_user_under_the_same_key_only() {
+    fn a_secret_opens_for_the_same_account_and_under_the_same_key_only() {
         let secret = SecretBytes::new(b"12345678901234567890".to_vec());
-        let sealed = vault(1).seal(PLACE, &secret).unwrap();
-        assert_eq!(vault(1).open(PLACE, &sealed), Ok(secret.clone()));
+        let sealed = vault(1).seal(CONTEXT, &secret).unwrap();
+        assert_eq!(vault(1).open(CONTEXT, &sealed), Ok(secret.clone()));
         assert_eq!(
-            vault(1).open(Place::SecondFactor { user_id: UserId::from_number(8) }, &sealed),
+            vault(1).open(AadContext::SecondFactor { user_id: UserId::from_number(8) }, &sealed),
             Err(VaultError::Tampered)
         );
-        assert_eq!(vault(1).open(Place::InnerKey(InnerKey::Codes), &sealed), Err(VaultError::Tampered));
-        assert_eq!(vault(2).open(PLACE, &sealed), Err(VaultError::OtherKey));
+        assert_eq!(vault(1).open(AadContext::InnerKey(InnerKey::Codes), &sealed), Err(VaultError::Tampered));
+        assert_eq!(vault(2).open(CONTEXT, &sealed), Err(VaultError::OtherKey));
         assert!(!sealed.bytes.windows(20).any(|w| w == secret.expose()));
-        assert_ne!(vault(1).seal(PLACE, &secret).unwrap(), sealed, "nonces are fresh");
+        assert_ne!(vault(1).seal(CONTEXT, &secret).unwrap(), sealed, "nonces are fresh");
     }
 
     #[test]
-    fn every_changed_byte_is_noticed() {
-        let sealed = vault(1).seal(PLACE, &SecretBytes::new(vec![9; 20])).unwrap();
+    fn every_changed_byte_is_detected() {
+        let sealed = vault(1).seal(CONTEXT, &SecretBytes::new(vec![9; 20])).unwrap();
         for n in 0..sealed.bytes.len() {
             let mut changed = sealed.clone();
             changed.bytes[n] ^= 1;
-            assert_eq!(vault(1).open(PLACE, &changed), Err(VaultError::Tampered), "byte {n}");
+            assert_eq!(vault(1).open(CONTEXT, &changed), Err(VaultError::Tampered), "byte {n}");
             changed.bytes.truncate(n);
-            assert_eq!(vault(1).open(PLACE, &changed), Err(VaultError::Tampered), "cut at {n}");
+            assert_eq!(vault(1).open(CONTEXT, &changed), Err(VaultError::Tampered), "cut at {n}");
         }
     }
 }

@@ -32,11 +32,11 @@ use crate::rpc::wire::{self, Batch};
 use crate::security::certificate::CertificateError;
 use crate::security::chain::Chain;
 use crate::security::codes::CodeHasher;
-use crate::security::keys::{self, Guard, KEY_BYTES, KeyError};
+use crate::security::keys::{self, KEY_BYTES, KeyError, KeyGuard};
 use crate::security::passwords::{HashError, Passwords};
 use crate::security::secret::SecretBytes;
 use crate::security::tokens::Tokens;
-use crate::security::vault::{InnerKey, Place, Vault, VaultError};
+use crate::security::vault::{AadContext, InnerKey, Vault, VaultError};
 use crate::store::audit::{self, Act, HeadFile};
 use crate::store::upgrade::{self, UpgradeError};
 use crate::store::{DirectoryLock, OpenError, Store, StoreError, events, sealed, sessions, users};
@@ -397,10 +397,10 @@ fn load_tokens(settings: &Settings, now: Time) -> Result<Tokens, StartError> {
     let Some(since) = keys::changed_at(&old) else { return Ok(tokens) };
     let until = since + settings.old_jwt_key;
     if now < until {
-        return Ok(tokens.with_key_before(&keys::load(&old, guard)?, until));
+        return Ok(tokens.with_previous_key(&keys::load(&old, guard)?, until));
     }
     // What is handed in from outside is not ours to delete.
-    if guard == Guard::Mode && fs::remove_file(&old).is_ok() {
+    if guard == KeyGuard::Mode && fs::remove_file(&old).is_ok() {
         log::info!("deleted {}: no token under it is good any more", old.display());
     }
     Ok(tokens)
@@ -417,7 +417,7 @@ fn check_sealing_key(store: &Store, vault: &Vault, path: &Path) -> Result<(), St
 /// Opens the keys that the database holds sealed, and makes those that it does not have yet.
 fn unseal_keys(store: &Store, vault: Vault) -> Result<Keys, StartError> {
     let unseal = |key: InnerKey| -> Result<SecretBytes, StartError> {
-        let place = Place::InnerKey(key);
+        let place = AadContext::InnerKey(key);
         if let Some(sealed) = store.read(|tx| sealed::inner_key(tx, key))? {
             return Ok(vault.open(place, &sealed)?);
         }

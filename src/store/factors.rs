@@ -5,7 +5,7 @@ use super::tx::{ReadTx, Tx};
 use crate::base::clock::Time;
 use crate::model::ids::{FactorId, SessionId, UserId};
 use crate::security::totp::Step;
-use crate::security::vault::{Place, Sealed};
+use crate::security::vault::{AadContext, Sealed};
 
 /// A second factor as it is kept.
 #[derive(Clone, Debug)]
@@ -21,8 +21,8 @@ pub struct Factor {
 }
 
 /// Where the secret of an account's factor belongs.
-pub fn place(user_id: UserId) -> Place {
-    Place::SecondFactor { user_id }
+pub fn place(user_id: UserId) -> AadContext {
+    AadContext::SecondFactor { user_id }
 }
 
 /// The owner of a pending factor.

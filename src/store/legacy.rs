@@ -67,7 +67,7 @@ pub(super) fn clashes(users: &[LegacyUser]) -> Vec<Vec<String>> {
     let mut group_of: HashMap<String, usize> = HashMap::new();
     let mut groups: Vec<Vec<String>> = Vec::new();
     for user in users {
-        let key = LoginKey::of(&user.login);
+        let key = LoginKey::from_text(&user.login);
         let names = [format!("n{}", key.name()), format!("l{}", key.look())];
         let found: Vec<usize> = names.iter().filter_map(|name| group_of.get(name)).copied().collect();
         let mut members = found.iter().flat_map(|group| groups.get_mut(*group).map(std::mem::take).unwrap_or_default());

@@ -211,7 +211,7 @@ pub(crate) mod testing {
 
     /// A complete session of the account with a login, which is made if there is none.
     pub(crate) fn account(store: &Store, login: &str) -> LiveSession {
-        let (key, login) = (LoginKey::of(login), Login::parse(login).unwrap());
+        let (key, login) = (LoginKey::from_text(login), Login::parse(login).unwrap());
         let (id, start) = (SessionId::random().unwrap(), Time::from_secs(0));
         let made = store.write(move |tx| {
             let user_id = match users::by_key(tx, &key)? {

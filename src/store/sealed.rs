@@ -13,7 +13,7 @@ use super::sqlite::{open_for_writing, read_in};
 use super::tx::{ReadTx, Tx};
 use crate::model::ids::{FactorId, UserId};
 use crate::security::secret::SecretBytes;
-use crate::security::vault::{InnerKey, Place, Sealed, Vault, VaultError};
+use crate::security::vault::{AadContext, InnerKey, Sealed, Vault, VaultError};
 
 statements! {
     KEY_IDS = "SELECT DISTINCT key_id FROM second_factors UNION SELECT DISTINCT key_id FROM inner_keys ORDER BY 1";
@@ -98,7 +98,7 @@ pub enum ResealError {
     #[error("{place}: {source}; nothing was changed")]
     Vault {
         /// Which secret.
-        place: Place,
+        place: AadContext,
         /// The vault's error.
         source: VaultError,
     },
@@ -161,12 +161,12 @@ fn reseal_all(
         old.open(place, &sealed).and_then(seal).map_err(|source| ResealError::Vault { place, source })
     };
     for (sealed, id, user_id) in factors {
-        let sealed = again(Place::SecondFactor { user_id }, sealed)?;
+        let sealed = again(AadContext::SecondFactor { user_id }, sealed)?;
         conn.execute(RESEAL_FACTOR, values![id, &sealed.key_id, sealed.bytes.as_slice()])?;
         hear()?;
     }
     for (key, sealed) in keys {
-        let sealed = again(Place::InnerKey(key), sealed)?;
+        let sealed = again(AadContext::InnerKey(key), sealed)?;
         conn.execute(RESEAL_INNER_KEY, values![key.name(), &sealed.key_id, sealed.bytes.as_slice()])?;
         hear()?;
     }

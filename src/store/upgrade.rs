@@ -23,7 +23,7 @@ use crate::base::clock::Time;
 use crate::base::durable;
 use crate::security::passwords::{HashError, Passwords};
 use crate::security::totp::secret_from_base32;
-use crate::security::vault::{Place, Vault, VaultError};
+use crate::security::vault::{AadContext, Vault, VaultError};
 
 /// The upgrade did not happen, and the old database is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +175,7 @@ fn build(
         };
         users::insert_upgraded(Conn::new(&transaction), &upgraded).map_err(db)?;
         if let Some(secret) = secret {
-            let sealed = vault.seal(Place::SecondFactor { user_id: user.id }, &secret)?;
+            let sealed = vault.seal(AadContext::SecondFactor { user_id: user.id }, &secret)?;
             factors::insert_active(Conn::new(&transaction), user.id, &sealed, now).map_err(db)?;
         }
         hear(progress, n + 1, users.len())?;

@@ -127,7 +127,7 @@ pub(super) struct UpgradedUser<'a> {
 
 /// Adds an account of the predecessor's database. Without a second factor it waits for the administrator.
 pub(super) fn insert_upgraded(conn: Conn<'_>, user: &UpgradedUser<'_>) -> Result<(), DbError> {
-    let key = LoginKey::of(user.login);
+    let key = LoginKey::from_text(user.login);
     let enrolled_at = user.has_factor.then_some(user.created_at);
     conn.execute(
         INSERT_UPGRADED,

@@ -106,7 +106,7 @@ impl Made {
 
     /// The certificate's fingerprint.
     pub(crate) fn fingerprint(&self) -> String {
-        Fingerprint::of(&self.certificate).expect("a fingerprint").to_string()
+        Fingerprint::from_certificate(&self.certificate).expect("a fingerprint").to_string()
     }
 
     /// Writes both to a directory, in place of what is there: `<stem>.pem` and, for its owner alone, `<stem>.key`.

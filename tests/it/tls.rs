@@ -11,7 +11,7 @@ use std::thread::Builder;
 use crossbeam_channel::{TryRecvError, bounded};
 use grpc_otp_chat::rpc::edge::tls::TlsFiles;
 use grpc_otp_chat::security::certificate::Fingerprint;
-use grpc_otp_chat::security::keys::Guard;
+use grpc_otp_chat::security::keys::KeyGuard;
 use grpcio::{ChannelCredentials, ChannelCredentialsBuilder};
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode, SslVersion};
 use openssl::symm::Cipher;
@@ -92,7 +92,7 @@ fn handshake(port: u16, version: SslVersion) -> Option<String> {
     let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     let stream = Ssl::new(&context.build()).expect("a connection").connect(stream).ok()?;
     let shown = stream.ssl().peer_certificate().expect("it shows one");
-    Some(Fingerprint::of(&shown).expect("a fingerprint").to_string())
+    Some(Fingerprint::from_certificate(&shown).expect("a fingerprint").to_string())
 }
 
 /// The fingerprint of the certificate that new connections are shown.
@@ -219,7 +219,7 @@ fn what_cannot_be_served_is_a_sentence_at_the_start() {
 fn what_is_loaded_prints_no_key() {
     let place = place();
     let (certificate, key) = certificates::own().write(place.path(), "own");
-    let pair = grpc_otp_chat::security::certificate::Pair::load(&certificate, &key, Guard::Mode).expect("a pair");
+    let pair = grpc_otp_chat::security::certificate::Pair::load(&certificate, &key, KeyGuard::Mode).expect("a pair");
     assert!(format!("{pair:?}").contains("key: ***"), "{pair:?}");
 }
 

@@ -63,7 +63,7 @@ pub(super) fn fetch_certificate(
         HandshakeFailure::Unverified(fault) => fault.into(),
     })?;
     let certificate = stream.ssl().peer_certificate().ok_or(TlsFault::NotTls)?;
-    let shown = Fingerprint::of(&certificate)?;
+    let shown = Fingerprint::from_certificate(&certificate)?;
     if shown == pin { Ok(certificate) } else { Err(TlsFault::OtherCertificate(shown).into()) }
 }
 

@@ -26,7 +26,7 @@ use crate::client::endpoint::Endpoint;
 use crate::client::tls::fault::{TlsFault, TlsSetupError};
 use crate::client::tls::handshake::{HTTP2, HandshakeFailure};
 use crate::security::certificate::{self, Fingerprint, Pair};
-use crate::security::keys::Guard;
+use crate::security::keys::KeyGuard;
 
 /// Where systems keep the certificates of trusted authorities; the C core looks there, too.
 const STORES: [&str; 5] = [
@@ -66,7 +66,8 @@ impl Tls {
     /// # Errors
     /// [`TlsSetupError`].
     pub fn set_up(options: &TlsOptions, endpoint: &Endpoint) -> Result<Tls, TlsSetupError> {
-        let identity = options.identity.as_ref().map(|(file, key)| Pair::load(file, key, Guard::Mode)).transpose()?;
+        let identity =
+            options.identity.as_ref().map(|(file, key)| Pair::load(file, key, KeyGuard::Mode)).transpose()?;
         if let Some(pin) = options.pin {
             let stream = handshake::connect(endpoint).ok_or(TlsSetupError::Unreachable)?;
             let certificate = handshake::fetch_certificate(stream, endpoint, pin)?;

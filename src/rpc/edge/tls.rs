@@ -15,7 +15,7 @@ use grpcio::{CertificateRequestType, ServerCredentials, ServerCredentialsBuilder
 use crate::base::clock::Time;
 use crate::base::lock::lock;
 use crate::security::certificate::{self, CertificateError, Pair, Validity};
-use crate::security::keys::Guard;
+use crate::security::keys::KeyGuard;
 
 /// The files that TLS is served with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct TlsFiles {
 
 /// The certificate that is served now. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Tls {
+pub struct ServerTls {
     requests: CertificateRequestType,
     current: Arc<Mutex<Arc<Served>>>,
 }
@@ -48,7 +48,7 @@ struct Loaded {
     client_ca: Option<Vec<u8>>,
 }
 
-impl Tls {
+impl ServerTls {
     /// Credentials for one listening address. They follow changes.
     pub fn credentials(&self) -> ServerCredentials {
         let fetcher = Fetcher { tls: self.clone(), served: AtomicU64::new(0) };
@@ -67,7 +67,7 @@ impl Tls {
 
 /// Answers the C core, for one listening address.
 struct Fetcher {
-    tls: Tls,
+    tls: ServerTls,
     served: AtomicU64,
 }
 
@@ -90,8 +90,8 @@ impl ServerCredentialsFetcher for Fetcher {
 #[derive(Debug)]
 pub struct CertificateWatch {
     files: TlsFiles,
-    guard: Guard,
-    tls: Tls,
+    guard: KeyGuard,
+    tls: ServerTls,
     /// The files as they were when they were last read, successfully or not.
     read: Vec<Stamp>,
     /// The files as they were at the last look.
@@ -106,7 +106,7 @@ impl CertificateWatch {
     ///
     /// # Errors
     /// [`CertificateError`].
-    pub fn start(files: &TlsFiles, guard: Guard, now: Time) -> Result<CertificateWatch, CertificateError> {
+    pub fn start(files: &TlsFiles, guard: KeyGuard, now: Time) -> Result<CertificateWatch, CertificateError> {
         let read = stamps(files);
         let loaded = load(files, guard)?;
         describe("TLS", &loaded.pair, now);
@@ -114,12 +114,12 @@ impl CertificateWatch {
             Some(_) => CertificateRequestType::RequestAndRequireClientCertificateAndVerify,
             None => CertificateRequestType::DontRequestClientCertificate,
         };
-        let tls = Tls { requests, current: Arc::new(Mutex::new(Arc::new(Served { version: 1, loaded }))) };
+        let tls = ServerTls { requests, current: Arc::new(Mutex::new(Arc::new(Served { version: 1, loaded }))) };
         Ok(CertificateWatch { files: files.clone(), guard, tls, seen: read.clone(), read })
     }
 
     /// The certificate that is served.
-    pub fn tls(&self) -> &Tls {
+    pub fn tls(&self) -> &ServerTls {
         &self.tls
     }
 
@@ -149,7 +149,7 @@ impl CertificateWatch {
     }
 }
 
-fn load(files: &TlsFiles, guard: Guard) -> Result<Loaded, CertificateError> {
+fn load(files: &TlsFiles, guard: KeyGuard) -> Result<Loaded, CertificateError> {
     let pair = Pair::load(&files.certificate, &files.key, guard)?;
     let client_ca = files.client_ca.as_deref().map(certificate::authorities).transpose()?;
     Ok(Loaded { pair, client_ca })
@@ -159,8 +159,8 @@ fn describe(what: &str, pair: &Pair, now: Time) {
     let date = |time: Time| jiff::Timestamp::from_second(time.as_secs()).unwrap_or_default();
     let (from, until) = (date(pair.from), date(pair.until));
     match pair.validity(now) {
-        Validity::Good => {}
-        Validity::Over => log::warn!("TLS: the certificate expired at {until}, and clients refuse it: renew it"),
+        Validity::Valid => {}
+        Validity::Expired => log::warn!("TLS: the certificate expired at {until}, and clients refuse it: renew it"),
         Validity::NotYet => {
             log::warn!("TLS: the certificate is not valid before {from}: is this machine's clock right?");
         }

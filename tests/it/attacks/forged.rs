@@ -4,7 +4,7 @@ use data_encoding::BASE64URL_NOPAD;
 use grpc_otp_chat::model::ids::UserId;
 use grpc_otp_chat::proto::ListSessionsRequest;
 use grpc_otp_chat::proto::methods;
-use grpc_otp_chat::security::keys::{Guard, load};
+use grpc_otp_chat::security::keys::{KeyGuard, load};
 use grpc_otp_chat::security::secret::SecretBytes;
 use grpc_otp_chat::security::tokens::{Claims, Tokens};
 
@@ -68,7 +68,7 @@ fn a_token_that_was_changed_or_made_by_somebody_else_is_refused_by_every_call() 
 fn a_token_is_worth_no_more_than_the_session_that_it_names() {
     let house = House::open();
     let (member, other) = (house.member("user1"), house.member("user2"));
-    let tokens = Tokens::new(&load(&house.directory().join("jwt.key"), Guard::Mode).expect("the key"));
+    let tokens = Tokens::new(&load(&house.directory().join("jwt.key"), KeyGuard::Mode).expect("the key"));
     let now = house.clock.now();
     let claims = tokens.prove(member.peer.token.as_deref().expect("a token"), now).expect("its claims");
     let check = |claims: Claims, why: &str| {
@@ -93,7 +93,7 @@ fn a_token_is_worth_no_more_than_the_session_that_it_names() {
 fn another_key_signs_nothing() {
     let house = House::open();
     let member = house.member("user1");
-    let ours = Tokens::new(&load(&house.directory().join("jwt.key"), Guard::Mode).expect("the key"));
+    let ours = Tokens::new(&load(&house.directory().join("jwt.key"), KeyGuard::Mode).expect("the key"));
     let claims = ours.prove(member.peer.token.as_deref().expect("a token"), house.clock.now()).expect("its claims");
     for key in [vec![0; 32], b"your-secret-key-that-should-be-long".to_vec(), (0..32).collect()] {
         let token = Tokens::new(&SecretBytes::new(key)).issue(&claims).expect("signed");

@@ -9,10 +9,10 @@ use grpc_otp_chat::base::clock::Time;
 use grpc_otp_chat::model::ids::UserId;
 use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::proto::{LoginRequest, RegisterRequest};
-use grpc_otp_chat::security::codes::{CodeHasher, OneTimeCode, Purpose};
-use grpc_otp_chat::security::keys::{Guard, load};
+use grpc_otp_chat::security::codes::{CodeHasher, CodePurpose, OneTimeCode};
+use grpc_otp_chat::security::keys::{KeyGuard, load};
 use grpc_otp_chat::security::secret::SecretBytes;
-use grpc_otp_chat::security::vault::{InnerKey, Place, Vault};
+use grpc_otp_chat::security::vault::{AadContext, InnerKey, Vault};
 use grpc_otp_chat::store::{Reader, sealed};
 use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
@@ -75,7 +75,7 @@ impl Secrets {
 
     /// The keys, those that lie sealed in the database among them. Gives those.
     fn keys(&mut self, directory: &Path) -> Vec<(InnerKey, SecretBytes)> {
-        let key = |name: &str| load(&directory.join(name), Guard::Mode).expect("a key");
+        let key = |name: &str| load(&directory.join(name), KeyGuard::Mode).expect("a key");
         self.bytes("jwt.key", key("jwt.key").expose());
         let sealing = key("sealing.key");
         self.bytes("sealing.key", sealing.expose());
@@ -85,7 +85,7 @@ impl Secrets {
             .into_iter()
             .map(|key| {
                 let sealed = reader.read(|tx| sealed::inner_key(tx, key)).expect("a row").expect("a key");
-                (key, vault.open(Place::InnerKey(key), &sealed).expect("opened"))
+                (key, vault.open(AadContext::InnerKey(key), &sealed).expect("opened"))
             })
             .collect();
         for (key, secret) in &inner {
@@ -115,7 +115,7 @@ impl Secrets {
 }
 
 /// A code from the administrator, put where his tool puts it.
-fn one_time_code(house: &House, purpose: Purpose) -> String {
+fn one_time_code(house: &House, purpose: CodePurpose) -> String {
     let inner = Secrets::default().keys(house.directory());
     let key = &inner.iter().find(|(key, _)| *key == InnerKey::Codes).expect("the key for codes").1;
     let hasher = CodeHasher::new(key);
@@ -123,11 +123,11 @@ fn one_time_code(house: &House, purpose: Purpose) -> String {
     let database = Connection::open(house.directory().join("users.db")).expect("the database");
     let (hash, until) = (hasher.hash(&code, purpose), Time::from_secs(3_000_000_000).as_micros());
     let done = match purpose {
-        Purpose::Invitation => database.execute(
+        CodePurpose::Invitation => database.execute(
             "INSERT INTO invitations (hash, note, created_at, expires_at) VALUES (?1, 'for one', 0, ?2)",
             params![hash, until],
         ),
-        Purpose::Enrolment { user_id } | Purpose::Recovery { user_id } => database
+        CodePurpose::Enrolment { user_id } | CodePurpose::Recovery { user_id } => database
             .execute("UPDATE users SET awaits_admin = 1 WHERE id = ?1", [user_id.number()])
             .and_then(|_| database.execute("DELETE FROM second_factors WHERE user_id = ?1", [user_id.number()]))
             .and_then(|_| {
@@ -169,8 +169,8 @@ fn a_stolen_database_holds_nothing_that_lets_anybody_in() {
     secrets.token("the second token", &checked.token);
 
     // Somebody who came by invitation and lost his telephone, and one who never finished.
-    let invitation = one_time_code(&house, Purpose::Invitation);
-    let unused = one_time_code(&house, Purpose::Invitation);
+    let invitation = one_time_code(&house, CodePurpose::Invitation);
+    let unused = one_time_code(&house, CodePurpose::Invitation);
     for code in [&invitation, &unused] {
         secrets.code("an invitation", code);
     }
@@ -181,7 +181,7 @@ fn a_stolen_database_holds_nothing_that_lets_anybody_in() {
         ..Default::default()
     };
     assert!(house.peer().call(&methods::REGISTER, &request).expect("an answer").success);
-    let enrolment = one_time_code(&house, Purpose::Enrolment { user_id: UserId::from_number(2) });
+    let enrolment = one_time_code(&house, CodePurpose::Enrolment { user_id: UserId::from_number(2) });
     secrets.code("an enrolment code", &enrolment);
     let request = LoginRequest {
         login: "invited".into(),

@@ -77,8 +77,9 @@ impl SendQueue {
 
     /// Removes the lines of other accounts than `login`.
     pub(super) fn drop_foreign(&mut self, login: &str) -> Vec<LateOutcome> {
-        let ours = LoginKey::of(login);
-        let (ours, foreign) = std::mem::take(&mut self.lines).into_iter().partition(|l| LoginKey::of(&l.login) == ours);
+        let ours = LoginKey::from_text(login);
+        let (ours, foreign) =
+            std::mem::take(&mut self.lines).into_iter().partition(|l| LoginKey::from_text(&l.login) == ours);
         self.lines = ours;
         foreign.into_iter().map(|UnsentLine { login, text, .. }| LateOutcome::Dropped { login, text }).collect()
     }
