@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use super::audit_context::{AuditContext, Guessing, TxEnd};
+use super::credential::Credential;
 use super::refusal::{Error, Refusal};
 use super::sessions::Caller;
-use super::{App, Credential};
+use super::system::App;
 use crate::security::passwords::Verified;
 use crate::security::secret::SecretText;
 use crate::security::totp::Code;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use super::Credential;
+use super::credential::Credential;
 use super::refusal::Refusal;
 use crate::base::clock::Time;
 use crate::base::lock::{read, write};
