@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::rows::AuditHead;
+pub use super::rows::AuditHead;
 use super::sql::{DbError, Row, statements, values};
 use super::tx::{ReadTx, Tx};
 use crate::base::clock::Time;
