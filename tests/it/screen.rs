@@ -47,6 +47,16 @@ struct View {
 impl Terminal {
     /// Starts `otpchat` in `directory` for the server at `address`.
     pub(crate) fn start<'a>(directory: &Path, address: &str, flags: impl IntoIterator<Item = &'a str>) -> Terminal {
+        Terminal::start_as(directory, address, flags, "xterm-256color")
+    }
+
+    /// Starts it on a terminal of the kind `term`.
+    pub(crate) fn start_as<'a>(
+        directory: &Path,
+        address: &str,
+        flags: impl IntoIterator<Item = &'a str>,
+        term: &str,
+    ) -> Terminal {
         let (pty, pts) = open().expect("a pty");
         pty.resize(Size::new(ROWS, COLUMNS)).expect("its size");
         let child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
@@ -54,7 +64,7 @@ impl Terminal {
             .args(flags.into_iter().map(OsStr::new))
             .current_dir(directory)
             .env_clear()
-            .envs([("TERM", "xterm-256color"), ("LANG", "C.UTF-8"), ("TZ", "UTC")])
+            .envs([("TERM", term), ("LANG", "C.UTF-8"), ("TZ", "UTC")])
             .spawn(pts)
             .expect("otpchat runs");
         let pty = Arc::new(pty);
@@ -73,7 +83,12 @@ impl Terminal {
 
     /// Types `keys` unchanged.
     pub(crate) fn type_keys(&self, keys: &str) {
-        (&*self.pty).write_all(keys.as_bytes()).expect("the terminal takes keys");
+        self.type_bytes(keys.as_bytes());
+    }
+
+    /// Types bytes that need not be text.
+    pub(crate) fn type_bytes(&self, bytes: &[u8]) {
+        (&*self.pty).write_all(bytes).expect("the terminal takes keys");
     }
 
     /// Waits for `prompt` at the cursor, then types an answer and Enter.

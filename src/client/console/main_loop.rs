@@ -125,7 +125,11 @@ fn handle_lines(cx: &mut ConsoleContext) -> io::Result<()> {
             InputOutcome::Cancelled => AfterLine::ReadNext,
             InputOutcome::End => AfterLine::Quit,
             InputOutcome::TooLong => cx.front.complain(chat::LINE_TOO_LONG, &[&MAX_LINE_BYTES.to_string()])?,
-            InputOutcome::NotText => cx.front.complain(chat::NOT_TEXT, &[])?,
+            InputOutcome::NotText => {
+                let broken = cx.front.take_broken_line();
+                cx.composer.keep(&broken);
+                cx.front.complain(chat::NOT_TEXT, &[])?
+            }
         };
         if next == AfterLine::Quit && may_quit(cx)? {
             return Ok(());

@@ -60,6 +60,11 @@ impl Front {
         self.input.line(prompt, draft)
     }
 
+    /// The line that was being typed when bytes came that are not text.
+    pub fn take_broken_line(&mut self) -> String {
+        self.input.take_broken_line()
+    }
+
     /// Lets the arrow keys bring `line` back.
     pub fn remember(&mut self, line: &str) {
         self.input.remember(line);
