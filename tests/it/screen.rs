@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::{LocalModes, tcgetattr};
 use vt100::{Color, Parser};
 
 use crate::LIMIT;
@@ -173,6 +175,16 @@ impl Terminal {
                 _ => false,
             }
         })
+    }
+
+    /// Whether the terminal echoes what is typed, as it does while no program changes that.
+    pub(crate) fn echoes(&self) -> bool {
+        tcgetattr(&*self.pty).expect("its modes").local_modes.contains(LocalModes::ECHO)
+    }
+
+    /// Sends a signal to the program.
+    pub(crate) fn send_signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
     /// Waits until the program has ended.

@@ -1,8 +1,26 @@
 //! What a keyboard, a paste or the system can do to a console on a terminal: nothing ends it, deafens it, or brings a secret back.
 
-use crate::console::{CHAT, PASSWORD, newcomer, place, say};
+use std::path::Path;
+
+use rustix::process::Signal;
+
+use crate::authenticator::{Authenticator, read_png};
+use crate::console::{CHAT, PASSWORD, give_code, newcomer, place, say};
 use crate::daemon::Daemon;
 use crate::screen::Terminal;
+
+/// Registers on a terminal up to the prompt for the first code: the picture is on disk.
+fn up_to_enrolment(terminal: &Terminal, login: &str) {
+    terminal.answer(CHAT, "/register");
+    terminal.answer("Login: > ", login);
+    terminal.answer("Password: > ", PASSWORD);
+    terminal.answer("Password again: > ", PASSWORD);
+    terminal.wait_for_prompt("OTP code: > ");
+}
+
+fn files_in(directory: &Path) -> usize {
+    std::fs::read_dir(directory).expect("the directory").count()
+}
 
 #[test]
 fn no_bytes_from_keyboard_or_paste_end_or_deafen_the_console() {
@@ -80,4 +98,40 @@ fn a_terminal_without_a_line_editor_survives_bytes_that_are_no_text() {
     alice.type_keys("\r");
     alice.answer(CHAT, "/quit");
     assert_eq!(alice.wait_for_end().code(), Some(0));
+}
+
+#[test]
+fn a_signal_puts_the_terminal_back_and_deletes_the_picture() {
+    let (server, home) = (Daemon::start(), place());
+    for (number, signal) in [Signal::TERM, Signal::HUP, Signal::QUIT].into_iter().enumerate() {
+        let mut terminal = Terminal::start(home.path(), &server.address(), []);
+        up_to_enrolment(&terminal, &format!("alice{number}"));
+        assert!(!terminal.echoes(), "the line editor echoes by itself");
+        assert_eq!(files_in(&home.path().join("qr")), 2);
+        terminal.send_signal(signal);
+        terminal.wait_for_end();
+        assert!(terminal.echoes(), "{signal:?}");
+        assert!(terminal.ever_wrote("\x1b[?2004l"));
+        assert_eq!(files_in(&home.path().join("qr")), 0, "{signal:?}");
+    }
+}
+
+#[test]
+fn a_picture_that_a_killed_console_left_is_deleted_at_the_next_start_and_a_kept_one_is_not() {
+    let (server, home) = (Daemon::start(), place());
+    let pictures = home.path().join("qr");
+    let mut killed = Terminal::start(home.path(), &server.address(), []);
+    up_to_enrolment(&killed, "alice");
+    let kept = Terminal::start(home.path(), &server.address(), ["--keep-qr"]);
+    up_to_enrolment(&kept, "bob");
+    let alive = Terminal::start(home.path(), &server.address(), []);
+    up_to_enrolment(&alive, "carol");
+    killed.send_signal(Signal::KILL);
+    killed.wait_for_end();
+    assert!(pictures.join("alice.png").exists());
+    Terminal::start(home.path(), &server.address(), []).wait_for_prompt(CHAT);
+    assert!(!pictures.join("alice.png").exists());
+    assert!(pictures.join("bob.png").exists() && pictures.join("carol.png").exists());
+    give_code(&alive, &mut Authenticator::new(&read_png(&pictures.join("carol.png"))), "You are logged in as carol");
+    assert!(!pictures.join("carol.png").exists());
 }
