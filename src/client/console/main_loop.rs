@@ -103,7 +103,6 @@ pub fn run(mut cx: ConsoleContext) -> io::Result<bool> {
     // Reading and sending stop first, then editing. Then the printer shows what has come, and the connection ends last.
     room.stop_reading();
     drop(composer);
-    front.screen().editor_removed();
     let succeeded = !front.has_failed();
     drop(front);
     drop(room);

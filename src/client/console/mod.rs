@@ -53,11 +53,7 @@ pub fn run(args: &Args) -> ExitCode {
     silence_core();
     let qr_dir = args.qr_directory();
     remove_leftovers(&qr_dir);
-    let settings = ConsoleSettings {
-        qr_dir,
-        keep_qr: args.keep_qr,
-        exposed: tls.is_none() && !endpoint.is_loopback(),
-    };
+    let settings = ConsoleSettings { qr_dir, keep_qr: args.keep_qr, exposed: tls.is_none() && !endpoint.is_loopback() };
     let last = |is_terminal| args.history.unwrap_or(if is_terminal { DEFAULT_HISTORY } else { 0 });
     let ended = main_loop::start(&endpoint, tls, lang, settings, last).and_then(|cx| {
         let _signals = SignalGuard::start(cx.front.screen().is_terminal())?;

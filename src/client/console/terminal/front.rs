@@ -26,6 +26,13 @@ pub struct Front {
     pub(super) failed: bool,
 }
 
+/// On every way out, also a panic, the printer must not wait for an editor that is gone.
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.screen.editor_removed();
+    }
+}
+
 impl Front {
     /// Reads from `input` and writes to `screen`.
     pub fn new(lang: Lang, input: Input, screen: Arc<Screen>) -> Front {
