@@ -253,7 +253,7 @@ mod tests {
             (1, StreamEvent::Message(said))
         };
         let ours = || Clock::manual(Time::from_secs(77));
-        let live = (1, StreamEvent::CaughtUp { cursor: 0 });
+        let live = (1, StreamEvent::CaughtUp { cursor: cursor(0) });
         let (_, notices) = show(current.clone(), ours(), vec![live.clone(), at(8_000), at(9_099)]);
         assert_eq!(notices.matches("The session ends").count(), 0, "{notices}");
         let (_, notices) = show(current, ours(), vec![live, at(9_101), at(9_200)]);
@@ -264,9 +264,9 @@ mod tests {
     fn only_live_messages_set_the_servers_clock() {
         let at = |server: i64| {
             let (author, text, time) = ("bob".to_owned(), String::new(), Some(Time::from_secs(server)));
-            (1, StreamEvent::Message(ReceivedMessage { id: 0, author, text, time }))
+            (1, StreamEvent::Message(ReceivedMessage { id: None, author, text, time }))
         };
-        let caught_up = || (1, StreamEvent::CaughtUp { cursor: 0 });
+        let caught_up = || (1, StreamEvent::CaughtUp { cursor: cursor(0) });
         let lost = || (1, StreamEvent::Lost(CallError::NoAnswer));
         for (events, clock) in [
             // The last messages before a login, what came while the connection was lost, and after the server started over.
