@@ -125,9 +125,11 @@ fn registering_in_russian_works_and_leaves_no_secret_behind() {
     let mut authenticator = Authenticator::with_secret(key.lines().next().expect("a line"));
 
     terminal.answer("OTP код: > ", "000000x");
+    terminal.wait_for("В коде из приложения 6 цифр");
+    terminal.answer("OTP код: > ", &authenticator.wrong_code());
     terminal.wait_for("Неверный код");
     let code = authenticator.code();
-    terminal.answer("OTP код: > ", &format!("{} {}", &code[..3], &code[3..]));
+    terminal.answer("OTP код: > ", &format!("{}\u{2013}{}", &code[..3], &code[3..]));
     terminal.wait_for("Второй фактор настроен");
     terminal.wait_for("Резервные коды: каждый один раз впустит вас без телефона.");
     terminal.wait_for("Вы вошли как user1");
@@ -256,19 +258,30 @@ fn a_login_accepts_three_wrong_codes_and_refuses_a_used_one() {
     alice.answer("Password: > ", PASSWORD);
     alice.answer("OTP code: > ", &used);
     alice.wait_for("This code has been used");
-    alice.answer("OTP code: > ", "12345");
-    alice.wait_for_times("The code is wrong", 1);
-    alice.answer("OTP code: > ", "abcdef");
-    alice.wait_for_times("The code is wrong", 2);
-    // A mistyped recovery code is not sent and costs no guess.
-    alice.answer("OTP code: > ", "ABCD-EFGH-IJKL");
-    alice.wait_for("A code from the authenticator has 6 digits");
-    alice.answer("OTP code: > ", "no code");
-    alice.wait_for("Not logged in.");
+    // What cannot be a code is not sent and costs no guess.
+    for (times, typed) in ["12345", "abcdef", "ABCD-EFGH-IJKL", "1234567"].into_iter().enumerate() {
+        alice.answer("OTP code: > ", typed);
+        alice.wait_for_times("A code from the authenticator has 6 digits", times + 1);
+    }
+    for times in 1..=2 {
+        alice.answer("OTP code: > ", &authenticator.wrong_code());
+        alice.wait_for_times("The code is wrong", times);
+    }
+    // After two wrong codes the server delays the next one. A delayed code is no try.
+    let refused = (0..500).any(|_| {
+        let wrong = authenticator.wrong_code();
+        alice.wait_for_either(["Not logged in.", "Too many tries"], || alice.answer("OTP code: > ", &wrong))
+    });
+    assert!(refused, "{}", alice.all_text());
     alice.answer(CHAT, "/login");
     alice.answer("Login: > ", "alice");
     alice.answer("Password: > ", PASSWORD);
-    give_code_only(&alice, &mut authenticator, "You are logged in as alice");
+    // Nor is the delayed right one used up.
+    let code = authenticator.code();
+    let accepted = (0..500).any(|_| {
+        alice.wait_for_either(["You are logged in as alice", "Too many tries"], || alice.answer("OTP code: > ", &code))
+    });
+    assert!(accepted, "{}", alice.all_text());
     // The line typed before the login is back in the input.
     alice.wait_for_prompt("> too early");
     alice.type_keys("\x03");

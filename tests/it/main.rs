@@ -29,6 +29,7 @@ mod sources;
 mod start;
 mod streams;
 mod subscribe;
+mod terminal;
 mod tls;
 mod upgrade;
 mod watch;

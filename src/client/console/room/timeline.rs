@@ -68,6 +68,11 @@ impl Timeline {
         divider
     }
 
+    /// Whether messages arrive as they are sent.
+    pub fn is_live(&self) -> bool {
+        self.state == ReadState::Live
+    }
+
     /// The connection is lost.
     pub fn lost(&mut self) {
         if self.state == ReadState::Live {
