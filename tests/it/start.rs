@@ -9,8 +9,8 @@ use std::process::Stdio;
 
 use crate::crash::enrolled;
 use crate::daemon::Daemon;
-use crate::house::{Peer, environment, eventually};
 use crate::programs;
+use crate::test_server::{Peer, environment, eventually};
 
 /// Runs a server that is expected to refuse to start. Returns exit code and standard error.
 fn refused(listen: &str, directory: &Path, args: &[&str]) -> (Option<i32>, String) {

@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
-use crate::house::{Peer, environment};
 use crate::programs;
+use crate::test_server::{Peer, environment};
 
 pub(crate) struct OldUser {
     pub(crate) login: String,

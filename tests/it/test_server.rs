@@ -35,7 +35,7 @@ use crate::{LIMIT, watch};
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// A server, its clock and its directory.
-pub(crate) struct House {
+pub(crate) struct TestServer {
     directory: TempDir,
     pub(crate) clock: Clock,
     settings: Settings,
@@ -43,22 +43,22 @@ pub(crate) struct House {
     environment: Arc<Environment>,
 }
 
-impl House {
-    pub(crate) fn open() -> House {
-        House::with(|_| ())
+impl TestServer {
+    pub(crate) fn open() -> TestServer {
+        TestServer::with(|_| ())
     }
 
     /// A server with other settings.
-    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> House {
-        House::at(Time::from_secs(2_000_000_010), change)
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> TestServer {
+        TestServer::at(Time::from_secs(2_000_000_010), change)
     }
 
     /// A server whose clock starts at the present, for tests with programs that read the machine's clock.
-    pub(crate) fn now(change: impl FnOnce(&mut Settings)) -> House {
-        House::at(Clock::system().now(), change)
+    pub(crate) fn now(change: impl FnOnce(&mut Settings)) -> TestServer {
+        TestServer::at(Clock::system().now(), change)
     }
 
-    fn at(start: Time, change: impl FnOnce(&mut Settings)) -> House {
+    fn at(start: Time, change: impl FnOnce(&mut Settings)) -> TestServer {
         watch::begin();
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().to_str().expect("text");
@@ -74,7 +74,7 @@ impl House {
         change(&mut settings);
         let clock = Clock::manual(start);
         let running = Running::start(&settings, clock.clone(), &mut NoProgress).expect("a server");
-        House { directory, clock, settings, running: Some(running), environment: environment() }
+        TestServer { directory, clock, settings, running: Some(running), environment: environment() }
     }
 
     pub(crate) fn running(&self) -> &Running {
@@ -155,7 +155,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for TestServer {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop(&|| true);
@@ -203,10 +203,10 @@ impl Peer {
     }
 
     /// A new connection that compresses its requests.
-    pub(crate) fn compressing(house: &House) -> Peer {
+    pub(crate) fn compressing(server: &TestServer) -> Peer {
         let gzip = CompressionAlgorithms::GRPC_COMPRESS_GZIP;
-        let builder = channel_builder(&house.environment).default_compression_algorithm(gzip);
-        Peer::over(builder, house.running().port())
+        let builder = channel_builder(&server.environment).default_compression_algorithm(gzip);
+        Peer::over(builder, server.running().port())
     }
 
     fn over(builder: ChannelBuilder, port: u16) -> Peer {
@@ -452,6 +452,6 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Waits until the server has `count` open streams.
-pub(crate) fn open_streams(house: &House, count: usize) {
-    eventually(&format!("{count} open streams"), || house.running().streams() == count);
+pub(crate) fn open_streams(server: &TestServer, count: usize) {
+    eventually(&format!("{count} open streams"), || server.running().streams() == count);
 }
