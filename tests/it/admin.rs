@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use grpc_otp_chat::app::Registration;
 use grpc_otp_chat::config::Settings;
@@ -11,20 +10,12 @@ use grpc_otp_chat::proto::{RegisterRequest, SessionState};
 use serde_json::Value;
 
 use crate::LIMIT;
-use crate::house::{House, PASSWORD, Peer, open_streams, reason, secret_of};
+use crate::house::{House, PASSWORD, Peer, at_once, open_streams, reason, secret_of};
+use crate::programs;
 
 /// Runs a command. Returns its exit code, standard output and standard error.
 pub(crate) fn tool_with_input(directory: &Path, args: &[&str], input: &str) -> (Option<i32>, String, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
-        .arg("--data-dir")
-        .arg(directory)
-        .args(args)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("otpchatd runs");
+    let mut child = programs::otpchatd(directory).args(args).spawn().expect("otpchatd runs");
     std::io::Write::write_all(&mut child.stdin.take().expect("its stdin"), input.as_bytes()).expect("written");
     let output = child.wait_with_output().expect("its end");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
@@ -237,20 +228,12 @@ fn an_invitation_is_valid_once_until_it_expires_or_is_revoked() {
 fn one_invitation_admits_one_of_many_parallel_registrations() {
     let house = House::with(|settings| settings.app.registration = Registration::Invite);
     let code = shown(&tool(&house, &["invite", "new"]), "Invitation code");
-    let start = std::sync::Barrier::new(16);
-    let let_in = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..16)
-            .map(|n| {
-                let (peer, start, code) = (house.peer(), &start, &code);
-                scope.spawn(move || {
-                    start.wait();
-                    register_with(&peer, &format!("user{n}"), code).is_empty()
-                })
-            })
-            .collect();
-        tries.into_iter().map(|t| t.join().expect("no panic")).filter(|in_| *in_).count()
-    });
-    assert_eq!(let_in, 1);
+    let code = &code;
+    let register = |n| {
+        let peer = house.peer();
+        move || register_with(&peer, &format!("user{n}"), code).is_empty()
+    };
+    assert_eq!(at_once((0..16).map(register)).into_iter().filter(|admitted| *admitted).count(), 1);
     assert_eq!(json(&house, &["user", "list"]).len(), 1, "no account of the others stays behind");
 }
 

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use clap::Parser as _;
 use crossbeam_channel::Receiver;
+use futures_channel::oneshot;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use grpc_otp_chat::base::clock::{Clock, Time};
@@ -59,11 +61,9 @@ impl House {
     fn at(start: Time, change: impl FnOnce(&mut Settings)) -> House {
         watch::begin();
         let directory = tempfile::tempdir().expect("a directory");
-        let flags = <Flags as clap::Parser>::try_parse_from(["otpchatd", "--listen", "127.0.0.1:0"]).expect("flags");
-        let mut settings = flags.check().expect("settings");
-        settings.data_dir = directory.path().to_owned();
-        settings.jwt_key = directory.path().join("jwt.key");
-        settings.sealing_key = directory.path().join("sealing.key");
+        let path = directory.path().to_str().expect("text");
+        let args = ["otpchatd", "--listen", "127.0.0.1:0", "--data-dir", path];
+        let mut settings = Flags::try_parse_from(args).expect("flags").check().expect("settings");
         // The cost of a hash does not matter here.
         settings.password_cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         // All peers share one address. Tests of the throttles set their own limits.
@@ -311,38 +311,36 @@ impl Peer {
 
     /// Opens a message stream; its messages and its end arrive through a channel. Dropping it closes it.
     pub(crate) fn stream(&self) -> MessageStream {
+        let (items, end) = self.read(&methods::MESSAGE_STREAM, &Empty::new());
+        MessageStream { items, _end: end }
+    }
+
+    /// Opens a stream; its messages and its end arrive through a channel. Dropping the other part closes it.
+    fn read<Q, A: Send + Unpin + 'static>(
+        &self,
+        method: &Method<Q, A>,
+        request: &Q,
+    ) -> (Receiver<Result<A, RpcStatus>>, oneshot::Sender<()>) {
         let (sender, items) = crossbeam_channel::unbounded();
-        let (hang_up, mut hung_up) = futures_channel::oneshot::channel::<()>();
+        let (end, mut ended) = oneshot::channel();
         let options = self.options().timeout(LIMIT * 10);
-        let mut stream =
-            self.client.server_streaming(&methods::MESSAGE_STREAM, &Empty::new(), options).expect("a call");
+        let mut stream = self.client.server_streaming(method, request, options).expect("a call");
         self.client.spawn(async move {
-            while let Either::Left((Some(item), _)) = select(stream.next(), &mut hung_up).await {
+            while let Either::Left((Some(item), _)) = select(stream.next(), &mut ended).await {
                 let over = item.is_err();
                 if sender.send(item.map_err(status)).is_err() || over {
                     return;
                 }
             }
         });
-        MessageStream { items, _hang_up: hang_up }
+        (items, end)
     }
 
     /// Subscribes to events.
     pub(crate) fn subscribe(&self, start: Option<Start>) -> Events {
-        let (sender, items) = crossbeam_channel::unbounded();
-        let (hang_up, mut hung_up) = futures_channel::oneshot::channel::<()>();
         let request = SubscribeRequest { start, ..Default::default() };
-        let options = self.options().timeout(LIMIT * 10);
-        let mut stream = self.client.server_streaming(&methods::SUBSCRIBE, &request, options).expect("a call");
-        self.client.spawn(async move {
-            while let Either::Left((Some(item), _)) = select(stream.next(), &mut hung_up).await {
-                let over = item.is_err();
-                if sender.send(item.map_err(status)).is_err() || over {
-                    return;
-                }
-            }
-        });
-        Events { batches: items, ready: VecDeque::new(), _hang_up: hang_up }
+        let (batches, end) = self.read(&methods::SUBSCRIBE, &request);
+        Events { batches, ready: VecDeque::new(), _end: end }
     }
 
     /// Subscribes, and reads nothing until it is dropped.
@@ -363,7 +361,7 @@ impl Peer {
 pub(crate) struct Events {
     batches: Receiver<Result<EventBatch, RpcStatus>>,
     ready: VecDeque<Event>,
-    _hang_up: futures_channel::oneshot::Sender<()>,
+    _end: oneshot::Sender<()>,
 }
 
 impl Events {
@@ -389,7 +387,7 @@ impl Events {
 /// The messages of an open stream.
 pub(crate) struct MessageStream {
     items: Receiver<Result<Message, RpcStatus>>,
-    _hang_up: futures_channel::oneshot::Sender<()>,
+    _end: oneshot::Sender<()>,
 }
 
 impl std::ops::Deref for MessageStream {

@@ -22,6 +22,7 @@ mod daemon;
 mod history;
 mod house;
 mod own_account;
+mod programs;
 mod readme;
 mod screen;
 mod sources;

@@ -7,7 +7,7 @@ use grpc_otp_chat::proto::{Happened, HistoryFrom, HistoryRequest, Message, Start
 use grpc_otp_chat::store::messages::Retention;
 use grpcio::RpcStatusCode as Code;
 
-use crate::house::{Events, House, Member, Peer, eventually, open_streams, reason};
+use crate::house::{Events, House, Member, Peer, at_once, eventually, open_streams, reason};
 
 /// Sends `texts` and returns their ids.
 fn say(peer: &Peer, texts: impl IntoIterator<Item = String>) -> Vec<u64> {
@@ -269,19 +269,8 @@ fn a_client_id_stores_one_message_from_any_session_and_after_a_restart() {
 #[test]
 fn parallel_sends_with_one_client_id_store_one_message() {
     let (house, member) = house_with_member();
-    let start = std::sync::Barrier::new(16);
-    let ids: Vec<u64> = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..16)
-            .map(|_| {
-                let (peer, start) = (member.peer.clone(), &start);
-                scope.spawn(move || {
-                    start.wait();
-                    send_as_client(&peer, "once", "the one").expect("sent")
-                })
-            })
-            .collect();
-        tries.into_iter().map(|t| t.join().expect("no panic")).collect()
-    });
+    let peer = &member.peer;
+    let ids = at_once((0..16).map(|_| move || send_as_client(peer, "once", "the one").expect("sent")));
     assert!(ids.windows(2).all(|w| w[0] == w[1]));
     assert_eq!(history(&member.peer, None, 9).0.len(), 1);
     drop(house);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::thread::Builder;
 
 use crossbeam_channel::{TryRecvError, bounded};
@@ -21,6 +21,7 @@ use crate::certificates::{self, TestCertificate, write_guarded};
 use crate::console;
 use crate::daemon::Daemon;
 use crate::house::{House, PASSWORD, Peer, environment, eventually, secret_of};
+use crate::programs;
 use crate::screen::Terminal;
 use crate::start::check;
 
@@ -319,15 +320,10 @@ fn two_consoles_talk_by_tls_and_report_another_certificate() {
 /// Runs `otpchat` for a login that must fail; its standard error says how.
 fn try_console(port: u16, flags: &[&str], store: Option<&Path>) -> Output {
     let home = place();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
+    let mut child = programs::otpchat(home.path())
         .args(flags)
-        .current_dir(home.path())
-        .env_clear()
         .env("OTPCHAT_SERVER", format!("localhost:{port}"))
         .envs(store.map(|store| ("SSL_CERT_FILE", store)))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .spawn()
         .expect("otpchat runs");
     // It may have ended without reading.
