@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::LIMIT;
 use crate::authenticator::{Authenticator, read_png};
 use crate::daemon::Daemon;
+use crate::programs;
 use crate::screen::Terminal;
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -388,15 +389,7 @@ fn control_c_clears_the_line_and_control_d_leaves() {
 
 /// Runs `otpchat` to its end with `lines` as stdin.
 pub(crate) fn pipe(home: &Path, flags: &[&str], lines: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
-        .args(flags)
-        .current_dir(home)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("otpchat runs");
+    let mut child = programs::otpchat(home).args(flags).spawn().expect("otpchat runs");
     let mut stdin = child.stdin.take().expect("its stdin");
     // It may end before it has read everything.
     let _ = stdin.write_all(lines.as_bytes());
@@ -408,15 +401,7 @@ pub(crate) fn pipe(home: &Path, flags: &[&str], lines: &str) -> Output {
 
 /// Registers `login` through pipes: the key comes on stderr.
 pub(crate) fn register_by_pipe(server: &Daemon, home: &Path, login: &str) -> Authenticator {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
-        .args(["--server", &server.address()])
-        .current_dir(home)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("otpchat runs");
+    let mut child = programs::otpchat(home).args(["--server", &server.address()]).spawn().expect("otpchat runs");
     let mut stdin = child.stdin.take().expect("its stdin");
     write!(stdin, "/register\n{login}\n{PASSWORD}\n").expect("it reads");
     let stderr = BufReader::new(child.stderr.take().expect("its stderr"));

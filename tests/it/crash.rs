@@ -15,7 +15,7 @@ use grpcio::{Environment, RpcStatus};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::daemon::Daemon;
-use crate::house::{PASSWORD, Peer, environment, eventually, reason, secret_of};
+use crate::test_server::{PASSWORD, Peer, environment, eventually, reason, secret_of};
 
 /// How often the server is killed, unless `OTPCHAT_CRASH_ROUNDS` says otherwise.
 const ROUNDS: usize = 24;

@@ -24,6 +24,7 @@ pub mod text;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::base::escape::one_line;
 use crate::client::console::args::Args;
 use crate::client::console::command::DEFAULT_HISTORY;
 use crate::client::console::context::ConsoleSettings;
@@ -70,6 +71,6 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn cannot_start(why: &str) -> ExitCode {
     // If stderr is gone too, the exit code must be enough.
-    let _ = writeln!(io::stderr(), "otpchat: {why}");
+    let _ = writeln!(io::stderr(), "otpchat: {}", one_line(why));
     ExitCode::FAILURE
 }

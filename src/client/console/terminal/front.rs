@@ -106,7 +106,7 @@ impl Front {
     /// # Errors
     /// The screen is gone.
     pub fn plain(&self, sentence: Sentence, values: &[&str]) -> io::Result<()> {
-        self.screen.raw(&sentence.with(self.lang, values))
+        self.screen.line(&sentence.with(self.lang, values))
     }
 
     /// Tells what went wrong. Without a person to put it right, the exit code shows it.
