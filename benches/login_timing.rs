@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Parser as _;
 use grpc_otp_chat::base::clock::{Clock, Stopwatch};
 use grpc_otp_chat::config::Flags;
 use grpc_otp_chat::proto::methods::{self, TOKEN_KEY};
@@ -43,11 +44,9 @@ fn main() -> ExitCode {
     // Cargo adds `--bench`.
     let rounds = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(300);
     let directory = tempfile::tempdir().expect("a directory");
-    let flags = <Flags as clap::Parser>::try_parse_from(["otpchatd", "--listen", "127.0.0.1:0"]).expect("flags");
-    let mut settings = flags.check().expect("settings");
-    settings.data_dir = directory.path().to_owned();
-    settings.jwt_key = directory.path().join("jwt.key");
-    settings.sealing_key = directory.path().join("sealing.key");
+    let path = directory.path().to_str().expect("text");
+    let args = ["otpchatd", "--listen", "127.0.0.1:0", "--data-dir", path];
+    let mut settings = Flags::try_parse_from(args).expect("flags").check().expect("settings");
     let much = Rate { burst: 1_000_000, refill: Duration::from_millis(1) };
     settings.app.throttles.passwords = much;
     settings.app.throttles.hashes = much;

@@ -4,21 +4,21 @@
 //!
 //! Follow one message. `SendMessage` arrives on the poll thread `grpc-poll-0`; [`rpc`] reads its headers and hands a job to
 //! the workers ([`base::threads`]), since nothing may block there. The job proves the caller ([`app::sessions`]), checks the text
-//! ([`app::messages`]) and gives it to the store's one writer ([`store::writer`]), which commits it together with whatever
-//! else is waiting. After the commit its sender is answered, and, in the order of the commits, the thread `publisher`
-//! ([`server`]) delivers it ([`hub`]), encoded once ([`rpc::wire`]): it writes to the streams that have nothing else to do,
-//! and puts it into the mailboxes of the others. A thread for each stream ([`rpc::stream`]) writes what its mailbox holds, and
-//! reads on from the store when it fell behind.
+//! ([`app::messages`]) and gives it to the store's one writer ([`store`]), which commits it together with all other
+//! queued writes. After the commit its sender is answered, and the thread `publisher` ([`server`]) delivers it in the order of
+//! the commits ([`hub`]), encoded once ([`rpc::wire`]): directly to idle streams, and into the mailboxes of busy ones. A thread
+//! for each stream ([`rpc::stream`]) drains its mailbox, and catches up from the store after it fell behind.
 //!
 //! # What holds everywhere
 //!
-//! - Nothing under `app/`, `security/`, `store/` or in `hub/` names grpcio.
+//! - Imports only go down, in the order of the modules below, and in no circle; `client` stands beside the server's modules.
+//! - Nothing in `base`, `model`, `security`, `store`, `hub` or `app` names grpcio; nothing outside of `store` names a database.
 //! - Nothing blocks on a poll thread: no SQL, no hash, no lock that is held across either.
 //! - Publishing never blocks, and never waits for a slow stream.
 //! - A message is delivered only after its commit, in commit order; the answer to its sender means that it is on disk.
-//! - Who the caller is comes from his token, never from a request field.
-//! - Every queue has a bound, in [`config`] where anybody may want another; every thread of ours has a name and an owner that
-//!   joins it.
+//! - The caller comes from the token, never from a request field.
+//! - Every queue has a bound, with a flag in [`config`] if an administrator may want another; every thread has a name, and an
+//!   owner that joins it.
 //! - Time enters through [`base::clock`].
 
 /// The name of the product, as authenticators, tokens and errors carry it.

@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
-
 use super::args::AuditArgs;
 use super::error::ToolError;
 use super::table::{Cell, Format, Table};
@@ -16,35 +14,33 @@ use crate::security::chain::Chain;
 use crate::security::keys;
 use crate::security::vault::{AadContext, InnerKey, Vault};
 use crate::server::StartError;
-use crate::store::audit::{self, Entry, Finding, HeadFile};
-use crate::store::{FILE_NAME, StoreError, sealed};
+use crate::store::audit::{self, AuditRow, Finding, HeadFile};
+use crate::store::{Reader, sealed};
 
 pub(super) fn run(settings: &Settings, args: &AuditArgs) -> Result<(), ToolError> {
     database_in(&settings.data_dir)?;
-    let path = settings.data_dir.join(FILE_NAME);
-    let read = |error: rusqlite::Error| ToolError::Store(StoreError::Sqlite(error));
     // Read before the rows: it may be behind them, never ahead.
     let head = HeadFile::in_directory(&settings.data_dir).read();
-    let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(read)?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(read)?;
-    let chain = match chain(settings, &connection)? {
+    let reader = Reader::open(&settings.data_dir).map_err(ToolError::Store)?;
+    let chain = match chain(settings, &reader)? {
         Some(chain) => chain,
         None => return Err(ToolError::NotUpgraded(settings.data_dir.display().to_string())),
     };
     let filter = Filter::new(args);
     let mut findings = Vec::new();
     let mut rows = 0;
-    let mut shown: VecDeque<Entry> = VecDeque::new();
-    let each = |entry: &Entry| {
+    let mut shown: VecDeque<AuditRow> = VecDeque::new();
+    let each = |row: &AuditRow| {
         rows += 1;
-        if !args.verify && filter.takes(entry) {
-            shown.push_back(entry.clone());
+        if !args.verify && filter.takes(row) {
+            shown.push_back(row.clone());
             if args.last.is_some_and(|last| shown.len() > last) {
                 shown.pop_front();
             }
         }
     };
-    audit::walk(&connection, &chain, head, each, |finding| findings.push(finding)).map_err(read)?;
+    let walk = reader.read(|tx| audit::walk(tx, &chain, head, each, |finding| findings.push(finding)));
+    walk.map_err(ToolError::Store)?;
     if !args.verify {
         table(&shown).print(Format::from_json_flag(args.json))?;
     }
@@ -72,39 +68,39 @@ impl Filter<'_> {
         Filter { args, since }
     }
 
-    fn takes(&self, entry: &Entry) -> bool {
+    fn takes(&self, row: &AuditRow) -> bool {
         let is = |want: &Option<String>, have: &str| want.as_ref().is_none_or(|want| want == have);
-        is(&self.args.actor, &entry.event.actor)
-            && is(&self.args.subject, &entry.event.subject)
-            && self.args.action.as_ref().is_none_or(|want| entry.event.action.starts_with(want))
-            && self.since.is_none_or(|since| entry.at >= since)
+        is(&self.args.actor, &row.act.actor)
+            && is(&self.args.subject, &row.act.subject)
+            && self.args.action.as_ref().is_none_or(|want| row.act.action.starts_with(want))
+            && self.since.is_none_or(|since| row.at >= since)
     }
 }
 
 /// The key of the chain; `None` if the database has none.
-fn chain(settings: &Settings, connection: &Connection) -> Result<Option<Chain>, ToolError> {
-    let read = |error: rusqlite::Error| ToolError::Store(StoreError::Sqlite(error));
-    if !connection.table_exists(None, "inner_keys").map_err(read)? {
+fn chain(settings: &Settings, reader: &Reader) -> Result<Option<Chain>, ToolError> {
+    if !reader.has_inner_keys().map_err(ToolError::Store)? {
         return Ok(None);
     }
-    let Some(sealed) = sealed::inner_key(connection, InnerKey::Audit).map_err(read)? else { return Ok(None) };
+    let sealed = reader.read(|tx| sealed::inner_key(tx, InnerKey::Audit)).map_err(ToolError::Store)?;
+    let Some(sealed) = sealed else { return Ok(None) };
     let key = keys::load(&settings.sealing_key, settings.guard_of(&settings.sealing_key))?;
     let open = || Vault::new(&key)?.open(AadContext::InnerKey(InnerKey::Audit), &sealed);
     Ok(Some(Chain::new(&open().map_err(StartError::from)?)))
 }
 
-fn table(entries: &VecDeque<Entry>) -> Table {
+fn table(rows: &VecDeque<AuditRow>) -> Table {
     let mut table = Table::new(&["row", "at", "actor", "action", "subject", "address", "detail"]);
-    for entry in entries {
-        let event = &entry.event;
+    for row in rows {
+        let act = &row.act;
         table.row(vec![
-            Cell::Number(entry.id),
-            Cell::Time(entry.at),
-            Cell::text(&event.actor),
-            Cell::text(&event.action),
-            Cell::text(&event.subject),
-            Cell::text(&event.address),
-            Cell::text(&event.detail),
+            Cell::Number(row.id),
+            Cell::Time(row.at),
+            Cell::text(&act.actor),
+            Cell::text(&act.action),
+            Cell::text(&act.subject),
+            Cell::text(&act.address),
+            Cell::text(&act.detail),
         ]);
     }
     table

@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::security::keys::{self, KeyGuard};
 use crate::security::vault::Vault;
 use crate::server::{Backend, NoProgress, Progress, StartError};
-use crate::store::audit::Event;
+use crate::store::audit::Act;
 use crate::store::{OpenError, sealed};
 
 pub(super) fn run(settings: &Settings, args: RekeyArgs, progress: &mut dyn Progress) -> Result<(), ToolError> {
@@ -37,14 +37,14 @@ pub(super) fn run(settings: &Settings, args: RekeyArgs, progress: &mut dyn Progr
         Some(to) => settings.sealing_key = to,
     }
     let backend = Backend::open(&settings, lock, Clock::system(), &mut NoProgress)?;
-    let event = Event {
+    let act = Act {
         actor: "admin".into(),
         action: "rekey".into(),
         subject: String::new(),
         address: String::new(),
         detail: format!("{sealed} secrets; the new key has the id {}", new.key_id()),
     };
-    backend.app.note(event)?;
+    backend.app.record(act)?;
     backend.app.store.stop(STOP_LIMIT);
     match kept {
         Some(kept) => say(&format!(

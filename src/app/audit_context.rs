@@ -1,24 +1,24 @@
-//! One act of somebody, within a transaction: when it happens, where it comes from, and what it needs.
+//! The context of an act within a transaction: when it happens, where it comes from, and the keys and limits it needs.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::app::AppLimits;
-use crate::app::refusal::{Error, Refusal};
+use super::limits::AppLimits;
+use super::refusal::{Error, Refusal};
 use crate::base::clock::Time;
-use crate::model::ids::{FactorId, SessionId, UserId};
+use crate::model::ids::{FactorId, UserId};
 use crate::security::chain::Chain;
 use crate::security::codes::{CodeHasher, CodePurpose, OneTimeCode};
 use crate::security::secret::SecretText;
 use crate::security::totp::{self, Code, CodeVerdict};
 use crate::security::vault::{Vault, VaultError};
-use crate::store::audit::{self, Event};
+use crate::store::audit::{self, Act};
 use crate::store::factors::{self, Factor};
 use crate::store::guesses::{self, Wait};
-use crate::store::sessions::{self, End, Session, State};
-use crate::store::{Tx, codes, users};
+use crate::store::sessions::{self, End, Session, Stage};
+use crate::store::{DbError, Tx, codes, users};
 
-/// What opens, hashes and chains what is in the database.
+/// The keys that open, hash and chain what is in the database.
 pub struct Keys {
     /// Seals secrets.
     pub vault: Vault,
@@ -28,52 +28,52 @@ pub struct Keys {
     pub audit: Chain,
 }
 
-/// Why a transaction of ours stops before its end.
+/// How a transaction ends that is refused or fails.
 #[derive(Debug)]
-pub(super) enum Stop {
-    /// The caller is refused, and what was written so far stays: a guess that counts.
-    Keep(Refusal),
-    /// What was written so far is taken back.
-    Undo(Error),
+pub(super) enum TxEnd {
+    /// The caller is refused, and what was written so far is committed: a guess that counts.
+    Commit(Refusal),
+    /// What was written so far is rolled back.
+    Rollback(Error),
 }
 
-macro_rules! undo {
-    ($($error:ty),+) => { $( impl From<$error> for Stop {
-        fn from(error: $error) -> Stop { Stop::Undo(error.into()) }
+macro_rules! rolled_back {
+    ($($error:ty),+) => { $( impl From<$error> for TxEnd {
+        fn from(error: $error) -> TxEnd { TxEnd::Rollback(error.into()) }
     } )+ };
 }
-undo!(Error, Refusal, rusqlite::Error, VaultError, getrandom::Error);
+rolled_back!(Error, Refusal, DbError, VaultError, getrandom::Error);
 
 /// Whether a wrong code is a guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Guessing {
-    /// The secret is not this caller's to know.
+    /// The caller may not know the secret.
     Counts,
-    /// He was told the secret himself.
+    /// The caller was told the secret.
     Pointless,
 }
 
-/// What a completed session is told.
+/// Shown to the user once login is complete.
 #[derive(Debug, Default)]
 pub struct Welcome {
     /// How many wrong codes there were since the last login.
     pub wrong_codes: u32,
     /// How many recovery codes are left.
     pub recovery_codes_left: u32,
-    /// New recovery codes, when an enrolment was confirmed. To be shown once.
+    /// New recovery codes, when an enrolment was confirmed. They are shown once.
     pub recovery_codes: Vec<SecretText>,
 }
 
-/// One act.
+/// The context of an act.
 #[derive(Clone)]
-pub(super) struct Act {
+pub(super) struct AuditContext {
     pub(super) limits: AppLimits,
     pub(super) keys: Arc<Keys>,
     pub(super) now: Time,
     pub(super) address: Option<IpAddr>,
 }
 
-impl Act {
+impl AuditContext {
     /// Adds a row to the audit.
     pub(super) fn audit(
         &self,
@@ -82,15 +82,15 @@ impl Act {
         action: &str,
         subject: &str,
         detail: String,
-    ) -> rusqlite::Result<()> {
-        let event = Event {
+    ) -> Result<(), DbError> {
+        let act = Act {
             actor: actor.to_owned(),
             action: action.to_owned(),
             subject: subject.to_owned(),
             address: self.opened_from().unwrap_or_default(),
             detail,
         };
-        audit::append(tx, &self.keys.audit, self.now, &event)
+        audit::append(tx, &self.keys.audit, self.now, &act)
     }
 
     /// The address as it is kept.
@@ -98,7 +98,7 @@ impl Act {
         self.address.map(|address| address.to_canonical().to_string())
     }
 
-    /// Uses a code up. Of any number of callers with the same code, one gets through.
+    /// Uses a code up. Of any number of callers with the same code, one succeeds.
     pub(super) fn use_code(
         &self,
         tx: &Tx<'_>,
@@ -106,15 +106,15 @@ impl Act {
         factor: &Factor,
         code: Option<&Code>,
         guessing: Guessing,
-    ) -> Result<(), Stop> {
-        // What cannot be a code is no guess either.
+    ) -> Result<(), TxEnd> {
+        // A text that cannot be a code is no guess either.
         let code = code.ok_or(Refusal::Code)?;
         let guess = match guessing {
             Guessing::Pointless => None,
             Guessing::Counts => match guesses::take(tx, user_id, &self.limits.guesses, self.now)? {
                 Ok(guess) => Some(guess),
-                Err(Wait::Delay(wait)) => return Err(Stop::Keep(Refusal::Throttled(wait))),
-                Err(Wait::Spent(wait)) => return Err(Stop::Keep(Refusal::GuessesSpent(wait))),
+                Err(Wait::Delay(wait)) => return Err(TxEnd::Commit(Refusal::Throttled(wait))),
+                Err(Wait::Spent(wait)) => return Err(TxEnd::Commit(Refusal::GuessesSpent(wait))),
             },
         };
         let secret = self.keys.vault.open(factors::place(user_id), &factor.sealed)?;
@@ -131,33 +131,30 @@ impl Act {
                 if let Some(guess) = guess {
                     guess.was_wrong();
                 }
-                Err(Stop::Keep(Refusal::Code))
+                Err(TxEnd::Commit(Refusal::Code))
             }
         }
     }
 
-    /// Completes a session on a factor. Adds to `ended` what had to give way.
+    /// Completes a session on a factor. Where the account has too many complete sessions, the oldest ones end.
     pub(super) fn complete(
         &self,
         tx: &Tx<'_>,
         session: &mut Session,
         login: &str,
         factor_id: FactorId,
-        ended: &mut Vec<SessionId>,
     ) -> Result<Welcome, Error> {
         let user_id = session.user_id;
         let mut welcome = Welcome::default();
-        if session.state != State::Complete {
-            session.expires_at = self.now + self.limits.complete_session;
+        let mut expires_at = session.expires_at;
+        if session.stage != Stage::Complete {
+            expires_at = self.now + self.limits.complete_session;
             welcome.wrong_codes = users::logged_in(tx, user_id, self.now)?;
             self.audit(tx, login, "login", login, format!("session {}", session.id.handle()))?;
         }
-        session.state = State::Complete;
-        session.base_factor = Some(factor_id);
-        session.connection = None;
-        sessions::complete(tx, session.id, factor_id, session.expires_at)?;
+        sessions::complete(tx, session, login, factor_id, expires_at)?;
         let keep = self.limits.complete_sessions_per_user;
-        ended.extend(sessions::end(tx, End::Oldest { user_id, in_hand: session.id, complete: true, keep })?);
+        sessions::end(tx, End::Oldest { user_id, in_hand: session.id, complete: true, keep })?;
         welcome.recovery_codes_left = codes::recovery_left(tx, user_id)?;
         Ok(welcome)
     }
@@ -172,8 +169,7 @@ impl Act {
         login: &str,
         pending: &Factor,
         code: Option<&Code>,
-        ended: &mut Vec<SessionId>,
-    ) -> Result<Vec<SecretText>, Stop> {
+    ) -> Result<Vec<SecretText>, TxEnd> {
         let user_id = session.user_id;
         let before = factors::active(tx, user_id)?.map(|factor| factor.id);
         if before != session.base_factor {
@@ -184,7 +180,7 @@ impl Act {
         factors::activate(tx, user_id, pending.id)?;
         users::set_enrolled(tx, user_id, self.now)?;
         guesses::make_whole(tx, user_id)?;
-        ended.extend(sessions::end(tx, End::Others(user_id, session.id))?);
+        sessions::end(tx, End::Others(user_id, session.id))?;
         let action = if before.is_some() { "factor.replaced" } else { "factor.confirmed" };
         self.audit(tx, login, action, login, String::new())?;
         Ok(self.new_recovery_codes(tx, user_id)?)
@@ -198,8 +194,9 @@ impl Act {
         Ok(made.iter().map(OneTimeCode::shown).collect())
     }
 
-    /// Ends what waits at an account's door: sessions without their second factor, and enrolments that nobody confirmed.
-    pub(super) fn clear_the_door(&self, tx: &Tx<'_>, user_id: UserId) -> rusqlite::Result<Vec<SessionId>> {
+    /// Ends the sessions of an account that wait for their second factor, and deletes enrolments that were not confirmed.
+    /// Returns how many sessions.
+    pub(super) fn drop_pending_logins(&self, tx: &Tx<'_>, user_id: UserId) -> Result<usize, DbError> {
         let ended = sessions::end(tx, End::Waiting(user_id))?;
         factors::delete_pending(tx, user_id)?;
         Ok(ended)

@@ -1,12 +1,12 @@
 //! The second factor: starting an enrolment, and checking a code. `wire.md`'s table of sessions, as code.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use super::audit_context::{Act, Guessing, Stop, Welcome};
+use super::audit_context::{AuditContext, Guessing, TxEnd};
+use super::credential::{Connection, Credential};
 use super::refusal::{Error, Refusal};
 use super::sessions::Person;
-use super::{App, Connection, Credential, Opened};
+use super::system::{App, Opened};
 use crate::base::clock::Time;
 use crate::model::ids::{FactorId, SessionId};
 use crate::model::login::LoginKey;
@@ -15,15 +15,15 @@ use crate::security::secret::SecretText;
 use crate::security::totp::{self, Code};
 use crate::store::Tx;
 use crate::store::factors::{self, PendingOf};
-use crate::store::sessions::{self, Session, State};
+use crate::store::sessions::{self, Session, Stage};
 use crate::store::users::{self, User};
 
-/// What somebody gives to start an enrolment.
+/// An enrolment as it is asked for.
 #[derive(Debug)]
 pub struct EnrolmentAttempt {
-    /// Whose second factor.
+    /// The login of the account.
     pub login: String,
-    /// Who he says he is.
+    /// What the caller shows.
     pub by: Credential,
     /// To replace an active factor: the password.
     pub password: SecretText,
@@ -36,18 +36,18 @@ pub struct EnrolmentAttempt {
 impl App {
     /// Makes a pending secret and gives its `otpauth://` URI, once. Never touches an active secret.
     ///
-    /// Three may do it, and nobody else: a session that needs enrolment; a complete session, with password and a fresh code;
-    /// and, for old clients, the connection that registered the login, shortly after that and without a token, while the
-    /// account has no active factor.
+    /// Allowed are a session that needs enrolment; a complete session, with password and a fresh code; and, for old clients,
+    /// the connection that registered the login, shortly after that and without a token, while the account has no active
+    /// factor.
     ///
     /// # Errors
-    /// [`Refusal::Enrolment`] for everybody else, which does not say whether there is such an account.
+    /// [`Refusal::Enrolment`] for every other caller, which does not say whether there is such an account.
     pub fn start_enrolment(&self, attempt: EnrolmentAttempt) -> Result<SecretText, Error> {
-        let act = self.act(attempt.address);
-        let now = act.now;
+        let context = self.context(attempt.address);
+        let now = context.now;
         let key = LoginKey::from_text(&attempt.login);
         if let Credential::NoneOn(connection) = &attempt.by {
-            return self.enrol_registering_connection(&key, connection, act);
+            return self.enrol_registering_connection(&key, connection, context);
         }
         let (id, person) = self.sessions.named(&attempt.by, &self.tokens, now)?;
         if person.key != key {
@@ -58,56 +58,55 @@ impl App {
         let code = Code::parse(attempt.code.expose());
         let secret = totp::new_secret()?;
         let uri = SecretText::new(totp::uri(&person.login, &secret));
-        self.settle(
-            move |tx| {
-                let session = sessions::live(tx, id, now)?.ok_or(Refusal::SessionEnded)?;
-                match session.state {
-                    State::NeedsCode => return Err(Refusal::Enrolment.into()),
-                    State::NeedsEnrolment => {}
-                    State::Complete => {
-                        let user = password_is_right.ok_or(Refusal::Credentials)?;
-                        // The password must still be the one that was verified.
-                        if users::by_id(tx, user.id)?.is_none_or(|u| u.password_hash != user.password_hash) {
-                            return Err(Refusal::Credentials.into());
-                        }
-                        let active = factors::active(tx, user.id)?.ok_or(Refusal::Credentials)?;
-                        act.use_code(tx, user.id, &active, code.as_ref(), Guessing::Counts)?;
+        self.settle(move |tx| {
+            let session = sessions::live(tx, id, now)?.ok_or(Refusal::SessionEnded)?;
+            match session.stage {
+                Stage::NeedsCode => return Err(Refusal::Enrolment.into()),
+                Stage::NeedsEnrolment => {}
+                Stage::Complete => {
+                    let user = password_is_right.ok_or(Refusal::Credentials)?;
+                    // The password must still be the one that was verified.
+                    if users::by_id(tx, user.id)?.is_none_or(|u| u.password_hash != user.password_hash) {
+                        return Err(Refusal::Credentials.into());
                     }
+                    let active = factors::active(tx, user.id)?.ok_or(Refusal::Credentials)?;
+                    context.use_code(tx, user.id, &active, code.as_ref(), Guessing::Counts)?;
                 }
-                let sealed = act.keys.vault.seal(factors::place(session.user_id), &secret)?;
-                factors::put_pending(tx, session.user_id, PendingOf::Session(id), &sealed, now)?;
-                Ok(())
-            },
-            |()| (),
-        )?;
+            }
+            let sealed = context.keys.vault.seal(factors::place(session.user_id), &secret)?;
+            factors::put_pending(tx, session.user_id, PendingOf::Session(id), &sealed, now)?;
+            Ok(())
+        })?;
         Ok(uri)
     }
 
-    /// The way of old clients, which ask before they ever log in.
-    fn enrol_registering_connection(&self, key: &LoginKey, on: &Connection, act: Act) -> Result<SecretText, Error> {
+    /// Old clients ask before they ever log in.
+    fn enrol_registering_connection(
+        &self,
+        key: &LoginKey,
+        on: &Connection,
+        context: AuditContext,
+    ) -> Result<SecretText, Error> {
         let secret = totp::new_secret()?;
         let (key, on) = (key.clone(), on.clone());
-        let since = act.now - self.limits.enrolment_without_token;
-        self.settle(
-            move |tx| {
-                let user = users::by_key(tx, &key)?.ok_or(Refusal::Enrolment)?;
-                let registered_here = user.registered_on.as_deref() == Some(&on.0) && user.created_at > since;
-                if !registered_here
-                    || user.awaits_admin
-                    || user.locked_at.is_some()
-                    || factors::active(tx, user.id)?.is_some()
-                {
-                    return Err(Refusal::Enrolment.into());
-                }
-                let sealed = act.keys.vault.seal(factors::place(user.id), &secret)?;
-                factors::put_pending(tx, user.id, PendingOf::Account, &sealed, act.now)?;
-                Ok(SecretText::new(totp::uri(&user.login, &secret)))
-            },
-            |_| (),
-        )
+        let since = context.now - self.limits.enrolment_without_token;
+        self.settle(move |tx| {
+            let user = users::by_key(tx, &key)?.ok_or(Refusal::Enrolment)?;
+            let registered_here = user.registered_on.as_deref() == Some(&on.0) && user.created_at > since;
+            if !registered_here
+                || user.awaits_admin
+                || user.locked_at.is_some()
+                || factors::active(tx, user.id)?.is_some()
+            {
+                return Err(Refusal::Enrolment.into());
+            }
+            let sealed = context.keys.vault.seal(factors::place(user.id), &secret)?;
+            factors::put_pending(tx, user.id, PendingOf::Account, &sealed, context.now)?;
+            Ok(SecretText::new(totp::uri(&user.login, &secret)))
+        })
     }
 
-    /// The account, if the password was given and is right.
+    /// Returns the account if the password was given and is right.
     fn verify_if_given(
         &self,
         person: &Person,
@@ -118,7 +117,7 @@ impl App {
             return Ok(None);
         }
         let tried = self.throttles.password(&person.key, address)?;
-        let user = self.store.read(|c| users::by_id(c, person.id))?;
+        let user = self.store.read(|tx| users::by_id(tx, person.id))?;
         let verified = self.passwords.verify(password, user.as_ref().map(|u| &u.password_hash))?;
         if verified == Verified::No {
             return Ok(None);
@@ -141,60 +140,45 @@ impl App {
         by: &Credential,
         address: Option<IpAddr>,
     ) -> Result<Opened, Error> {
-        let act = self.act(address);
-        let now = act.now;
+        let context = self.context(address);
+        let now = context.now;
         let key = LoginKey::from_text(login);
         let which = match by {
-            Credential::NoneOn(connection) => Which::WaitingOn(connection.clone()),
+            Credential::NoneOn(connection) => CodeFor::WaitingOn(connection.clone()),
             by => {
                 let (id, person) = self.sessions.named(by, &self.tokens, now)?;
                 if person.key != key {
                     return Err(Refusal::Code.into());
                 }
                 self.throttles.step(id)?;
-                Which::Named(id)
+                CodeFor::Named(id)
             }
         };
         let code = Code::parse(code.expose());
-        let registry = Arc::clone(&self.sessions);
-        let checked = self.settle(
-            move |tx| {
-                let (mut session, user) = find(tx, &key, &which, now)?;
-                let mut ended = Vec::new();
-                let (factor_id, recovery_codes) = pass(tx, &act, &session, &user.login, code.as_ref(), &mut ended)?;
-                let mut welcome = act.complete(tx, &mut session, &user.login, factor_id, &mut ended)?;
-                welcome.recovery_codes = recovery_codes;
-                let person = Person::new(user.id, user.login);
-                Ok(Checked { session, person, ended, welcome })
-            },
-            move |checked: &Checked| {
-                registry.changed(&checked.session, Arc::clone(&checked.person));
-                registry.ended(&checked.ended);
-            },
-        )?;
-        let token = self.token(&checked.session, &checked.person.login, now)?;
-        Ok(Opened { session: checked.session, token, welcome: checked.welcome })
+        let (session, login, welcome) = self.settle(move |tx| {
+            let (mut session, user) = session_for_code(tx, &key, &which, now)?;
+            let (factor_id, recovery_codes) = accept_code(tx, &context, &session, &user.login, code.as_ref())?;
+            let mut welcome = context.complete(tx, &mut session, &user.login, factor_id)?;
+            welcome.recovery_codes = recovery_codes;
+            Ok((session, user.login, welcome))
+        })?;
+        let token = self.token(&session, &login, now)?;
+        Ok(Opened { session, token, welcome })
     }
 }
 
-enum Which {
+/// The session that a code is for.
+enum CodeFor {
     Named(SessionId),
     WaitingOn(Connection),
 }
 
-struct Checked {
-    session: Session,
-    person: Arc<Person>,
-    ended: Vec<SessionId>,
-    welcome: Welcome,
-}
-
 /// The session that a code is for.
-fn find(tx: &Tx<'_>, key: &LoginKey, which: &Which, now: Time) -> Result<(Session, User), Stop> {
+fn session_for_code(tx: &Tx<'_>, key: &LoginKey, which: &CodeFor, now: Time) -> Result<(Session, User), TxEnd> {
     let user = users::by_key(tx, key)?.ok_or(Refusal::Code)?;
     let session = match which {
-        Which::Named(id) => sessions::live(tx, *id, now)?.ok_or(Refusal::SessionEnded)?,
-        Which::WaitingOn(connection) => {
+        CodeFor::Named(id) => sessions::live(tx, *id, now)?.ok_or(Refusal::SessionEnded)?,
+        CodeFor::WaitingOn(connection) => {
             let mut waiting = sessions::waiting_on(tx, user.id, &connection.0, now)?;
             match (waiting.pop(), waiting.is_empty()) {
                 (Some(session), true) => session,
@@ -208,32 +192,31 @@ fn find(tx: &Tx<'_>, key: &LoginKey, which: &Which, now: Time) -> Result<(Sessio
     Ok((session, user))
 }
 
-/// Lets a code pass for a session, which may be about to be opened, by its state. Returns the factor that it passed on, and new recovery codes if it confirmed
-/// that.
-pub(super) fn pass(
+/// Accepts a code for a session, by the session's stage. The session need not be inserted yet. Returns the factor that the
+/// code is of, and new recovery codes if it confirmed that factor.
+pub(super) fn accept_code(
     tx: &Tx<'_>,
-    act: &Act,
+    context: &AuditContext,
     session: &Session,
     login: &str,
     code: Option<&Code>,
-    ended: &mut Vec<SessionId>,
-) -> Result<(FactorId, Vec<SecretText>), Stop> {
+) -> Result<(FactorId, Vec<SecretText>), TxEnd> {
     let user_id = session.user_id;
     let own = || factors::pending(tx, user_id, PendingOf::Session(session.id));
-    let (pending, without) = match session.state {
-        State::NeedsCode => {
+    let (pending, without) = match session.stage {
+        Stage::NeedsCode => {
             let active = factors::active(tx, user_id)?.ok_or(Refusal::Code)?;
-            act.use_code(tx, user_id, &active, code, Guessing::Counts)?;
+            context.use_code(tx, user_id, &active, code, Guessing::Counts)?;
             return Ok((active.id, Vec::new()));
         }
-        State::NeedsEnrolment => match own()? {
+        Stage::NeedsEnrolment => match own()? {
             Some(own) => (Some(own), Refusal::EnrolmentNotStarted),
             None => (factors::pending(tx, user_id, PendingOf::Account)?, Refusal::EnrolmentNotStarted),
         },
-        // It tests nothing, and says no more than that the code is wrong.
-        State::Complete => (own()?, Refusal::Code),
+        // Without an enrolment the answer is that the code is wrong, and says no more.
+        Stage::Complete => (own()?, Refusal::Code),
     };
     let pending = pending.ok_or(without)?;
-    let recovery_codes = act.confirm(tx, session, login, &pending, code, ended)?;
+    let recovery_codes = context.confirm(tx, session, login, &pending, code)?;
     Ok((pending.id, recovery_codes))
 }

@@ -1,50 +1,50 @@
-//! Writing to the common room.
+//! The common room: writing to it, reading its history, and where a stream of it begins.
 
+use super::credential::Credential;
 use super::refusal::{Error, Refusal};
 use super::sessions::Caller;
-use super::{App, Credential};
-use crate::model::ids::{Cursor, EventId};
+use super::system::App;
+use crate::model::event::{Audience, Event, EventKind};
+use crate::model::ids::{Cursor, EventId, RoomId};
 use crate::model::login::is_spelling_of;
 use crate::model::text::MessageText;
-use crate::store::messages::NewMessage;
-use crate::store::{StoredMessage, Tx, messages, sessions};
+use crate::store::{Appended, NewEvent, events, messages};
 
 impl App {
-    /// Stores a message in the caller's name and tells `then` once it is on disk. Does not wait.
+    /// Appends a message in the caller's name and tells `then` once it is on disk. Does not wait.
     ///
     /// # Errors
-    /// Through `then`: somebody else's name, a text or id that breaks a rule, a session that ended meanwhile, or nothing could
-    /// be stored.
-    pub fn send(
-        &self,
-        caller: &Caller,
-        draft: Draft,
-        then: impl FnOnce(Result<StoredMessage, Error>) + Send + 'static,
-    ) {
+    /// Through `then`: another person's name, a text or id that breaks a rule, a session that ended meanwhile, or nothing
+    /// could be stored.
+    pub fn send(&self, caller: &Caller, draft: Draft, then: impl FnOnce(Result<Appended, Error>) + Send + 'static) {
+        match self.new_message(caller, draft) {
+            Ok(new) => self.store.append(new, move |result| then(result.map_err(Error::from))),
+            Err(refusal) => then(Err(refusal.into())),
+        }
+    }
+
+    /// Checks a draft. Whether the session is still complete is checked again when it is appended.
+    fn new_message(&self, caller: &Caller, draft: Draft) -> Result<NewEvent, Refusal> {
         let person = caller.person();
         if !draft.author.is_empty() && !is_spelling_of(&draft.author, &person.login) {
-            return then(Err(Refusal::Author.into()));
+            return Err(Refusal::Author);
         }
-        let text = match MessageText::check(draft.text, self.limits.text_bytes) {
-            Ok(text) => text,
-            Err(error) => return then(Err(Refusal::from(error).into())),
-        };
-        let client_id = draft.client_id;
-        if client_id.len() > MAX_CLIENT_ID_BYTES || client_id.chars().any(char::is_control) {
-            return then(Err(Refusal::ClientId.into()));
+        let text = MessageText::check(draft.text, self.limits.text_bytes)?;
+        let client_id = Some(draft.client_id).filter(|id| !id.is_empty());
+        let breaks_a_rule = |id: &String| id.len() > MAX_CLIENT_ID_BYTES || id.chars().any(char::is_control);
+        if client_id.as_ref().is_some_and(breaks_a_rule) {
+            return Err(Refusal::ClientId);
         }
-        let (user_id, login, now) = (person.id, person.login.clone(), self.clock.now());
-        let session = caller.session();
-        let write = move |tx: &Tx<'_>| {
-            // It may have ended since the caller was proved, and his account with it.
-            if !sessions::is_complete(tx, session, now)? {
-                return Err(Refusal::SessionEnded.into());
-            }
-            let client_id = Some(client_id.as_str()).filter(|id| !id.is_empty());
-            let new = NewMessage { user_id, author: &login, text: text.as_str(), sent_at: now, client_id };
-            Ok(messages::append(tx, &new)?)
-        };
-        self.store.submit(write, then);
+        Ok(NewEvent {
+            session: caller.session(),
+            author_id: person.id,
+            author: person.login.clone(),
+            kind: EventKind::Message,
+            audience: Audience::Room(RoomId::COMMON),
+            text: text.as_str().to_owned(),
+            at: self.clock.now(),
+            client_id,
+        })
     }
 
     /// The cursor that a stream begins after.
@@ -53,20 +53,20 @@ impl App {
     /// A cursor from the future.
     pub fn cursor_of(&self, beginning: Beginning) -> Result<Cursor, Error> {
         match beginning {
-            // What is acknowledged is over, whether it has been published yet or not.
-            Beginning::Now => Ok(self.store.read(messages::last_id)?),
+            // An acknowledged message is in the past, whether it has been published yet or not.
+            Beginning::Now => Ok(self.store.read(events::last_id)?),
             Beginning::After(cursor) => {
-                let last_id = self.store.read(messages::last_id)?;
+                let last_id = self.store.read(events::last_id)?;
                 if cursor <= last_id { Ok(cursor) } else { Err(Refusal::CursorInFuture.into()) }
             }
             Beginning::Last(count) => {
                 let count = (count as usize).min(self.limits.history_page);
-                Ok(self.store.read(|c| messages::cursor_before_last(c, count))?)
+                Ok(self.store.read(|tx| messages::cursor_before_last(tx, RoomId::COMMON, count))?)
             }
         }
     }
 
-    /// A page of what is stored, oldest first.
+    /// A page of the common room's history, oldest first.
     ///
     /// # Errors
     /// No complete session.
@@ -74,10 +74,11 @@ impl App {
         self.sessions.caller(by, &self.tokens, self.clock.now())?;
         let limit = if limit == 0 { DEFAULT_PAGE } else { limit as usize }.min(self.limits.history_page);
         // One more than asked for tells whether there is more.
-        let mut messages = self.store.read(|c| match from {
-            PageFrom::Newest => messages::before(c, None, limit + 1),
-            PageFrom::Before(before) => messages::before(c, Some(before), limit + 1),
-            PageFrom::After(after) => messages::after(c, after, limit + 1),
+        let count = limit + 1;
+        let mut messages = self.store.read(|tx| match from {
+            PageFrom::Newest => messages::before(tx, RoomId::COMMON, None, count),
+            PageFrom::Before(before) => messages::before(tx, RoomId::COMMON, Some(before), count),
+            PageFrom::After(after) => messages::after(tx, RoomId::COMMON, after, count),
         })?;
         let has_more = messages.len() > limit;
         if has_more {
@@ -90,13 +91,13 @@ impl App {
     }
 }
 
-/// How many messages a page has if nobody says.
+/// How many messages a page has if the caller does not say.
 const DEFAULT_PAGE: usize = 50;
 
 /// The longest id of a sender's own, in bytes.
 const MAX_CLIENT_ID_BYTES: usize = 64;
 
-/// What somebody wants to say.
+/// A message as it is sent.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     /// Empty, or the sender's own login.
@@ -133,7 +134,7 @@ pub enum PageFrom {
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The messages, oldest first.
-    pub messages: Vec<StoredMessage>,
+    pub messages: Vec<Event>,
     /// Whether there are more in the direction that was asked for.
     pub has_more: bool,
 }

@@ -1,19 +1,20 @@
-//! What a session that is complete must prove again before it may change who gets in: password and a fresh code.
+//! Reauthentication: a complete session proves password and a fresh code again before it changes who can log in.
 
 use std::net::IpAddr;
 
-use super::audit_context::{Act, Guessing, Stop};
+use super::audit_context::{AuditContext, Guessing, TxEnd};
+use super::credential::Credential;
 use super::refusal::{Error, Refusal};
 use super::sessions::Caller;
-use super::{App, Credential};
+use super::system::App;
 use crate::security::passwords::Verified;
 use crate::security::secret::SecretText;
 use crate::security::totp::Code;
-use crate::store::sessions::{self, State};
+use crate::store::sessions::{self, Stage};
 use crate::store::users::{self, User};
 use crate::store::{Tx, factors};
 
-/// Password and a fresh code, as somebody gives them.
+/// Password and a fresh code, as they are given.
 #[derive(Debug)]
 pub struct Proof {
     /// The password.
@@ -24,7 +25,7 @@ pub struct Proof {
     pub address: Option<IpAddr>,
 }
 
-/// A caller whose password was right. Inside the transaction the rest is proved.
+/// A caller whose password was right. The rest is proved inside the transaction.
 pub(super) struct Reauth {
     pub(super) caller: Caller,
     user: User,
@@ -32,11 +33,11 @@ pub(super) struct Reauth {
 }
 
 impl App {
-    /// Proves the caller and verifies his password. Hashes: not for poll threads.
+    /// Proves the caller and verifies the password. Hashes: not for poll threads.
     pub(super) fn reauthenticate(&self, by: &Credential, proof: &Proof) -> Result<Reauth, Error> {
         let caller = self.sessions.caller(by, &self.tokens, self.clock.now())?;
         let attempt = self.throttles.password(&caller.person().key, proof.address)?;
-        let user = self.store.read(|c| users::by_id(c, caller.person().id))?;
+        let user = self.store.read(|tx| users::by_id(tx, caller.person().id))?;
         let verified = self.passwords.verify(&proof.password, user.as_ref().map(|u| &u.password_hash))?;
         let (Some(user), Verified::Yes | Verified::YesButOld) = (user, verified) else {
             return Err(Refusal::Credentials.into());
@@ -49,9 +50,9 @@ impl App {
 impl Reauth {
     /// Uses the code up, if the session is still complete and the account as it was when the password was verified. Returns
     /// the account.
-    pub(super) fn prove(&self, tx: &Tx<'_>, act: &Act) -> Result<User, Stop> {
-        let session = sessions::live(tx, self.caller.session(), act.now)?.ok_or(Refusal::SessionEnded)?;
-        if session.state != State::Complete {
+    pub(super) fn prove(&self, tx: &Tx<'_>, context: &AuditContext) -> Result<User, TxEnd> {
+        let session = sessions::live(tx, self.caller.session(), context.now)?.ok_or(Refusal::SessionEnded)?;
+        if session.stage != Stage::Complete {
             return Err(Refusal::SecondFactorMissing.into());
         }
         let user = users::by_id(tx, self.user.id)?.ok_or(Refusal::SessionEnded)?;
@@ -59,7 +60,7 @@ impl Reauth {
             return Err(Refusal::Credentials.into());
         }
         let active = factors::active(tx, user.id)?.ok_or(Refusal::Credentials)?;
-        act.use_code(tx, user.id, &active, self.code.as_ref(), Guessing::Counts)?;
+        context.use_code(tx, user.id, &active, self.code.as_ref(), Guessing::Counts)?;
         Ok(user)
     }
 }

@@ -12,7 +12,7 @@ use crate::model::text::TextError;
 use crate::security::passwords::{HashError, PasswordError};
 use crate::security::tokens::{SignError, TokenError};
 use crate::security::vault::VaultError;
-use crate::store::{StoreError, WriteFailed};
+use crate::store::{AppendError, DbError, DbErrorKind, StoreError, WriteFailed};
 
 /// What the server says of a refusal.
 struct Details {
@@ -258,17 +258,25 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Write(failed) => failed.into(),
             StoreError::Readers(_) => Refusal::Overloaded.into(),
-            StoreError::Sqlite(error) => error.into(),
+            StoreError::Db(error) => error.into(),
         }
     }
 }
 
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Error {
-        match error.sqlite_error_code() {
-            Some(
-                rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::SystemIoFailure,
-            ) => Error::Storage(error.to_string()),
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Error {
+        match error {
+            AppendError::SessionEnded => Refusal::SessionEnded.into(),
+            AppendError::Db(error) => error.into(),
+            AppendError::Write(failed) => failed.into(),
+        }
+    }
+}
+
+impl From<DbError> for Error {
+    fn from(error: DbError) -> Error {
+        match error.kind() {
+            DbErrorKind::Storage => Error::Storage(error.to_string()),
             _ => Error::Fault(error.to_string()),
         }
     }

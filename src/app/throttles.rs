@@ -37,7 +37,7 @@ pub struct Throttles {
     hasher: RandomState,
 }
 
-/// A password that is about to be tried.
+/// The try of a password.
 #[must_use]
 pub(super) struct Try<'a> {
     throttles: &'a Throttles,
@@ -72,7 +72,7 @@ impl Throttles {
         Ok(Try { throttles: self, key })
     }
 
-    /// Before somebody is registered.
+    /// Before an account is registered.
     ///
     /// # Errors
     /// [`Refusal::Throttled`].

@@ -24,6 +24,15 @@ pub enum ServerNameError {
     /// The port is not a number from 1 to 65535.
     #[error("the port is not a number from 1 to 65535: write host:port, such as localhost:50051")]
     Port,
+    /// A web address.
+    #[error("this is a web address: write host:port without {0}, and give --tls for an encrypted connection")]
+    Scheme(&'static str),
+    /// Something after the port.
+    #[error("there is something after the host and port: write host:port, such as chat.example.org:50051")]
+    Path,
+    /// An IPv6 address with a zone.
+    #[error("an IPv6 address with a zone (%...) cannot be used: give the server's name or another of its addresses")]
+    Zone,
     /// Without brackets an IPv6 address looks like a host and a port.
     #[error("an IPv6 address needs brackets, such as [::1]:50051")]
     Brackets,
@@ -33,9 +42,23 @@ impl FromStr for ServerName {
     type Err = ServerNameError;
 
     fn from_str(text: &str) -> Result<ServerName, ServerNameError> {
+        // People paste what they have: blanks around it, or an address for a browser.
+        let text = text.trim();
+        for scheme in ["https://", "http://", "grpcs://", "grpc://"] {
+            if text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)) {
+                return Err(ServerNameError::Scheme(scheme));
+            }
+        }
+        if text.contains('/') {
+            return Err(ServerNameError::Path);
+        }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, rest) = rest.split_once(']').ok_or(ServerNameError::Brackets)?;
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| ServerNameError::Host)?;
+            let (address, zone) = host.split_once('%').map_or((host, None), |(address, zone)| (address, Some(zone)));
+            address.parse::<std::net::Ipv6Addr>().map_err(|_| ServerNameError::Host)?;
+            if zone.is_some() {
+                return Err(ServerNameError::Zone);
+            }
             match rest.strip_prefix(':') {
                 Some(port) => (host, Some(port)),
                 None if rest.is_empty() => (host, None),
@@ -175,6 +198,7 @@ mod tests {
             ("[::1]:65535", "::1", 65535),
             ("[::1]", "::1", 50051),
             ("chat.example.org:443", "chat.example.org", 443),
+            (" chat.example.org:443\n", "chat.example.org", 443),
         ] {
             let name: ServerName = text.parse().unwrap();
             assert_eq!((name.host.as_str(), name.port), (host, port), "{text}");
@@ -184,8 +208,15 @@ mod tests {
             ("", ServerNameError::Host),
             (":50051", ServerNameError::Host),
             ("a b:1", ServerNameError::Host),
-            ("http://x:1", ServerNameError::Brackets),
-            ("host/path", ServerNameError::Host),
+            ("http://x:1", ServerNameError::Scheme("http://")),
+            ("https://host:50051", ServerNameError::Scheme("https://")),
+            ("HTTPS://host", ServerNameError::Scheme("https://")),
+            ("grpc://host:1", ServerNameError::Scheme("grpc://")),
+            ("host/path", ServerNameError::Path),
+            ("host:50051/", ServerNameError::Path),
+            ("[fe80::1%eth0]:50051", ServerNameError::Zone),
+            ("[fe80::1%1]", ServerNameError::Zone),
+            ("[nonsense%eth0]:1", ServerNameError::Host),
             ("[nonsense]:1", ServerNameError::Host),
             ("host:0", ServerNameError::Port),
             ("host:65536", ServerNameError::Port),

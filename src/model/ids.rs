@@ -115,6 +115,12 @@ impl Cursor {
         Cursor(event.0)
     }
 
+    /// The id that the next event is given, if this is behind the last one that was; `None` if there is no larger id. No other
+    /// code reckons with ids.
+    pub fn next_id(self) -> Option<EventId> {
+        self.0.checked_add(1).map(EventId)
+    }
+
     /// From the number in the database.
     ///
     /// # Errors

@@ -1,82 +1,140 @@
-//! Enrolment pictures on disk: under names that can be nothing but a file of their directory, for their owner's eyes
-//! only, and gone when they have served.
+//! Enrolment pictures on disk. A picture's name can be nothing but a file of its directory, only its owner can read it, and it is
+//! deleted after use: by its owner, by a signal, or at the next start.
+//!
+//! A file beside each temporary picture, locked by the process that uses it, shows whether that process still lives.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use sha2::{Digest, Sha256};
 
 use crate::base::durable;
+use crate::base::lock::lock;
 
 /// The longest stem of a file name, in bytes; the usual file systems take 255 for the whole name.
 const MAX_STEM_BYTES: usize = 100;
-/// Names that older systems take for devices, whatever the extension.
+/// Names that older systems treat as devices, whatever the extension.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 
-/// A picture on disk. Dropping it deletes it, unless it is to be kept.
+/// The name of the file that marks a temporary picture: this, the picture's name, and [`MARKER_END`].
+const MARKER_START: &str = ".";
+/// The end of that name.
+const MARKER_END: &str = ".temporary";
+
+/// The temporary pictures of this process, for the case that a signal ends it.
+static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// A picture on disk. Dropping it deletes the file, unless it is kept.
 #[derive(Debug)]
 pub struct PictureFile {
     path: PathBuf,
-    keep: bool,
+    /// `None` if the picture is kept.
+    marker: Option<Marker>,
 }
 
 impl PictureFile {
-    /// Writes `png` as the picture of `login` into `directory`, which is made (for its owner only) if it is missing. A
-    /// picture of that name, or whatever else stands there under it, is replaced in one step; a symbolic link there is
-    /// replaced, not followed.
+    /// Writes `png` as the picture of `login` into `directory`, which is created for its owner only if it is missing. A file of
+    /// the same name is replaced in one step; a symbolic link is replaced, not followed.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The file system's own.
     pub fn write(directory: &Path, login: &str, png: &[u8], keep: bool) -> io::Result<PictureFile> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let path = directory.join(file_name(login));
+        let name = file_name(login);
+        let path = directory.join(&name);
+        let marker = if keep { None } else { Some(Marker::create(directory, &name)?) };
         let temporary = directory.join(format!(".{:016x}.tmp", random()?));
         let written = durable::create_new(&temporary, png).and_then(|()| fs::rename(&temporary, &path));
         if let Err(error) = written {
-            // Best effort: there may be nothing to remove, and the first error is the one to tell.
+            // Best effort: there may be nothing to remove, and the first error is the one to report.
             let _ = fs::remove_file(&temporary);
             return Err(error);
         }
-        Ok(PictureFile { path, keep })
+        Ok(PictureFile { path, marker })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Deletes it now, unless it is to be kept; says whether it is gone.
+    /// Deletes it now, unless it is kept; returns whether it is gone.
     ///
     /// # Errors
-    /// What the file system says; a file that is gone already is none.
+    /// The file system's own; a file that is gone already is no error.
     pub fn delete(mut self) -> io::Result<bool> {
-        if self.keep {
-            return Ok(false);
-        }
-        // Once is enough: dropping must not try again.
-        self.keep = true;
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(true),
-        }
+        // Taking the marker keeps `drop` from trying again.
+        let Some(_marker) = self.marker.take() else { return Ok(false) };
+        durable::remove_if_there(&self.path).map(|()| true)
     }
 }
 
 impl Drop for PictureFile {
     fn drop(&mut self) {
-        if !self.keep {
+        if self.marker.is_some() {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// The file name of a login's picture: letters, digits and `_ - .` stay, anything else becomes `_`. A name that had to
-/// be changed gets eight digits of its hash, so that different logins keep different pictures.
+/// Marks a picture as temporary. It exists before the picture does, and until the picture is deleted.
+#[derive(Debug)]
+struct Marker {
+    path: PathBuf,
+    picture: PathBuf,
+    /// Locked. The system unlocks it when the process ends.
+    _file: File,
+}
+
+impl Marker {
+    fn create(directory: &Path, picture: &str) -> io::Result<Marker> {
+        let path = directory.join(format!("{MARKER_START}{picture}{MARKER_END}"));
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        // Another console may have it: then the picture goes with the last of them.
+        let _ = file.try_lock();
+        let picture = directory.join(picture);
+        lock(&TEMPORARY).extend([picture.clone(), path.clone()]);
+        Ok(Marker { path, picture, _file: file })
+    }
+}
+
+impl Drop for Marker {
+    fn drop(&mut self) {
+        lock(&TEMPORARY).retain(|path| *path != self.picture && *path != self.path);
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Deletes the temporary pictures of this process, for the case that a signal ends it.
+pub fn delete_temporary_pictures() {
+    for path in lock(&TEMPORARY).drain(..) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Deletes temporary pictures in `directory` whose processes have ended without doing so. Best effort: there may be none.
+pub fn remove_leftovers(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let picture = name.to_str().and_then(|name| name.strip_prefix(MARKER_START)?.strip_suffix(MARKER_END));
+        let Some(picture) = picture.filter(|picture| picture.ends_with(".png")) else { continue };
+        let unused = OpenOptions::new().write(true).open(entry.path()).is_ok_and(|marker| marker.try_lock().is_ok());
+        if unused {
+            let _ = fs::remove_file(directory.join(picture));
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The file name of a login's picture. Letters, digits and `_ - .` stay, and anything else becomes `_`. A changed name gets eight
+/// digits of its hash, so that different logins keep different pictures.
 ///
-/// Whatever goes in, what comes out is one plain component of a path: never empty, `.`, `..` or hidden, without a
-/// separator or control character, no flag to a command, at most 113 bytes long, and no device name of other systems.
+/// The result is always one plain component of a path: never empty, `.`, `..` or hidden, without a separator or control
+/// character, no flag of a command, at most 113 bytes long, and no device name of other systems.
 pub fn file_name(login: &str) -> String {
     let mut stem = String::new();
     for letter in login.chars() {
@@ -99,7 +157,7 @@ pub fn file_name(login: &str) -> String {
     stem
 }
 
-/// Whether older systems take a name with this stem for a device: what counts is what stands before the first full stop.
+/// Whether older systems treat a name with this stem as a device: only the part before the first full stop counts.
 fn is_device(stem: &str) -> bool {
     let first = stem.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let numbered = |kind: &str| first.strip_prefix(kind).is_some_and(|rest| rest.chars().count() == 1);
@@ -140,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_login_the_name_is_one_plain_file_and_differs_from_others() {
+    fn the_name_is_one_plain_file_and_differs_from_others_whatever_the_login() {
         let long = "x".repeat(300);
         let wild = [
             "",
@@ -183,20 +241,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_login_at_all_leaves_the_directory(login in any::<String>()) {
+        fn no_login_leaves_the_directory(login in any::<String>()) {
             let name = file_name(&login);
             prop_assert!(is_one_plain_file(&name), "{:?} -> {:?}", login, name);
         }
 
         #[test]
-        fn nor_does_one_made_of_what_is_dangerous(login in "[./\\\\:\0a-cCONnul1-]{0,12}") {
+        fn no_login_of_dangerous_characters_leaves_the_directory(login in "[./\\\\:\0a-cCONnul1-]{0,12}") {
             let name = file_name(&login);
             prop_assert!(is_one_plain_file(&name), "{:?} -> {:?}", login, name);
         }
     }
 
     #[test]
-    fn the_picture_is_for_its_owner_only_and_goes_when_dropped() {
+    fn only_its_owner_reads_a_picture_and_dropping_deletes_it() {
         let place = tempfile::tempdir().unwrap();
         let directory = place.path().join("qr");
         let file = PictureFile::write(&directory, "alice", b"picture", false).unwrap();
@@ -207,11 +265,11 @@ mod tests {
         let path = file.path().to_owned();
         drop(file);
         assert!(!path.exists());
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "no temporary file is left either");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "no other file is left either");
     }
 
     #[test]
-    fn a_picture_to_be_kept_stays_and_is_replaced_by_the_next() {
+    fn a_kept_picture_stays_and_the_next_one_replaces_it() {
         let place = tempfile::tempdir().unwrap();
         let first = PictureFile::write(place.path(), "alice", b"first", true).unwrap();
         assert!(!first.delete().unwrap());
@@ -222,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_its_place_is_replaced_and_not_followed() {
+    fn a_link_is_replaced_and_not_followed() {
         let place = tempfile::tempdir().unwrap();
         let elsewhere = place.path().join("elsewhere");
         fs::write(&elsewhere, "untouched").unwrap();
@@ -232,5 +290,22 @@ mod tests {
         let file = PictureFile::write(&directory, "alice", b"picture", false).unwrap();
         assert!(fs::symlink_metadata(file.path()).unwrap().is_file());
         assert_eq!(fs::read(&elsewhere).unwrap(), b"untouched");
+    }
+
+    #[test]
+    fn leftovers_of_processes_that_have_ended_are_deleted_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let kept = PictureFile::write(place.path(), "kept", b"kept", true).unwrap();
+        let live = PictureFile::write(place.path(), "live", b"live", false).unwrap();
+        let left = ["left.png", ".left.png.temporary", ".gone.png.temporary"];
+        let foreign = [".notes.temporary", "other.png", ".other.png"];
+        for name in left.iter().chain(&foreign) {
+            fs::write(place.path().join(name), "").unwrap();
+        }
+        remove_leftovers(place.path());
+        assert!(left.iter().all(|name| !place.path().join(name).exists()));
+        assert!(foreign.iter().all(|name| place.path().join(name).exists()));
+        assert!(kept.path().exists() && live.path().exists());
+        remove_leftovers(&place.path().join("missing"));
     }
 }

@@ -4,7 +4,7 @@ use super::caller::Incoming;
 use super::dispatch::Lane;
 use super::shared::Shared;
 use crate::app::accounts::{LoginAttempt, RegisterAttempt, Second};
-use crate::app::own_account::Which;
+use crate::app::own_account::SessionsToEnd;
 use crate::app::reauth::Proof;
 use crate::app::refusal::{Error, Refusal};
 use crate::proto::{
@@ -12,7 +12,7 @@ use crate::proto::{
     EndSessionsResponse, ListSessionsRequest, ListSessionsResponse, LoginRequest, LoginResponse, LogoutRequest,
     LogoutResponse, RegisterRequest, RegisterResponse, Session, SessionState, WhichSessions, timestamp,
 };
-use crate::store::sessions::State;
+use crate::store::sessions::Stage;
 
 pub(super) fn register(
     shared: &Shared,
@@ -49,7 +49,7 @@ pub(super) fn login(shared: &Shared, incoming: Incoming, request: LoginRequest) 
     let mut response = LoginResponse::new();
     response.success = true;
     opened.token.expose().clone_into(&mut response.token);
-    response.state = state(opened.session.state).into();
+    response.state = state(opened.session.stage).into();
     response.expires_at = Some(timestamp(opened.session.expires_at)).into();
     response.server_time = Some(timestamp(shared.app.clock.now())).into();
     response.wrong_codes = opened.welcome.wrong_codes;
@@ -69,7 +69,7 @@ pub(super) fn list_sessions(
         .into_iter()
         .map(|session| Session {
             id: session.id.handle(),
-            state: state(session.state).into(),
+            state: state(session.stage).into(),
             opened_at: Some(timestamp(session.created_at)).into(),
             expires_at: Some(timestamp(session.expires_at)).into(),
             address: session.opened_from.unwrap_or_default(),
@@ -88,9 +88,9 @@ pub(super) fn end_sessions(
     let which = request.which.enum_value_or_default();
     let proof = Proof { password: request.password.into(), code: request.otp.into(), address: incoming.address };
     let which = match which {
-        WhichSessions::ONE => Which::One(request.id),
-        WhichSessions::OTHERS => Which::Others(proof),
-        WhichSessions::ALL => Which::All(proof),
+        WhichSessions::ONE => SessionsToEnd::One(request.id),
+        WhichSessions::OTHERS => SessionsToEnd::Others(proof),
+        WhichSessions::ALL => SessionsToEnd::All(proof),
         WhichSessions::WHICH_SESSIONS_UNSPECIFIED => return Err(Refusal::Request("which").into()),
     };
     let ended = shared.app.end_own_sessions(&incoming.credential, which, incoming.address)?;
@@ -134,10 +134,10 @@ pub(super) fn logout(shared: &Shared, incoming: Incoming, _: LogoutRequest) -> R
     Ok(LogoutResponse::new())
 }
 
-fn state(state: State) -> SessionState {
-    match state {
-        State::NeedsCode => SessionState::NEEDS_CODE,
-        State::NeedsEnrolment => SessionState::NEEDS_ENROLMENT,
-        State::Complete => SessionState::COMPLETE,
+fn state(stage: Stage) -> SessionState {
+    match stage {
+        Stage::NeedsCode => SessionState::NEEDS_CODE,
+        Stage::NeedsEnrolment => SessionState::NEEDS_ENROLMENT,
+        Stage::Complete => SessionState::COMPLETE,
     }
 }

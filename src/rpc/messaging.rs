@@ -27,7 +27,7 @@ pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message
             let mut response = SendResponse::new();
             response.success = true;
             response.id = stored.id.to_string();
-            response.server_time = Some(timestamp(stored.sent_at)).into();
+            response.server_time = Some(timestamp(stored.at)).into();
             response
         }));
     });

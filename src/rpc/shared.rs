@@ -122,7 +122,7 @@ pub(super) mod testing {
     pub(in crate::rpc) fn shared() -> (tempfile::TempDir, Arc<Shared>) {
         let key = SecretBytes::new((0..32).collect());
         let (clock, limits) = (Clock::manual(Time::from_secs(0)), app_limits());
-        let (dir, store) = crate::store::testing::store(Box::new(|_| ()));
+        let (dir, store) = crate::store::testing::store();
         let app = Arc::new(App {
             clock: clock.clone(),
             store,

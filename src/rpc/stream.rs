@@ -27,7 +27,7 @@ use crate::base::wait::{ThreadWaker, within};
 use crate::hub::{Deliver, Ended, Next, Offered, Subscription};
 use crate::model::ids::Cursor;
 use crate::proto::{CaughtUp, Gap, Happened, Heartbeat};
-use crate::store::messages;
+use crate::store::events::ReplayPage;
 
 /// Enough for a sender thread that reads from the store. Only touched pages cost memory.
 const STACK_BYTES: usize = 256 * 1024;
@@ -351,14 +351,9 @@ impl Stream {
     /// The next page after the cursor.
     fn read_page(&self) -> Result<StorePage, String> {
         let (cursor, count) = (self.subscription.cursor(), self.limits.catch_up_page);
-        let read = |c: &rusqlite::Connection| {
-            // All three reads see one state of the database.
-            let view = c.unchecked_transaction()?;
-            let (last_id, purged_through) = (messages::last_id(&view)?, messages::purged_through(&view)?);
-            let frame = Batch::frame(messages::after(&view, cursor.max(purged_through), count)?);
-            Ok(StorePage { frame, last_id, purged_through })
-        };
-        self.app.store.replay(read).map_err(|e| e.to_string())
+        let page = self.app.store.replay_page(cursor, count).map_err(|e| e.to_string())?;
+        let ReplayPage { events, last_id, purged_through } = page;
+        Ok(StorePage { frame: Batch::frame(events), last_id, purged_through })
     }
 }
 

@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock};
 use grpcio::{Error, GrpcSlice, Marshaller, Method, MethodType, pb_de, pb_ser};
 
 use crate::hub::{Audience, Frame};
+use crate::model::event;
 use crate::model::ids::Cursor;
 use crate::proto::methods;
 use crate::proto::{Empty, Event, EventBatch, Happened, Message, SubscribeRequest, timestamp};
-use crate::store::StoredMessage;
 
 /// A stream whose answers are slices: cloning one counts a reference, it copies nothing.
 const fn written<Q: protobuf::Message>(name: &'static str) -> Method<Q, GrpcSlice> {
@@ -35,7 +35,7 @@ pub static SUBSCRIBE: Method<SubscribeRequest, GrpcSlice> = written(methods::SUB
 /// Messages in order, encoded when the first stream asks for it, in either form.
 #[derive(Debug)]
 pub struct Batch {
-    messages: Vec<StoredMessage>,
+    messages: Vec<event::Event>,
     each: OnceLock<Vec<GrpcSlice>>,
     events: OnceLock<GrpcSlice>,
 }
@@ -45,7 +45,7 @@ pub type BatchFrame = Frame<Arc<Batch>>;
 
 impl Batch {
     /// The messages, of which there is at least one, as a frame.
-    pub fn frame(messages: Vec<StoredMessage>) -> Option<BatchFrame> {
+    pub fn frame(messages: Vec<event::Event>) -> Option<BatchFrame> {
         let (first, last) = (messages.first()?.id, messages.last()?.id);
         // They are kept as they came, and encoded in one form or both.
         let bytes = 2 * event_bytes(&messages);
@@ -54,7 +54,7 @@ impl Batch {
     }
 
     /// Frames of a commit: together, but none beyond `bytes` unless a single message is.
-    pub fn frames(messages: Vec<StoredMessage>, bytes: usize) -> Vec<BatchFrame> {
+    pub fn frames(messages: Vec<event::Event>, bytes: usize) -> Vec<BatchFrame> {
         let (mut frames, mut next, mut size) = (Vec::new(), Vec::new(), 0);
         for message in messages {
             let more = event_bytes(slice::from_ref(&message));
@@ -101,11 +101,11 @@ fn filled<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T) -> &T {
 const EVENT_BYTES: usize = 40;
 
 /// How many bytes messages take as events, about.
-pub fn event_bytes(messages: &[StoredMessage]) -> usize {
+pub fn event_bytes(messages: &[event::Event]) -> usize {
     messages.iter().map(|message| message.author.len() + message.text.len() + EVENT_BYTES).sum()
 }
 
-fn events(messages: &[StoredMessage]) -> GrpcSlice {
+fn events(messages: &[event::Event]) -> GrpcSlice {
     let mut batch = EventBatch::new();
     batch.events = messages
         .iter()
@@ -130,11 +130,11 @@ pub fn joined(batches: &[GrpcSlice]) -> GrpcSlice {
 }
 
 /// A message as the wire has it.
-pub fn message(stored: &StoredMessage) -> Message {
+pub fn message(stored: &event::Event) -> Message {
     Message {
         author: stored.author.clone(),
         text: stored.text.clone(),
-        send_time: Some(timestamp(stored.sent_at)).into(),
+        send_time: Some(timestamp(stored.at)).into(),
         id: stored.id.to_wire(),
         ..Default::default()
     }
@@ -154,14 +154,19 @@ mod tests {
 
     use super::*;
     use crate::base::clock::Time;
+    use crate::model::event::EventKind;
     use crate::model::ids::testing::{cursor, event as id};
+    use crate::model::ids::{RoomId, UserId};
 
-    fn stored(ids: std::ops::RangeInclusive<i64>) -> Vec<StoredMessage> {
-        let message = |number| StoredMessage {
+    fn stored(ids: std::ops::RangeInclusive<i64>) -> Vec<event::Event> {
+        let message = |number| event::Event {
             id: id(number),
+            kind: EventKind::Message,
+            audience: event::Audience::Room(RoomId::COMMON),
+            author_id: UserId::from_number(1),
             author: "user1".into(),
             text: "Привет!".into(),
-            sent_at: Time::from_micros(1_500_001),
+            at: Time::from_micros(1_500_001),
         };
         ids.map(message).collect()
     }

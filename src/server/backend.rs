@@ -8,18 +8,19 @@ use super::error::StartError;
 use super::keys::{check_sealing_key, load_tokens, unseal_keys};
 use super::progress::Progress;
 use super::publisher::{Publisher, StreamHub};
-use crate::app::sessions::Sessions;
+use crate::app::sessions::{CommitFollowers, Sessions};
 use crate::app::throttles::Throttles;
 use crate::app::{App, TokenKey};
 use crate::base::clock::{Clock, Time};
 use crate::base::escape::one_line;
 use crate::config::Settings;
 use crate::hub::Hub;
+use crate::model::event::Event;
 use crate::security::keys;
 use crate::security::passwords::Passwords;
 use crate::security::vault::Vault;
-use crate::store::audit::{self, Event, HeadFile};
-use crate::store::{DirectoryLock, Store, StoreError, StoredMessage, messages, sessions, upgrade, users};
+use crate::store::audit::{self, Act, HeadFile};
+use crate::store::{DirectoryLock, Store, StoreError, events, sealed, sessions, upgrade, users};
 
 /// The application with its store, its sessions and its keys, and the hub that it publishes to.
 pub struct Backend {
@@ -44,13 +45,9 @@ impl Backend {
         let vault = open_vault(settings)?;
         let tokens = load_tokens(settings, clock.now())?;
         upgrade_old_database(settings, &lock, &passwords, &vault, clock.now(), progress)?;
-        let (hub, store) = open_store(settings, lock)?;
+        let (hub, sessions, store) = open_store(settings, lock)?;
         check_sealing_key(&store, &vault, &settings.sealing_key)?;
         let keys = Arc::new(unseal_keys(&store, vault)?);
-        let sessions = Arc::new(Sessions::new({
-            let hub = Arc::clone(&hub);
-            Box::new(move |ended| hub.end_sessions(ended))
-        }));
         sessions.load(&store, clock.now())?;
         let limits = settings.app.clone();
         let throttles = Throttles::new(&limits.throttles, clock.clone());
@@ -82,20 +79,17 @@ impl Backend {
 
     /// Forgets which connections may go on without a token: a new connection may have the address of an old one.
     pub(super) fn forget_connections(&self) -> Result<(), StoreError> {
-        self.app.store.write(
-            |tx| {
-                users::forget_connections(tx)?;
-                Ok(sessions::forget_connections(tx)?)
-            },
-            |()| (),
-        )
+        self.app.store.write(|tx| {
+            users::forget_connections(tx)?;
+            Ok(sessions::forget_connections(tx)?)
+        })
     }
 }
 
 /// Reads the sealing key. A new one is made only where nothing is sealed yet.
 fn open_vault(settings: &Settings) -> Result<Vault, StartError> {
     let path = &settings.sealing_key;
-    let may_make_key = upgrade::is_needed(&settings.data_dir)? || !Store::holds_secrets(&settings.data_dir)?;
+    let may_make_key = upgrade::is_needed(&settings.data_dir)? || !sealed::are_in(&settings.data_dir)?;
     Ok(Vault::new(&keys::load_or_create(path, settings.guard_of(path), may_make_key)?)?)
 }
 
@@ -115,22 +109,31 @@ fn upgrade_old_database(
     Ok(())
 }
 
-/// Opens the store and connects its feed to the hub.
-fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(StreamHub, Store), StartError> {
-    // The feed needs the hub, and the hub needs the last id of the store. No message is written before both are there.
+/// Opens the store, with the followers of its commits: the registry of sessions, and the hub with the publisher in front of it.
+fn open_store(settings: &Settings, lock: DirectoryLock) -> Result<(StreamHub, Arc<Sessions>, Store), StartError> {
+    // The hub needs the last id of the store. Nothing is written before both are there.
     let hub: Arc<OnceLock<StreamHub>> = Arc::default();
     let (chat_log, bytes) = (settings.chat_log, settings.rpc.batch_bytes);
     let publisher = Publisher::start(Arc::clone(&hub), bytes).map_err(StartError::Threads)?;
-    let feed = Box::new(move |batch: Vec<StoredMessage>| {
+    let sessions = Arc::new(Sessions::new({
+        let hub = Arc::clone(&hub);
+        Box::new(move |ended| {
+            if let Some(hub) = hub.get() {
+                hub.end_sessions(ended);
+            }
+        })
+    }));
+    let publish = Box::new(move |events: Vec<Event>| {
         if chat_log {
-            batch.iter().for_each(chat_log::log_line);
+            events.iter().for_each(chat_log::log_line);
         }
-        publisher.publish(batch);
+        publisher.publish(events);
     });
-    let store = Store::open(&settings.data_dir, lock, &settings.store, feed)?;
-    let last_id = store.read(messages::last_id)?;
+    let followers = CommitFollowers { sessions: Arc::clone(&sessions), publish };
+    let store = Store::open(&settings.data_dir, lock, &settings.store, Box::new(followers))?;
+    let last_id = store.read(events::last_id)?;
     let hub = Arc::clone(hub.get_or_init(|| Arc::new(Hub::new(settings.hub, last_id))));
-    Ok((hub, store))
+    Ok((hub, sessions, store))
 }
 
 /// Notes rows without a head beside them: some may have been cut off. The note itself renews the head, and stays in the audit.
@@ -139,12 +142,12 @@ fn check_audit_head(app: &App, data_dir: &Path) -> Result<(), StartError> {
         return Ok(());
     }
     log::error!("the head of the audit, audit.head, is missing or cannot be read: rows may have been cut off");
-    let event = Event {
+    let act = Act {
         actor: "server".into(),
         action: "audit.head-missing".into(),
         subject: String::new(),
         address: String::new(),
         detail: "rows before this one may have been cut off".into(),
     };
-    app.note(event).map_err(|error| StartError::Audit(error.to_string()))
+    app.record(act).map_err(|error| StartError::Audit(error.to_string()))
 }

@@ -45,12 +45,12 @@ pub(super) fn check_sealing_key(store: &Store, vault: &Vault, path: &Path) -> Re
 pub(super) fn unseal_keys(store: &Store, vault: Vault) -> Result<Keys, StartError> {
     let unseal = |key: InnerKey| -> Result<SecretBytes, StartError> {
         let place = AadContext::InnerKey(key);
-        if let Some(sealed) = store.read(|c| sealed::inner_key(c, key))? {
+        if let Some(sealed) = store.read(|tx| sealed::inner_key(tx, key))? {
             return Ok(vault.open(place, &sealed)?);
         }
         let made = SecretBytes::random(KEY_BYTES).map_err(|_| VaultError::Seal)?;
         let sealed = vault.seal(place, &made)?;
-        store.write(move |tx| Ok::<_, StoreError>(sealed::put_inner_key(tx, key, &sealed)?), |_| ())?;
+        store.write(move |tx| Ok::<_, StoreError>(sealed::put_inner_key(tx, key, &sealed)?))?;
         Ok(made)
     };
     let (codes, audit) = (CodeHasher::new(&unseal(InnerKey::Codes)?), Chain::new(&unseal(InnerKey::Audit)?));

@@ -29,7 +29,7 @@ use crate::rpc::edge::tls::{CertificateWatch, TlsFiles};
 use crate::rpc::front::Front;
 use crate::rpc::shared::Shared;
 use crate::rpc::stream::Streams;
-use crate::store::{DirectoryLock, messages};
+use crate::store::{DirectoryLock, events};
 
 /// How long each step of the stop may take beside the grace period.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ impl Running {
         let watch = Stopwatch::start();
         log::info!("stopping: {} streams get their last messages", self.shared.hub.len());
         // Everything acknowledged until now goes out. If the database cannot be read, everything published goes out.
-        self.shared.hub.drain(self.shared.app.store.read(messages::last_id).unwrap_or(Cursor::START));
+        self.shared.hub.drain(self.shared.app.store.read(events::last_id).unwrap_or(Cursor::START));
         let left = self.shared.streams.join(self.grace.max(LAST_FRAMES), hurry);
         if left > 0 {
             log::warn!("{left} streams did not end by themselves and are cut off");

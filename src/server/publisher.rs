@@ -7,9 +7,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::threads::Thread;
 use crate::hub::Hub;
+use crate::model::event::Event;
 use crate::rpc::stream::Outlet;
 use crate::rpc::wire::{self, Batch};
-use crate::store::StoredMessage;
 
 /// The hub of the streams of this server.
 pub(super) type StreamHub = Arc<Hub<Outlet>>;
@@ -21,7 +21,7 @@ const QUEUE_COMMITS: usize = 256;
 /// thousand streams. Commits that queue up meanwhile are published together.
 pub(super) struct Publisher {
     // Dropped first: the thread ends once its queue is empty.
-    commits: Sender<Vec<StoredMessage>>,
+    commits: Sender<Vec<Event>>,
     _thread: Thread,
 }
 
@@ -34,13 +34,13 @@ impl Publisher {
     }
 
     /// Queues a commit. Calls have to come in the order of the commits.
-    pub(super) fn publish(&self, messages: Vec<StoredMessage>) {
+    pub(super) fn publish(&self, messages: Vec<Event>) {
         // The thread lives as long as its sender.
         let _ = self.commits.send(messages);
     }
 }
 
-fn publish_all(committed: &Receiver<Vec<StoredMessage>>, hub: &OnceLock<StreamHub>, batch_bytes: usize) {
+fn publish_all(committed: &Receiver<Vec<Event>>, hub: &OnceLock<StreamHub>, batch_bytes: usize) {
     // A commit that did not fit into the write before it.
     let mut next = None;
     while let Some(mut messages) = next.take().or_else(|| committed.recv().ok()) {

@@ -1,17 +1,17 @@
-//! The audit: who did what, from where, and when. Rows are only ever added, and each is chained to the one before
+//! The audit: acts with their actor, subject, address and time. Rows are only ever added, and each is chained to the one before
 //! ([`crate::security::chain`]).
 //!
-//! Rows that are cut off at the end leave a chain that is whole. So the head of the chain is kept in a file beside the
-//! database as well, renewed after each commit and before anybody is answered. After a crash right between the two it may be
-//! some rows behind, never ahead.
+//! A chain whose last rows are cut off is still whole. So the head of the chain is kept in a file beside the database as
+//! well, renewed after each commit and before any answer. After a crash right between the two it may be some rows behind,
+//! never ahead.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-
-use super::writer::Tx;
+pub use super::rows::AuditHead;
+use super::sql::{DbError, Row, statements, values};
+use super::tx::{ReadTx, Tx};
 use crate::base::clock::Time;
 use crate::base::durable;
 use crate::security::chain::{Chain, ChainMac, START};
@@ -19,16 +19,16 @@ use crate::security::chain::{Chain, ChainMac, START};
 /// The name of the file that the head is kept in, in the data directory.
 pub const HEAD_FILE_NAME: &str = "audit.head";
 
-/// What happened.
+/// An act.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Who did it: a login, or `admin`.
+pub struct Act {
+    /// The actor: a login, or `admin`.
     pub actor: String,
-    /// What: a stable word.
+    /// What it is: a stable word.
     pub action: String,
-    /// To whom or what: a login.
+    /// The login that it was done to.
     pub subject: String,
-    /// From where: an address, or nothing where that is not known.
+    /// The address that it came from, or nothing where that is not known.
     pub address: String,
     /// More about it, for people. No secrets.
     pub detail: String,
@@ -36,24 +36,24 @@ pub struct Event {
 
 /// A row of the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct AuditRow {
     /// Its number: 1, 2, 3 without a gap.
     pub id: i64,
     /// When.
     pub at: Time,
-    /// What happened.
-    pub event: Event,
+    /// The act.
+    pub act: Act,
     mac: Vec<u8>,
 }
 
-impl Entry {
+impl AuditRow {
     fn holds(&self, chain: &Chain, before: &ChainMac) -> bool {
-        fields(self.id, self.at, &self.event, |fields| chain.holds(before, fields, &self.mac))
+        fields(self.id, self.at, &self.act, |fields| chain.holds(before, fields, &self.mac))
     }
 }
 
-fn fields<T>(id: i64, at: Time, event: &Event, with: impl FnOnce(&[&[u8]]) -> T) -> T {
-    let Event { actor, action, subject, address, detail } = event;
+fn fields<T>(id: i64, at: Time, act: &Act, with: impl FnOnce(&[&[u8]]) -> T) -> T {
+    let Act { actor, action, subject, address, detail } = act;
     with(&[
         &id.to_be_bytes(),
         &at.as_micros().to_be_bytes(),
@@ -65,49 +65,45 @@ fn fields<T>(id: i64, at: Time, event: &Event, with: impl FnOnce(&[&[u8]]) -> T)
     ])
 }
 
-/// The last row of the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// Its number.
-    pub id: i64,
-    /// Its MAC.
-    pub mac: ChainMac,
+macro_rules! columns {
+    () => {
+        "id, at, actor, action, subject, address, detail, mac"
+    };
 }
 
-const COLUMNS: &str = "id, at, actor, action, subject, address, detail, mac";
+statements! {
+    LAST = "SELECT id, mac FROM audit ORDER BY id DESC LIMIT 1";
+    APPEND = concat!("INSERT INTO audit (", columns!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+    ANY = "SELECT EXISTS (SELECT 1 FROM audit)";
+    ALL = concat!("SELECT ", columns!(), " FROM audit ORDER BY id");
+}
 
 /// Adds a row.
 ///
 /// # Errors
-/// SQLite's.
-pub fn append(tx: &Tx<'_>, chain: &Chain, at: Time, event: &Event) -> rusqlite::Result<()> {
-    let last = tx
-        .sql()
-        .prepare_cached("SELECT id, mac FROM audit ORDER BY id DESC LIMIT 1")?
-        .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
-        .optional()?;
+/// The database's.
+pub fn append(tx: &Tx<'_>, chain: &Chain, at: Time, act: &Act) -> Result<(), DbError> {
+    let last: Option<(i64, Vec<u8>)> = tx.conn.first(LAST, values![], |row| Ok((row.get(0)?, row.get(1)?)))?;
     // A mac of the wrong length is not what was written: the row that follows it then shows that as well.
     let (last, before) = last.map_or((0, START), |(id, mac)| (id, mac.try_into().unwrap_or(START)));
     // Rows that were cut off behind our back leave a gap for good: nothing takes their numbers.
     let id = last.max(tx.kept_head().map_or(0, |head| head.id)).saturating_add(1);
-    let mac = fields(id, at, event, |fields| chain.link(&before, fields));
-    let Event { actor, action, subject, address, detail } = event;
-    tx.sql()
-        .prepare_cached(&format!("INSERT INTO audit ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"))?
-        .execute(params![id, at.as_micros(), actor, action, subject, address, detail, mac])?;
-    tx.audited(Head { id, mac });
+    let mac = fields(id, at, act, |fields| chain.link(&before, fields));
+    let Act { actor, action, subject, address, detail } = act;
+    tx.conn.execute(APPEND, values![id, at, actor, action, subject, address, detail, mac.as_slice()])?;
+    tx.audited(AuditHead { id, mac });
     Ok(())
 }
 
 /// Whether there is any row.
 ///
 /// # Errors
-/// SQLite's.
-pub fn any(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.query_row("SELECT EXISTS (SELECT 1 FROM audit)", [], |row| row.get(0))
+/// The database's.
+pub fn any(tx: &ReadTx<'_>) -> Result<bool, DbError> {
+    tx.conn.one(ANY, values![], |row| row.get(0))
 }
 
-/// What a look at the whole chain found.
+/// Something wrong with the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// A row was changed, or one before it was taken out or put in.
@@ -134,33 +130,32 @@ pub enum Finding {
 /// Looks at every row in turn: `each` is given it, and every finding goes to `found`.
 ///
 /// # Errors
-/// SQLite's.
+/// The database's.
 pub fn walk(
-    connection: &Connection,
+    tx: &ReadTx<'_>,
     chain: &Chain,
-    head: Option<Head>,
-    mut each: impl FnMut(&Entry),
+    head: Option<AuditHead>,
+    mut each: impl FnMut(&AuditRow),
     mut found: impl FnMut(Finding),
-) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM audit ORDER BY id"))?;
-    let mut rows = statement.query([])?;
+) -> Result<(), DbError> {
     let (mut expected, mut before) = (1, START);
-    while let Some(row) = rows.next()? {
-        let entry = from_row(row)?;
-        if entry.id > expected {
-            found(Finding::Missing { from: expected, to: entry.id.saturating_sub(1) });
+    tx.conn.each(ALL, values![], |row| {
+        let row = from_row(row)?;
+        if row.id > expected {
+            found(Finding::Missing { from: expected, to: row.id.saturating_sub(1) });
         }
         // Behind a gap the row itself may be as it was written; that it does not follow the last one has been said.
-        if entry.id == expected && !entry.holds(chain, &before) || entry.id < expected {
-            found(Finding::Changed { id: entry.id });
+        if row.id == expected && !row.holds(chain, &before) || row.id < expected {
+            found(Finding::Changed { id: row.id });
         }
-        before = entry.mac.clone().try_into().unwrap_or(START);
-        if head.is_some_and(|head| head.id == entry.id && head.mac != before) {
-            found(Finding::HeadDiffers { id: entry.id });
+        before = row.mac.clone().try_into().unwrap_or(START);
+        if head.is_some_and(|head| head.id == row.id && head.mac != before) {
+            found(Finding::HeadDiffers { id: row.id });
         }
-        expected = entry.id.saturating_add(1);
-        each(&entry);
-    }
+        expected = row.id.saturating_add(1);
+        each(&row);
+        Ok(())
+    })?;
     match head {
         Some(head) if head.id >= expected => found(Finding::Missing { from: expected, to: head.id }),
         None if expected > 1 => found(Finding::HeadMissing),
@@ -169,11 +164,11 @@ pub fn walk(
     Ok(())
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    Ok(Entry {
+fn from_row(row: &Row<'_>) -> Result<AuditRow, DbError> {
+    Ok(AuditRow {
         id: row.get(0)?,
-        at: Time::from_micros(row.get(1)?),
-        event: Event {
+        at: row.get(1)?,
+        act: Act {
             actor: row.get(2)?,
             action: row.get(3)?,
             subject: row.get(4)?,
@@ -197,15 +192,15 @@ impl HeadFile {
     }
 
     /// The head that is kept; `None` if there is none, or none that can be read.
-    pub fn read(&self) -> Option<Head> {
+    pub fn read(&self) -> Option<AuditHead> {
         let text = fs::read_to_string(&self.path).ok()?;
         let (id, mac) = text.trim_end().split_once(' ')?;
         let mac = data_encoding::HEXLOWER.decode(mac.as_bytes()).ok()?;
-        Some(Head { id: id.parse().ok()?, mac: mac.try_into().ok()? })
+        Some(AuditHead { id: id.parse().ok()?, mac: mac.try_into().ok()? })
     }
 
     /// Keeps a head in place of the last one, for good.
-    pub(super) fn write(&self, head: Head) -> io::Result<()> {
+    pub(super) fn write(&self, head: AuditHead) -> io::Result<()> {
         let line = format!("{} {}\n", head.id, data_encoding::HEXLOWER.encode(&head.mac));
         durable::replace(&self.path, line.as_bytes())
     }
@@ -218,8 +213,8 @@ mod tests {
     use super::*;
     use crate::security::secret::SecretBytes;
 
-    fn lock_of(subject: &str) -> Event {
-        Event {
+    fn lock_of(subject: &str) -> Act {
+        Act {
             actor: "admin".into(),
             action: "user.lock".into(),
             subject: subject.into(),
@@ -229,27 +224,27 @@ mod tests {
     }
 
     fn append_to(store: &Store, subject: &str) {
-        let event = lock_of(subject);
-        let append = move |tx: &Tx<'_>| Ok::<_, StoreError>(append(tx, &chain(), Time::from_secs(7), &event)?);
-        store.write(append, |()| ()).unwrap();
+        let act = lock_of(subject);
+        let append = move |tx: &Tx<'_>| Ok::<_, StoreError>(append(tx, &chain(), Time::from_secs(7), &act)?);
+        store.write(append).unwrap();
     }
 
     fn chain() -> Chain {
         Chain::new(&SecretBytes::new(vec![7; 32]))
     }
 
-    /// What is found after `change` was done to a chain of five rows, by somebody who has the file.
+    /// The findings after an attacker who has the file did `change` to a chain of five rows.
     fn found_after(change: &str) -> Vec<Finding> {
-        let (dir, store) = store(Box::new(|_| ()));
+        let (dir, store) = store();
         for n in 0..5 {
             append_to(&store, &format!("user{n}"));
         }
-        let connection = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+        let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
         connection.execute_batch(change).unwrap();
         let mut found = Vec::new();
         let head = HeadFile::in_directory(dir.path()).read();
         assert_eq!(head.unwrap().id, 5);
-        walk(&connection, &chain(), head, |_| (), |finding| found.push(finding)).unwrap();
+        store.read(|tx| walk(tx, &chain(), head, |_| (), |finding| found.push(finding))).unwrap();
         found
     }
 
@@ -283,21 +278,21 @@ mod tests {
 
     #[test]
     fn rows_that_were_cut_off_are_still_missed_when_more_have_come() {
-        let (dir, store) = store(Box::new(|_| ()));
+        let (dir, store) = store();
         let append_some = || (0..3).for_each(|n| append_to(&store, &format!("user{n}")));
         append_some();
-        let connection = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+        let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
         connection.execute_batch("DELETE FROM audit WHERE id > 1").unwrap();
         append_some();
         let mut found = Vec::new();
         let head = HeadFile::in_directory(dir.path()).read();
-        walk(&connection, &chain(), head, |_| (), |finding| found.push(finding)).unwrap();
+        store.read(|tx| walk(tx, &chain(), head, |_| (), |finding| found.push(finding))).unwrap();
         assert_eq!(found, [Finding::Missing { from: 2, to: 3 }]);
     }
 
     #[test]
-    fn a_missing_head_is_noticed_and_a_crash_before_it_was_renewed_is_not_held_against_anybody() {
-        let (dir, store) = store(Box::new(|_| ()));
+    fn a_missing_head_is_found_and_one_that_a_crash_left_behind_is_not() {
+        let (dir, store) = store();
         let file = HeadFile::in_directory(dir.path());
         let mut heads = Vec::new();
         for _ in 0..2 {

@@ -1,4 +1,5 @@
-//! The predecessor's database: `users(id, login, password_hash, secret)`, with SHA-256 in hex and base32 in the clear.
+//! The predecessor's database: `users(id, login, password_hash, secret)`, with SHA-256 in hex and base32 in the clear. It is
+//! a file of SQLite whatever ours is, so its statements are for SQLite alone.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,7 +11,7 @@ use crate::model::ids::UserId;
 use crate::model::login::LoginKey;
 use crate::security::secret::SecretText;
 
-/// A row of it. What is not text is taken as missing.
+/// A row of it. A value that is not text counts as missing.
 pub(super) struct LegacyUser {
     pub(super) id: UserId,
     pub(super) login: String,
@@ -18,7 +19,7 @@ pub(super) struct LegacyUser {
     pub(super) secret: Option<SecretText>,
 }
 
-/// Whether the file is a database of the predecessor. A file that is none is not this function's to judge.
+/// Whether the file is a database of the predecessor. Of a file that is no database it says no.
 pub(super) fn is_legacy(path: &Path) -> rusqlite::Result<bool> {
     if !path.exists() {
         return Ok(false);
@@ -39,7 +40,7 @@ pub(super) fn is_legacy(path: &Path) -> rusqlite::Result<bool> {
     }
 }
 
-/// Every row, by number.
+/// Every row, by id.
 pub(super) fn users(connection: &Connection) -> rusqlite::Result<Vec<LegacyUser>> {
     connection
         .prepare("SELECT id, login, password_hash, secret FROM users ORDER BY id")?
@@ -51,7 +52,7 @@ pub(super) fn users(connection: &Connection) -> rusqlite::Result<Vec<LegacyUser>
                 })
             };
             Ok(LegacyUser {
-                id: row.get(0)?,
+                id: UserId::from_number(row.get(0)?),
                 login: text(1)?.unwrap_or_default(),
                 password_hash: SecretText::new(text(2)?.unwrap_or_default()),
                 secret: text(3)?.map(SecretText::new),

@@ -1,4 +1,4 @@
-//! Upgrades a database of the predecessor: its people log in with the same password and the same authenticator entry.
+//! Upgrades a database of the predecessor: people log in with the same password and the same authenticator entry.
 //!
 //! A new database is built beside the old one and takes its name in one rename, so that an interruption anywhere leaves
 //! either the old one or the new one, and no trace of an old hash or secret is left in the file or its log. A copy of the
@@ -11,13 +11,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 
+use super::directory::{DirectoryLock, FILE_NAME};
+use super::error::OpenError;
 use super::legacy::{self, LegacyUser};
-use super::{DirectoryLock, FILE_NAME, OpenError, factors, schema};
+use super::sql::{Conn, DbError};
+use super::users::{self, UpgradedUser};
+use super::{factors, schema};
 use crate::base::clock::Time;
 use crate::base::durable;
-use crate::model::login::LoginKey;
 use crate::security::passwords::{HashError, Passwords};
 use crate::security::totp::secret_from_base32;
 use crate::security::vault::{AadContext, Vault, VaultError};
@@ -37,15 +40,15 @@ pub enum UpgradeError {
     Old {
         /// The database file.
         path: PathBuf,
-        /// What SQLite said.
-        source: rusqlite::Error,
+        /// The database's error.
+        source: DbError,
     },
     /// The copy or the new database could not be written.
     #[error("{}: {source}; make room, check the directory's permissions, and start again", path.display())]
     Io {
         /// Which file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The new database could not be written.
@@ -53,8 +56,8 @@ pub enum UpgradeError {
     New {
         /// The new file.
         path: PathBuf,
-        /// What SQLite said.
-        source: rusqlite::Error,
+        /// The database's error.
+        source: DbError,
     },
     /// The schema could not be made.
     #[error(transparent)]
@@ -82,7 +85,7 @@ pub fn copy_in(data_dir: &Path) -> PathBuf {
 /// It cannot be read.
 pub fn is_needed(data_dir: &Path) -> Result<bool, UpgradeError> {
     let path = data_dir.join(FILE_NAME);
-    legacy::is_legacy(&path).map_err(|source| UpgradeError::Old { path, source })
+    legacy::is_legacy(&path).map_err(|source| UpgradeError::Old { path, source: source.into() })
 }
 
 /// Upgrades it. `progress` hears how many of how many accounts are done, and may stop it. Returns how many there are.
@@ -98,7 +101,7 @@ pub fn run(
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<usize, UpgradeError> {
     let path = data_dir.join(FILE_NAME);
-    let old = |source| UpgradeError::Old { path: path.clone(), source };
+    let old = |source: rusqlite::Error| UpgradeError::Old { path: path.clone(), source: source.into() };
     // Opened before SQLite opens the file, and closed after it: closing any handle of a file gives up all locks that the
     // process holds on it (POSIX).
     let original = fs::File::open(&path).map_err(|source| UpgradeError::Io { path: path.clone(), source })?;
@@ -106,7 +109,7 @@ pub fn run(
     connection.busy_timeout(Duration::from_secs(2)).map_err(old)?;
     // Folds a log of the old server in, and leaves a file that is whole by itself.
     connection.pragma_update(None, "journal_mode", "DELETE").map_err(old)?;
-    // From here to the rename nobody else may write to the old database.
+    // From here to the rename no other process may write to the old database.
     let guard = connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(old)?;
     let users = legacy::users(&guard).map_err(old)?;
     let clashes = legacy::clashes(&users);
@@ -148,7 +151,8 @@ fn build(
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<(), UpgradeError> {
     let io = |source| UpgradeError::Io { path: path.to_owned(), source };
-    let sql = |source| UpgradeError::New { path: path.to_owned(), source };
+    let sql = |source: rusqlite::Error| UpgradeError::New { path: path.to_owned(), source: source.into() };
+    let db = |source| UpgradeError::New { path: path.to_owned(), source };
     // What an interrupted upgrade left.
     for suffix in ["", "-journal", "-wal", "-shm"] {
         durable::remove_if_there(&PathBuf::from(format!("{}{suffix}", path.display()))).map_err(io)?;
@@ -162,26 +166,17 @@ fn build(
     for (n, user) in users.iter().enumerate() {
         let hash = passwords.wrap_sha256_hex(user.password_hash.expose())?;
         let secret = user.secret.as_ref().and_then(|text| secret_from_base32(text.expose()));
-        let key = LoginKey::from_text(&user.login);
-        transaction
-            .execute(
-                "INSERT INTO users (id, login, login_key, login_look, password_hash, created_at, enrolled_at, awaits_admin)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![
-                    user.id,
-                    user.login,
-                    key.name(),
-                    key.look(),
-                    hash.as_str(),
-                    now.as_micros(),
-                    secret.is_some().then_some(now.as_micros()),
-                    secret.is_none(),
-                ],
-            )
-            .map_err(sql)?;
+        let upgraded = UpgradedUser {
+            id: user.id,
+            login: &user.login,
+            password_hash: &hash,
+            created_at: now,
+            has_factor: secret.is_some(),
+        };
+        users::insert_upgraded(Conn::new(&transaction), &upgraded).map_err(db)?;
         if let Some(secret) = secret {
             let sealed = vault.seal(AadContext::SecondFactor { user_id: user.id }, &secret)?;
-            factors::insert_active(&transaction, user.id, &sealed, now).map_err(sql)?;
+            factors::insert_active(Conn::new(&transaction), user.id, &sealed, now).map_err(db)?;
         }
         hear(progress, n + 1, users.len())?;
     }

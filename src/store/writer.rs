@@ -1,10 +1,9 @@
 //! The one thread that writes.
 //!
-//! It takes everything that waits, runs each write in a savepoint of its own within one IMMEDIATE transaction, commits once
-//! (group commit), and only then feeds the messages on and tells each caller. A write that fails is rolled back alone; a
+//! It takes everything that is queued, runs each write in a savepoint of its own within one IMMEDIATE transaction, commits
+//! once (group commit), and only then applies the effects and tells each caller. A write that fails is rolled back alone; a
 //! commit that fails fails all that were in it.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -13,72 +12,22 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::StoreLimits;
-use super::audit::{Head, HeadFile};
-use super::messages::StoredMessage;
+use super::audit::HeadFile;
+use super::effects::Effects;
+use super::error::WriteFailed;
+use super::limits::StoreLimits;
+use super::log_head::LogHead;
+use super::rows::AuditHead;
+use super::sessions;
+use super::sql::{Conn, DbError};
+use super::tail::{Tail, guarded};
+use super::tx::Tx;
 use crate::base::lock::lock;
 use crate::base::threads::Thread;
-
-/// Receives the messages of each commit, in their order, on the writer's thread.
-pub type Feed = Box<dyn FnMut(Vec<StoredMessage>) + Send>;
-
-/// A write that did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteFailed {
-    /// Too many writes wait.
-    #[error("too many writes wait")]
-    Full,
-    /// The writer has stopped.
-    #[error("the writer has stopped")]
-    Stopped,
-    /// The transaction could not be begun or committed: a full disk, say.
-    #[error("nothing could be committed: {0}")]
-    Commit(String),
-    /// The write panicked.
-    #[error("the write panicked")]
-    Panicked,
-}
-
-/// The right to write, within the transaction of a group.
-pub struct Tx<'a> {
-    connection: &'a Connection,
-    appended: RefCell<Vec<StoredMessage>>,
-    audited: Cell<Option<Head>>,
-    kept: Option<Head>,
-}
-
-impl Tx<'_> {
-    /// The connection, for SQL within `store`.
-    pub(super) fn sql(&self) -> &Connection {
-        self.connection
-    }
-
-    /// Notes a message to be fed on once it is committed.
-    pub(super) fn appended(&self, message: StoredMessage) {
-        self.appended.borrow_mut().push(message);
-    }
-
-    /// The head of the audit that is kept beside the database.
-    pub(super) fn kept_head(&self) -> Option<Head> {
-        self.kept
-    }
-
-    /// Notes the head of the audit, to be kept once it is committed.
-    pub(super) fn audited(&self, head: Head) {
-        self.audited.set(Some(head));
-    }
-}
-
-/// For reading within a write.
-impl std::ops::Deref for Tx<'_> {
-    type Target = Connection;
-    fn deref(&self) -> &Connection {
-        self.connection
-    }
-}
+use crate::model::ids::SessionId;
 
 trait Job: Send {
-    /// Writes; returns whether it is to be kept.
+    /// Writes. Returns whether what it wrote is kept.
     fn run(&mut self, tx: &Tx<'_>) -> bool;
     /// Tells the caller, after the commit or its failure.
     fn finish(self: Box<Self>, failed: Option<WriteFailed>);
@@ -124,12 +73,14 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         limits: &StoreLimits,
-        feed: Feed,
+        tail: Tail,
         head_file: HeadFile,
     ) -> io::Result<Writer> {
         let (sender, receiver) = bounded(limits.write_queue);
         let batch = limits.write_batch;
-        let thread = Thread::spawn("store-writer", move || work(connection, &receiver, batch, feed, &head_file))?;
+        let kept = head_file.read();
+        let mut work = Work { connection, tail, head_file, kept };
+        let thread = Thread::spawn("store-writer", move || work.run(&receiver, batch))?;
         Ok(Writer { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -165,90 +116,123 @@ impl Drop for Writer {
     }
 }
 
-fn work(mut connection: Connection, jobs: &Receiver<Box<dyn Job>>, batch: usize, mut feed: Feed, head_file: &HeadFile) {
-    let mut group = Vec::with_capacity(batch);
-    let mut kept = head_file.read();
-    while let Ok(first) = jobs.recv() {
-        group.push(first);
-        group.extend(jobs.try_iter().take(batch.saturating_sub(1)));
-        let (failed, appended, head) = match commit(&mut connection, &mut group, kept) {
-            Ok((appended, head)) => (None, appended, head),
-            Err(error) => {
-                log::error!("a commit of {} writes failed: {error}", group.len());
-                (Some(error.to_string()), Vec::new(), None)
+/// What the writer's thread works with.
+struct Work {
+    connection: Connection,
+    tail: Tail,
+    head_file: HeadFile,
+    /// The head that the file holds.
+    kept: Option<AuditHead>,
+}
+
+impl Work {
+    fn run(&mut self, jobs: &Receiver<Box<dyn Job>>, batch: usize) {
+        let mut group = Vec::with_capacity(batch);
+        while let Ok(first) = jobs.recv() {
+            group.push(first);
+            group.extend(jobs.try_iter().take(batch.saturating_sub(1)));
+            let failed = match self.commit(&mut group) {
+                Ok(effects) => {
+                    self.apply(effects);
+                    None
+                }
+                Err(error) => {
+                    log::error!("a commit of {} writes failed: {error}", group.len());
+                    Some(error.to_string())
+                }
+            };
+            for job in group.drain(..) {
+                let failed = failed.clone().map(WriteFailed::Commit);
+                guarded("the answer to a write", || job.finish(failed));
             }
-        };
-        if let Some(head) = head {
-            kept = Some(head);
-            if let Err(error) = head_file.write(head) {
+        }
+        if let Err(error) = self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
+            log::warn!("the write-ahead log could not be folded into the database; the next start will do it: {error}");
+        }
+    }
+
+    /// Runs every job of the group and commits. Sessions that the group ends lose their rights before the commit.
+    fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<Effects, DbError> {
+        let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (mut effects, mut log) = (Effects::default(), LogHead::default());
+        for job in group {
+            let savepoint = transaction.savepoint()?;
+            let before = log.clone();
+            let tx = Tx::new(Conn::new(&savepoint), &log, self.kept);
+            if job.run(&tx) {
+                effects.then(tx.into_effects());
+                savepoint.commit()?;
+            } else {
+                drop(tx);
+                log = before;
+                savepoint.finish()?;
+            }
+        }
+        log.write(Conn::new(&transaction))?;
+        self.tail.before_commit(&effects);
+        match transaction.commit() {
+            Ok(()) => Ok(effects),
+            Err(error) => {
+                self.readmit(&effects.ended);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// After a commit that failed: only what the rows say counts. A session whose row cannot be read stays out until the
+    /// next start.
+    fn readmit(&mut self, ended: &[SessionId]) {
+        let read = |id: &SessionId| sessions::with_login(Conn::new(&self.connection), *id);
+        match ended.iter().filter_map(|id| read(id).transpose()).collect::<Result<Vec<_>, _>>() {
+            Ok(still_there) => self.tail.commit_failed(still_there),
+            Err(error) => log::error!(
+                "{} sessions whose ending could not be committed stay out until the next start: {error}",
+                ended.len()
+            ),
+        }
+    }
+
+    /// Applies what follows a commit, before any caller is answered.
+    fn apply(&mut self, effects: Effects) {
+        if let Some(head) = effects.audit_head {
+            self.kept = Some(head);
+            if let Err(error) = self.head_file.write(head) {
                 log::error!("the head of the audit, row {}, could not be kept beside the database: {error}", head.id);
             }
         }
-        if !appended.is_empty() {
-            guarded("the feed", || feed(appended));
-        }
-        for job in group.drain(..) {
-            let failed = failed.clone().map(WriteFailed::Commit);
-            guarded("the answer to a write", || job.finish(failed));
-        }
-    }
-    if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE") {
-        log::warn!("the write-ahead log could not be folded into the database; the next start will do it: {error}");
-    }
-}
-
-/// Runs every job of the group and commits. Returns the messages that were committed, and the head of the audit if it moved.
-fn commit(
-    connection: &mut Connection,
-    group: &mut [Box<dyn Job>],
-    kept: Option<Head>,
-) -> rusqlite::Result<(Vec<StoredMessage>, Option<Head>)> {
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut appended = Vec::new();
-    let mut head = None;
-    for job in group {
-        let savepoint = transaction.savepoint()?;
-        let tx = Tx { connection: &savepoint, appended: RefCell::default(), audited: Cell::default(), kept };
-        if job.run(&tx) {
-            head = tx.audited.take().or(head);
-            appended.append(&mut tx.appended.into_inner());
-            savepoint.commit()?;
-        } else {
-            savepoint.finish()?;
-        }
-    }
-    transaction.commit()?;
-    Ok((appended, head))
-}
-
-/// The writer outlives a panic in what is not its own.
-fn guarded(what: &str, run: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(run)).is_err() {
-        log::error!("{what} panicked; the writer goes on");
+        self.tail.committed(effects);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::store;
-    use super::super::{StoreError, messages};
+    use super::super::events::{self, NewEvent};
+    use super::super::rows::LiveSession;
+    use super::super::tail::Followers;
+    use super::super::testing::{account, new_message, store, store_with};
+    use super::super::{AppendError, Store, StoreError, codes, users};
     use super::*;
     use crate::base::clock::Time;
-    use crate::model::ids::{Cursor, EventId, UserId};
+    use crate::model::event::Event;
+    use crate::model::ids::{Cursor, RoomId};
     use std::sync::Arc;
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    fn append(tx: &Tx<'_>, text: &str) -> Result<EventId, StoreError> {
-        let sent_at = Time::from_secs(0);
-        let new =
-            messages::NewMessage { user_id: UserId::from_number(1), author: "user1", text, sent_at, client_id: None };
-        Ok(messages::append(tx, &new)?.id)
+    fn invite(tx: &Tx<'_>, note: &str) -> Result<i64, StoreError> {
+        let hash = std::array::from_fn(|n| note.as_bytes().get(n).copied().unwrap_or(0));
+        let (now, end) = (Time::from_secs(0), Time::from_secs(1));
+        Ok(codes::invite(tx, &hash, note.to_owned(), now, end)?.id)
+    }
+
+    fn notes(store: &Store) -> Vec<String> {
+        let found = store.read(|tx| codes::invitations(tx, Time::from_secs(0))).unwrap();
+        found.into_iter().map(|invitation| invitation.note).collect()
     }
 
     #[test]
     fn a_write_that_fails_or_panics_takes_nothing_else_with_it() {
-        let (_dir, store) = store(Box::new(|_| ()));
+        let (_dir, store) = store();
         let (block_tx, block) = bounded::<()>(0);
         store.submit(
             move |_| {
@@ -258,48 +242,159 @@ mod tests {
             |_| (),
         );
         let (results_tx, results) = bounded(8);
-        let submit = |write: fn(&Tx<'_>) -> Result<EventId, StoreError>| {
+        let submit = |write: fn(&Tx<'_>) -> Result<i64, StoreError>| {
             let results = results_tx.clone();
             store.submit(write, move |result| results.send(result.map_err(|e| e.to_string())).unwrap());
         };
-        submit(|tx| append(tx, "first"));
-        submit(|tx| append(tx, "taken back").and_then(|_| Err(WriteFailed::Full.into())));
+        submit(|tx| invite(tx, "first"));
+        submit(|tx| invite(tx, "taken back").and_then(|_| Err(WriteFailed::Full.into())));
         submit(|_| panic!("on purpose"));
-        submit(|tx| append(tx, "last"));
+        submit(|tx| invite(tx, "last"));
         drop(block_tx);
         let got: Vec<_> = (0..4).map(|_| results.recv_timeout(LIMIT).unwrap()).collect();
         assert_eq!(got[1], Err("too many writes wait".into()));
         assert_eq!(got[2], Err("the write panicked".into()));
-        let texts = store.read(|c| messages::after(c, Cursor::START, 10)).unwrap();
-        assert_eq!(texts.iter().map(|m| m.text.as_str()).collect::<Vec<_>>(), ["first", "last"]);
-        assert_eq!(got[0].clone().unwrap(), texts[0].id);
-        assert_eq!(got[3].clone().unwrap(), texts[1].id);
+        assert_eq!(notes(&store), ["first", "last"]);
+        assert!(got[0].is_ok() && got[3].is_ok(), "{got:?}");
     }
 
     #[test]
-    fn messages_are_fed_after_their_commit_in_order_and_before_the_answer() {
-        let fed = Arc::new(Mutex::new(Vec::new()));
-        let (_dir, store) = store(Box::new({
-            let fed = Arc::clone(&fed);
-            move |batch: Vec<StoredMessage>| fed.lock().unwrap().extend(batch.iter().map(|m| m.id))
-        }));
+    fn events_are_published_after_their_commit_in_order_and_before_the_answer() {
+        let published = Arc::new(Mutex::new(Vec::new()));
+        let (_dir, store) = store_with({
+            let published = Arc::clone(&published);
+            move |events: Vec<Event>| published.lock().unwrap().extend(events.iter().map(|event| event.id))
+        });
+        let author = account(&store, "user1");
         for n in 0..100 {
-            let id = store.write(move |tx| append(tx, &n.to_string()), |_| ()).unwrap();
-            assert_eq!(fed.lock().unwrap().last(), Some(&id));
+            let appended = store.append_and_wait(new_message(&author, &n.to_string())).unwrap();
+            assert_eq!(published.lock().unwrap().last(), Some(&appended.id));
         }
-        assert!(fed.lock().unwrap().is_sorted());
-        assert_eq!(fed.lock().unwrap().len(), 100);
+        assert!(published.lock().unwrap().is_sorted());
+        assert_eq!(published.lock().unwrap().len(), 100);
+    }
+
+    #[test]
+    fn a_group_gives_ids_in_order_and_those_of_a_write_that_failed_to_the_next() {
+        let (_dir, store) = store();
+        let author = account(&store, "user1");
+        let (block_tx, block) = bounded::<()>(0);
+        store.submit(
+            move |_| {
+                let _ = block.recv();
+                Ok::<_, StoreError>(())
+            },
+            |_| (),
+        );
+        let (results_tx, results) = bounded(8);
+        let append = |text: &str, fails: bool| {
+            let (new, results) = (new_message(&author, text), results_tx.clone());
+            let write = move |tx: &Tx<'_>| {
+                let appended = events::append(tx, new)?;
+                assert_eq!(tx.last_event_id()?, Cursor::behind(appended.id));
+                if fails { Err(AppendError::SessionEnded) } else { Ok(appended.id.to_db()) }
+            };
+            store.submit(write, move |result| results.send(result.ok()).unwrap());
+        };
+        for (text, fails) in [("one", false), ("two", true), ("three", false)] {
+            append(text, fails);
+        }
+        drop(block_tx);
+        let got: Vec<_> = (0..3).map(|_| results.recv_timeout(LIMIT).unwrap()).collect();
+        assert_eq!(got, [Some(1), None, Some(2)]);
+        let (last, stored) = store.read(|tx| Ok((tx.last_event_id()?, tx.messages_stored(RoomId::COMMON)?))).unwrap();
+        assert_eq!((last.to_db(), stored), (2, 2));
+    }
+
+    #[test]
+    fn a_session_that_is_not_complete_appends_nothing() {
+        let (_dir, store) = store();
+        let author = account(&store, "user1");
+        let new = NewEvent { at: author.session.expires_at, ..new_message(&author, "expired") };
+        assert!(matches!(store.append_and_wait(new), Err(AppendError::SessionEnded)));
+        let id = author.session.id;
+        store.write(move |tx| Ok::<_, StoreError>(sessions::end(tx, sessions::End::One(id))?)).unwrap();
+        let refused = store.append_and_wait(new_message(&author, "ended"));
+        assert!(matches!(refused, Err(AppendError::SessionEnded)));
+        assert_eq!(store.read(events::last_id).unwrap(), Cursor::START);
     }
 
     #[test]
     fn after_the_stop_writes_are_refused_and_the_log_is_folded_in() {
-        let (dir, store) = store(Box::new(|_| ()));
-        store.write(|tx| append(tx, "kept"), |_| ()).unwrap();
+        let (dir, store) = store();
+        store.write(|tx| invite(tx, "kept")).unwrap();
         assert!(store.stop(LIMIT));
-        let refused = store.write(|tx| append(tx, "late"), |_| ());
+        let refused = store.write(|tx| invite(tx, "late"));
         assert!(matches!(refused, Err(StoreError::Write(WriteFailed::Stopped))));
-        assert_eq!(store.read(|c| messages::after(c, Cursor::START, 10)).unwrap().len(), 1);
+        assert_eq!(notes(&store), ["kept"]);
         let log = std::fs::metadata(dir.path().join("users.db-wal")).map_or(0, |m| m.len());
         assert_eq!(log, 0);
+    }
+
+    /// What the followers are told, in order.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    enum Told {
+        RightsTaken(Vec<SessionId>),
+        RightsGiven(Vec<SessionId>),
+        StreamsEnded(Vec<SessionId>),
+    }
+
+    #[derive(Clone, Default)]
+    struct Notes(Arc<Mutex<Vec<Told>>>);
+
+    impl Notes {
+        fn take(&self) -> Vec<Told> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    impl Followers for Notes {
+        fn take_rights(&mut self, ended: &[SessionId]) {
+            self.0.lock().unwrap().push(Told::RightsTaken(ended.to_vec()));
+        }
+
+        fn give_rights(&mut self, sessions: Vec<LiveSession>) {
+            let ids = sessions.iter().map(|live| live.session.id).collect();
+            self.0.lock().unwrap().push(Told::RightsGiven(ids));
+        }
+
+        fn end_streams(&mut self, ended: &[SessionId]) {
+            self.0.lock().unwrap().push(Told::StreamsEnded(ended.to_vec()));
+        }
+
+        fn publish(&mut self, _: Vec<Event>) {}
+    }
+
+    #[test]
+    fn rights_are_taken_before_the_commit_and_streams_end_after_it() {
+        let notes = Notes::default();
+        let (_dir, store) = store_with(notes.clone());
+        let author = account(&store, "user1");
+        let (user, id) = (author.session.user_id, author.session.id);
+        assert_eq!(notes.take(), [Told::RightsGiven(vec![id])]);
+        store.write(move |tx| Ok::<_, StoreError>(users::delete(tx, user)?)).unwrap();
+        assert_eq!(notes.take(), [Told::RightsTaken(vec![id]), Told::StreamsEnded(vec![id])]);
+        assert!(store.read(|c| users::by_id(c, user)).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_session_whose_ending_is_not_committed_is_let_in_again_by_its_row_alone() {
+        let notes = Notes::default();
+        let (_dir, store) = store_with(notes.clone());
+        let author = account(&store, "user1");
+        let (user, id) = (author.session.user_id, author.session.id);
+        notes.take();
+        let failed = store.write(move |tx| {
+            users::delete(tx, user)?;
+            // Fails at the commit, and no earlier.
+            tx.conn.batch(
+                "PRAGMA defer_foreign_keys = ON; UPDATE second_factors SET user_id = 0;
+                 INSERT INTO one_time_codes (hash, user_id, purpose) VALUES (x'00', 0, 'recovery')",
+            )?;
+            Ok::<_, StoreError>(())
+        });
+        assert!(matches!(failed, Err(StoreError::Write(WriteFailed::Commit(_)))), "{failed:?}");
+        assert_eq!(notes.take(), [Told::RightsTaken(vec![id]), Told::RightsGiven(vec![id])]);
+        assert!(store.read(|c| users::by_id(c, user)).unwrap().is_some());
     }
 }

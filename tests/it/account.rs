@@ -8,7 +8,7 @@ use grpc_otp_chat::proto::{
 use grpcio::{RpcStatus, RpcStatusCode as Code};
 
 use crate::LIMIT;
-use crate::house::{House, Member, PASSWORD, Peer, at_once, open_streams, reason, secret_of};
+use crate::test_server::{Member, PASSWORD, Peer, TestServer, at_once, open_streams, reason, secret_of};
 
 const NEW_PASSWORD: &str = "another horse, another battery";
 
@@ -56,95 +56,95 @@ fn why<T: std::fmt::Debug>(result: Result<T, RpcStatus>) -> String {
 }
 
 /// Enrols a session that needs it. Returns a peer with the complete session, and its recovery codes.
-fn enrol(house: &House, peer: &Peer, login: &str) -> (Peer, Vec<String>) {
+fn enrol(server: &TestServer, peer: &Peer, login: &str) -> (Peer, Vec<String>) {
     let secret = secret_of(&peer.init_otp(login, "", "").secret);
-    let checked = peer.check_otp(login, &house.code(&secret, 0));
+    let checked = peer.check_otp(login, &server.code(&secret, 0));
     assert!(checked.valid, "{}", checked.error);
     (peer.with_token(Some(&checked.token)), checked.recovery_codes)
 }
 
 #[test]
 fn a_recovery_code_opens_a_session_that_must_enrol_anew_and_nothing_else() {
-    let house = House::open();
-    let member = house.member("user1");
+    let server = TestServer::open();
+    let member = server.member("user1");
     assert_eq!(member.recovery_codes.len(), 10);
-    let opened = house.peer().recover("user1", &member.recovery_codes[3].to_lowercase().replace('-', " "));
+    let opened = server.peer().recover("user1", &member.recovery_codes[3].to_lowercase().replace('-', " "));
     assert_eq!(opened.state.enum_value(), Ok(SessionState::NEEDS_ENROLMENT), "{}", opened.error);
     assert_eq!(opened.recovery_codes_left, 9);
-    let recovered = house.peer().with_token(Some(&opened.token));
+    let recovered = server.peer().with_token(Some(&opened.token));
     assert_eq!(why(recovered.send("hi")), "SECOND_FACTOR_MISSING");
     // The second factor still holds: the old phone works until the new one is confirmed.
-    assert!(house.peer().log_in("user1", PASSWORD, &house.code(&member.secret, 0)).success);
-    assert_eq!(house.peer().recover("user1", &member.recovery_codes[3]).reason, "INVALID_CREDENTIALS", "once");
-    let (recovered, fresh) = enrol(&house, &recovered, "user1");
+    assert!(server.peer().log_in("user1", PASSWORD, &server.code(&member.secret, 0)).success);
+    assert_eq!(server.peer().recover("user1", &member.recovery_codes[3]).reason, "INVALID_CREDENTIALS", "once");
+    let (recovered, fresh) = enrol(&server, &recovered, "user1");
     assert!(recovered.send("hi").is_ok());
     assert_eq!(why(member.peer.send("hi")), "SESSION_ENDED", "a new second factor revokes the others");
     for old in &member.recovery_codes {
-        assert_eq!(house.peer().recover("user1", old).reason, "INVALID_CREDENTIALS", "void at the next enrolment");
+        assert_eq!(server.peer().recover("user1", old).reason, "INVALID_CREDENTIALS", "void at the next enrolment");
     }
     assert_eq!(fresh.len(), 10);
-    assert!(house.peer().recover("user1", &fresh[0]).success);
+    assert!(server.peer().recover("user1", &fresh[0]).success);
 }
 
 #[test]
 fn one_recovery_code_opens_one_of_many_sessions_at_once() {
-    let house = House::open();
-    let member = house.member("user1");
+    let server = TestServer::open();
+    let member = server.member("user1");
     let code = &member.recovery_codes[0];
-    let opened = at_once((0..16).map(|_| house.peer()).map(|peer| move || peer.recover("user1", code).success));
+    let opened = at_once((0..16).map(|_| server.peer()).map(|peer| move || peer.recover("user1", code).success));
     assert_eq!(opened.into_iter().filter(|success| *success).count(), 1);
 }
 
 #[test]
 fn a_recovery_code_is_valid_with_the_password_of_its_own_account_and_never_beside_a_code() {
-    let house = House::open();
-    let (one, two) = (house.member("user1"), house.member("user2"));
-    assert_eq!(house.peer().recover("user2", &one.recovery_codes[0]).reason, "INVALID_CREDENTIALS");
+    let server = TestServer::open();
+    let (one, two) = (server.member("user1"), server.member("user2"));
+    assert_eq!(server.peer().recover("user2", &one.recovery_codes[0]).reason, "INVALID_CREDENTIALS");
     let both = grpc_otp_chat::proto::LoginRequest {
         login: "user1".into(),
         password: PASSWORD.into(),
-        otp: house.code(&one.secret, 0),
+        otp: server.code(&one.secret, 0),
         recovery_code: one.recovery_codes[0].clone(),
         ..Default::default()
     };
-    assert_eq!(house.peer().log_in_with(&both).reason, "REQUEST_INVALID");
+    assert_eq!(server.peer().log_in_with(&both).reason, "REQUEST_INVALID");
     let stolen = grpc_otp_chat::proto::LoginRequest { password: "wrong password".into(), otp: String::new(), ..both };
-    assert_eq!(house.peer().log_in_with(&stolen).reason, "INVALID_CREDENTIALS");
-    assert!(house.peer().recover("user1", &one.recovery_codes[0]).success, "it was not used up by that");
-    assert!(house.peer().recover("user2", &two.recovery_codes[0]).success);
+    assert_eq!(server.peer().log_in_with(&stolen).reason, "INVALID_CREDENTIALS");
+    assert!(server.peer().recover("user1", &one.recovery_codes[0]).success, "it was not used up by that");
+    assert!(server.peer().recover("user2", &two.recovery_codes[0]).success);
 }
 
 #[test]
 fn new_recovery_codes_need_password_and_a_fresh_code_and_void_the_old_ones() {
-    let house = House::open();
-    let member = house.member("user1");
+    let server = TestServer::open();
+    let member = server.member("user1");
     assert_eq!(
-        refused(new_recovery_codes(&member.peer, "wrong", &house.code(&member.secret, 0))),
+        refused(new_recovery_codes(&member.peer, "wrong", &server.code(&member.secret, 0))),
         "INVALID_CREDENTIALS"
     );
     assert_eq!(
-        refused(new_recovery_codes(&member.peer, PASSWORD, &house.code(&member.secret, -1))),
+        refused(new_recovery_codes(&member.peer, PASSWORD, &server.code(&member.secret, -1))),
         "CODE_ALREADY_USED"
     );
-    let waiting = house.peer().log_in("user1", PASSWORD, "").token;
-    let codes = new_recovery_codes(&member.peer, PASSWORD, &house.code(&member.secret, 0)).expect("ten codes");
+    let waiting = server.peer().log_in("user1", PASSWORD, "").token;
+    let codes = new_recovery_codes(&member.peer, PASSWORD, &server.code(&member.secret, 0)).expect("ten codes");
     assert_eq!(codes.len(), 10);
-    assert_eq!(house.peer().with_token(Some(&waiting)).check_otp("user1", "123456").reason, "SESSION_ENDED");
+    assert_eq!(server.peer().with_token(Some(&waiting)).check_otp("user1", "123456").reason, "SESSION_ENDED");
     assert!(member.peer.send("still here").is_ok());
-    assert_eq!(house.peer().recover("user1", &member.recovery_codes[0]).reason, "INVALID_CREDENTIALS");
-    let opened = house.peer().recover("user1", &codes[9]);
+    assert_eq!(server.peer().recover("user1", &member.recovery_codes[0]).reason, "INVALID_CREDENTIALS");
+    let opened = server.peer().recover("user1", &codes[9]);
     assert_eq!((opened.success, opened.recovery_codes_left), (true, 9));
 }
 
 #[test]
 fn a_waiting_session_may_not_touch_the_account() {
-    let house = House::open();
-    let member = house.member("user1");
-    let code = house.code(&member.secret, 0);
-    let waiting = house.peer().log_in("user1", PASSWORD, "").token;
-    let recovering = house.peer().recover("user1", &member.recovery_codes[0]).token;
+    let server = TestServer::open();
+    let member = server.member("user1");
+    let code = server.code(&member.secret, 0);
+    let waiting = server.peer().log_in("user1", PASSWORD, "").token;
+    let recovering = server.peer().recover("user1", &member.recovery_codes[0]).token;
     for token in [waiting, recovering] {
-        let peer = house.peer().with_token(Some(&token));
+        let peer = server.peer().with_token(Some(&token));
         let missing = "SECOND_FACTOR_MISSING";
         assert_eq!(why(peer.call(&methods::LIST_SESSIONS, &ListSessionsRequest::new())), missing);
         assert_eq!(refused(end_sessions(&peer, WhichSessions::ALL, "", PASSWORD, &code)), missing);
@@ -153,19 +153,19 @@ fn a_waiting_session_may_not_touch_the_account() {
         assert_eq!(refused(new_recovery_codes(&peer, PASSWORD, &code)), missing);
         assert_eq!(refused(delete_account(&peer, PASSWORD, &code)), missing);
     }
-    let anonymous = house.peer();
+    let anonymous = server.peer();
     assert_eq!(refused(change_password(&anonymous, PASSWORD, &code, NEW_PASSWORD)), "TOKEN_MISSING");
-    assert!(house.peer().log_in("user1", PASSWORD, &code).success, "the code was not used up by any of this");
+    assert!(server.peer().log_in("user1", PASSWORD, &code).success, "the code was not used up by any of this");
 }
 
 #[test]
 fn sessions_are_listed_and_one_is_ended_with_its_stream() {
-    let house = House::open();
-    let member = house.member("user1");
-    let stranger = house.member("user2");
-    let other = house.another_session(&member);
+    let server = TestServer::open();
+    let member = server.member("user1");
+    let stranger = server.member("user2");
+    let other = server.another_session(&member);
     let stream = other.stream();
-    open_streams(&house, 1);
+    open_streams(&server, 1);
     let list = |peer: &Peer| peer.call(&methods::LIST_SESSIONS, &ListSessionsRequest::new()).expect("a list").sessions;
     let sessions = list(&member.peer);
     assert_eq!(sessions.len(), 2);
@@ -185,11 +185,11 @@ fn sessions_are_listed_and_one_is_ended_with_its_stream() {
 
 #[test]
 fn the_other_sessions_or_all_are_ended_with_password_and_a_fresh_code() {
-    let house = House::open();
-    let member = house.member("user1");
-    let others = [house.another_session(&member), house.another_session(&member)];
-    let waiting = house.peer().log_in("user1", PASSWORD, "").token;
-    let code = house.code(&member.secret, 0);
+    let server = TestServer::open();
+    let member = server.member("user1");
+    let others = [server.another_session(&member), server.another_session(&member)];
+    let waiting = server.peer().log_in("user1", PASSWORD, "").token;
+    let code = server.code(&member.secret, 0);
     assert_eq!(refused(end_sessions(&member.peer, WhichSessions::OTHERS, "", "", "")), "INVALID_CREDENTIALS");
     assert_eq!(refused(end_sessions(&member.peer, WhichSessions::OTHERS, "", PASSWORD, "1")), "INVALID_CODE");
     assert_eq!(end_sessions(&member.peer, WhichSessions::OTHERS, "", PASSWORD, &code), Ok(3));
@@ -198,38 +198,38 @@ fn the_other_sessions_or_all_are_ended_with_password_and_a_fresh_code() {
     }
     assert_eq!(member.peer.with_token(Some(&waiting)).check_otp("user1", "123456").reason, "SESSION_ENDED");
     assert!(member.peer.send("still here").is_ok());
-    house.next_step();
-    let code = house.code(&member.secret, 0);
+    server.next_step();
+    let code = server.code(&member.secret, 0);
     assert_eq!(end_sessions(&member.peer, WhichSessions::ALL, "", PASSWORD, &code), Ok(1));
     assert_eq!(why(member.peer.send("hi")), "SESSION_ENDED");
 }
 
 #[test]
 fn a_new_password_needs_the_old_one_and_a_fresh_code_and_ends_the_other_sessions() {
-    let house = House::open();
-    let member = house.member("user1");
-    let other = house.another_session(&member);
-    let fresh = house.code(&member.secret, 0);
+    let server = TestServer::open();
+    let member = server.member("user1");
+    let other = server.another_session(&member);
+    let fresh = server.code(&member.secret, 0);
     let change = |old: &str, otp: &str, new: &str| change_password(&member.peer, old, otp, new);
     assert_eq!(refused(change("wrong password", &fresh, NEW_PASSWORD)), "INVALID_CREDENTIALS");
-    assert_eq!(refused(change(PASSWORD, &house.code(&member.secret, -1), NEW_PASSWORD)), "CODE_ALREADY_USED");
+    assert_eq!(refused(change(PASSWORD, &server.code(&member.secret, -1), NEW_PASSWORD)), "CODE_ALREADY_USED");
     assert_eq!(refused(change(PASSWORD, &fresh, "short")), "WEAK_PASSWORD");
     let unread = member.peer.call(&methods::CHANGE_PASSWORD, &ChangePasswordRequest::new()).expect_err("refused");
     assert_eq!(unread.code(), Code::INVALID_ARGUMENT);
     assert_eq!(change(PASSWORD, &fresh, NEW_PASSWORD), Ok(1));
     assert_eq!(why(other.send("hi")), "SESSION_ENDED");
     assert!(member.peer.send("still here").is_ok());
-    house.next_step();
-    let code = house.code(&member.secret, 0);
-    assert_eq!(house.peer().log_in("user1", PASSWORD, &code).reason, "INVALID_CREDENTIALS");
-    assert!(house.peer().log_in("user1", NEW_PASSWORD, &code).success);
+    server.next_step();
+    let code = server.code(&member.secret, 0);
+    assert_eq!(server.peer().log_in("user1", PASSWORD, &code).reason, "INVALID_CREDENTIALS");
+    assert!(server.peer().log_in("user1", NEW_PASSWORD, &code).success);
 }
 
 #[test]
 fn a_code_makes_one_change_of_many_at_once() {
-    let house = House::open();
-    let member = house.member("user1");
-    let code = house.code(&member.secret, 0);
+    let server = TestServer::open();
+    let member = server.member("user1");
+    let code = server.code(&member.secret, 0);
     let (peer, code) = (&member.peer, &code);
     let done =
         at_once((0..8).map(|n| move || change_password(peer, PASSWORD, code, &format!("{NEW_PASSWORD} {n}")).is_ok()));
@@ -238,31 +238,31 @@ fn a_code_makes_one_change_of_many_at_once() {
 
 /// The authors of the messages in the database after a member was deleted.
 fn authors_after_leaving(keep: bool) -> Vec<String> {
-    let house = House::with(|settings| settings.app.keep_messages_of_deleted = keep);
-    let (leaver, stayer) = (house.member("leaver"), house.member("stayer"));
+    let server = TestServer::with(|settings| settings.app.keep_messages_of_deleted = keep);
+    let (leaver, stayer) = (server.member("leaver"), server.member("stayer"));
     for n in 0..3 {
         leaver.peer.send(&format!("mine {n}")).expect("sent");
         stayer.peer.send(&format!("theirs {n}")).expect("sent");
     }
     let stream = leaver.peer.stream();
-    open_streams(&house, 1);
-    let code = house.code(&leaver.secret, 0);
+    open_streams(&server, 1);
+    let code = server.code(&leaver.secret, 0);
     assert_eq!(refused(delete_account(&leaver.peer, "wrong password", &code)), "INVALID_CREDENTIALS");
     assert_eq!(delete_account(&leaver.peer, PASSWORD, &code), Ok(()));
     let end = stream.recv_timeout(LIMIT).expect("within the limit").expect_err("an end");
     assert_eq!(reason(&end), "SESSION_ENDED");
     assert_eq!(why(leaver.peer.send("hi")), "SESSION_ENDED", "the token of a deleted user");
-    assert_eq!(house.peer().log_in("leaver", PASSWORD, "").reason, "INVALID_CREDENTIALS");
+    assert_eq!(server.peer().log_in("leaver", PASSWORD, "").reason, "INVALID_CREDENTIALS");
     for taken in ["leaver", "LEAVER", "Ieaver"] {
-        assert_eq!(house.peer().register(taken, PASSWORD).reason, "LOGIN_TAKEN", "never given out again");
+        assert_eq!(server.peer().register(taken, PASSWORD).reason, "LOGIN_TAKEN", "never given out again");
     }
-    let database = rusqlite::Connection::open(house.directory().join("users.db")).expect("the database");
+    let database = rusqlite::Connection::open(server.directory().join("users.db")).expect("the database");
     let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count");
-    crate::house::eventually("all is done", || count("SELECT count(*) FROM departures") == 0);
+    crate::test_server::eventually("all is done", || count("SELECT count(*) FROM departures") == 0);
     for table in ["sessions", "second_factors", "one_time_codes"] {
         assert_eq!(count(&format!("SELECT count(*) FROM {table} WHERE user_id = 1")), 0, "{table}");
     }
-    let mut authors = database.prepare("SELECT author FROM messages ORDER BY id").expect("sql");
+    let mut authors = database.prepare("SELECT author FROM events ORDER BY id").expect("sql");
     authors.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("authors")
 }
 
@@ -275,10 +275,10 @@ fn a_deleted_account_leaves_its_messages_under_a_neutral_name_or_none() {
 
 #[test]
 fn a_token_of_a_deleted_account_does_not_open_a_later_one() {
-    let house = House::open();
-    let Member { peer, secret, .. } = house.member("leaver");
-    delete_account(&peer, PASSWORD, &house.code(&secret, 0)).expect("gone");
-    let next = house.member("next");
+    let server = TestServer::open();
+    let Member { peer, secret, .. } = server.member("leaver");
+    delete_account(&peer, PASSWORD, &server.code(&secret, 0)).expect("gone");
+    let next = server.member("next");
     assert_eq!(why(peer.send("hi")), "SESSION_ENDED");
     assert!(next.peer.send("hi").is_ok());
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::LIMIT;
 use crate::authenticator::{Authenticator, read_png};
 use crate::daemon::Daemon;
+use crate::programs;
 use crate::screen::Terminal;
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -124,9 +125,11 @@ fn registering_in_russian_works_and_leaves_no_secret_behind() {
     let mut authenticator = Authenticator::with_secret(key.lines().next().expect("a line"));
 
     terminal.answer("OTP код: > ", "000000x");
+    terminal.wait_for("В коде из приложения 6 цифр");
+    terminal.answer("OTP код: > ", &authenticator.wrong_code());
     terminal.wait_for("Неверный код");
     let code = authenticator.code();
-    terminal.answer("OTP код: > ", &format!("{} {}", &code[..3], &code[3..]));
+    terminal.answer("OTP код: > ", &format!("{}\u{2013}{}", &code[..3], &code[3..]));
     terminal.wait_for("Второй фактор настроен");
     terminal.wait_for("Резервные коды: каждый один раз впустит вас без телефона.");
     terminal.wait_for("Вы вошли как user1");
@@ -255,19 +258,30 @@ fn a_login_accepts_three_wrong_codes_and_refuses_a_used_one() {
     alice.answer("Password: > ", PASSWORD);
     alice.answer("OTP code: > ", &used);
     alice.wait_for("This code has been used");
-    alice.answer("OTP code: > ", "12345");
-    alice.wait_for_times("The code is wrong", 1);
-    alice.answer("OTP code: > ", "abcdef");
-    alice.wait_for_times("The code is wrong", 2);
-    // A mistyped recovery code is not sent and costs no guess.
-    alice.answer("OTP code: > ", "ABCD-EFGH-IJKL");
-    alice.wait_for("A code from the authenticator has 6 digits");
-    alice.answer("OTP code: > ", "no code");
-    alice.wait_for("Not logged in.");
+    // What cannot be a code is not sent and costs no guess.
+    for (times, typed) in ["12345", "abcdef", "ABCD-EFGH-IJKL", "1234567"].into_iter().enumerate() {
+        alice.answer("OTP code: > ", typed);
+        alice.wait_for_times("A code from the authenticator has 6 digits", times + 1);
+    }
+    for times in 1..=2 {
+        alice.answer("OTP code: > ", &authenticator.wrong_code());
+        alice.wait_for_times("The code is wrong", times);
+    }
+    // After two wrong codes the server delays the next one. A delayed code is no try.
+    let refused = (0..500).any(|_| {
+        let wrong = authenticator.wrong_code();
+        alice.wait_for_either(["Not logged in.", "Too many tries"], || alice.answer("OTP code: > ", &wrong))
+    });
+    assert!(refused, "{}", alice.all_text());
     alice.answer(CHAT, "/login");
     alice.answer("Login: > ", "alice");
     alice.answer("Password: > ", PASSWORD);
-    give_code_only(&alice, &mut authenticator, "You are logged in as alice");
+    // Nor is the delayed right one used up.
+    let code = authenticator.code();
+    let accepted = (0..500).any(|_| {
+        alice.wait_for_either(["You are logged in as alice", "Too many tries"], || alice.answer("OTP code: > ", &code))
+    });
+    assert!(accepted, "{}", alice.all_text());
     // The line typed before the login is back in the input.
     alice.wait_for_prompt("> too early");
     alice.type_keys("\x03");
@@ -375,15 +389,7 @@ fn control_c_clears_the_line_and_control_d_leaves() {
 
 /// Runs `otpchat` to its end with `lines` as stdin.
 pub(crate) fn pipe(home: &Path, flags: &[&str], lines: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
-        .args(flags)
-        .current_dir(home)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("otpchat runs");
+    let mut child = programs::otpchat(home).args(flags).spawn().expect("otpchat runs");
     let mut stdin = child.stdin.take().expect("its stdin");
     // It may end before it has read everything.
     let _ = stdin.write_all(lines.as_bytes());
@@ -395,15 +401,7 @@ pub(crate) fn pipe(home: &Path, flags: &[&str], lines: &str) -> Output {
 
 /// Registers `login` through pipes: the key comes on stderr.
 pub(crate) fn register_by_pipe(server: &Daemon, home: &Path, login: &str) -> Authenticator {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
-        .args(["--server", &server.address()])
-        .current_dir(home)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("otpchat runs");
+    let mut child = programs::otpchat(home).args(["--server", &server.address()]).spawn().expect("otpchat runs");
     let mut stdin = child.stdin.take().expect("its stdin");
     write!(stdin, "/register\n{login}\n{PASSWORD}\n").expect("it reads");
     let stderr = BufReader::new(child.stderr.take().expect("its stderr"));

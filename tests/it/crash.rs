@@ -15,7 +15,7 @@ use grpcio::{Environment, RpcStatus};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::daemon::Daemon;
-use crate::house::{PASSWORD, Peer, environment, eventually, reason, secret_of};
+use crate::test_server::{PASSWORD, Peer, environment, eventually, reason, secret_of};
 
 /// How often the server is killed, unless `OTPCHAT_CRASH_ROUNDS` says otherwise.
 const ROUNDS: usize = 24;
@@ -179,7 +179,7 @@ fn stored(server: &Daemon) -> BTreeMap<i64, String> {
     let path = server.directory().join("users.db");
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the database");
     connection
-        .prepare("SELECT id, text FROM messages")
+        .prepare("SELECT id, text FROM events")
         .expect("the table")
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
         .expect("rows")

@@ -11,7 +11,7 @@ use clap::{ArgAction, CommandFactory};
 use grpc_otp_chat::base::lang::Lang;
 use grpc_otp_chat::client::console::args::Args;
 use grpc_otp_chat::client::console::command::ConsoleCommand;
-use grpc_otp_chat::config::Flags;
+use grpc_otp_chat::admin::args::CommandLine;
 use grpc_otp_chat::model::reason::Reason;
 
 /// Set: the generated parts are written.
@@ -135,7 +135,7 @@ fn flag(arg: &clap::Arg) -> String {
 
 #[test]
 fn the_settings_are_those_of_the_programs() {
-    let (server, console) = (Flags::command(), Args::command());
+    let (server, console) = (CommandLine::command(), Args::command());
     generated("docs/settings.md", &[("otpchatd", flags_of(&server)), ("otpchat", flags_of(&console))]);
 }
 
@@ -191,7 +191,7 @@ fn subcommands(command: &clap::Command, path: &str) -> Vec<(String, Vec<String>)
 #[test]
 fn every_subcommand_and_its_flags_are_documented() {
     let text = read("docs/operating.md");
-    let commands = subcommands(&Flags::command(), "");
+    let commands = subcommands(&CommandLine::command(), "");
     assert!(commands.len() > 10, "{commands:?}");
     for (command, flags) in commands {
         assert!(text.contains(&format!("{command} ")) || text.contains(&format!("`{command}`")), "{command}");
@@ -225,7 +225,7 @@ fn people_read_the_same_in_both_languages() {
 #[test]
 fn every_flag_that_a_document_names_exists() {
     let mut known: HashSet<String> = HashSet::new();
-    let mut open = vec![Flags::command(), Args::command()];
+    let mut open = vec![CommandLine::command(), Args::command()];
     while let Some(command) = open.pop() {
         known.extend(command.get_arguments().filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")));
         open.extend(command.get_subcommands().cloned());

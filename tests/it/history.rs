@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::Builder;
 
@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use crate::LIMIT;
 use crate::console::{CHAT, PASSWORD, log_in, newcomer, pipe, place, register, register_by_pipe, say};
 use crate::daemon::Daemon;
+use crate::programs;
 use crate::screen::Terminal;
 
 /// The texts of all messages on a terminal, in order.
@@ -110,17 +111,23 @@ fn lines_typed_while_the_server_is_down_appear_once_and_in_the_same_order_for_ev
     assert_eq!((of('a'), of('b')), (vec!["a1", "a2", "a3"], vec!["before", "b1", "b2", "b3"]));
 }
 
-#[test]
-fn missed_messages_come_and_are_counted_once_the_connection_is_back() {
-    let (server, home) = (Daemon::start(), place());
+/// Alice behind a relay that is cut, and Bob on a connection to the server. Both have seen the message `before`.
+fn cut_off(server: &Daemon, home: &Path) -> (Relay, Terminal, Terminal) {
     let relay = Relay::start(server.port());
-    let alice = Terminal::start(home.path(), &relay.address(), []);
-    register(&alice, home.path(), "alice");
-    let (bob, _) = newcomer(&server, home.path(), "bob");
+    let alice = Terminal::start(home, &relay.address(), []);
+    register(&alice, home, "alice");
+    let (bob, _) = newcomer(server, home, "bob");
     say(&bob, "bob", "before");
     alice.wait_for("] bob: before");
     relay.cut();
     alice.wait_for("The connection is lost");
+    (relay, alice, bob)
+}
+
+#[test]
+fn missed_messages_come_and_are_counted_once_the_connection_is_back() {
+    let (server, home) = (Daemon::start(), place());
+    let (relay, alice, bob) = cut_off(&server, home.path());
     for text in ["one", "two", "three"] {
         say(&bob, "bob", text);
     }
@@ -140,14 +147,7 @@ fn missed_messages_come_and_are_counted_once_the_connection_is_back() {
 #[test]
 fn purged_messages_are_reported_as_missing_and_a_date_line_marks_another_day() {
     let (mut server, home) = (Daemon::start(), place());
-    let relay = Relay::start(server.port());
-    let alice = Terminal::start(home.path(), &relay.address(), []);
-    register(&alice, home.path(), "alice");
-    let (bob, _) = newcomer(&server, home.path(), "bob");
-    say(&bob, "bob", "before");
-    alice.wait_for("] bob: before");
-    relay.cut();
-    alice.wait_for("The connection is lost");
+    let (relay, alice, bob) = cut_off(&server, home.path());
     for text in ["gone", "days ago", "today"] {
         say(&bob, "bob", text);
     }
@@ -155,10 +155,10 @@ fn purged_messages_are_reported_as_missing_and_a_date_line_marks_another_day() {
     let database = Connection::open(server.directory().join("users.db")).expect("the database");
     let days: i64 = 3 * 86_400_000_000;
     // In the way the server purges.
-    let purge = "UPDATE purged SET through = (SELECT id FROM messages WHERE text = 'gone');
-                 DELETE FROM messages WHERE id <= (SELECT through FROM purged);";
+    let purge = "UPDATE room_logs SET purged_through = (SELECT id FROM events WHERE text = 'gone');
+                 DELETE FROM events WHERE id <= (SELECT purged_through FROM room_logs);";
     database.execute_batch(purge).expect("purged");
-    database.execute("UPDATE messages SET sent_at = sent_at - ?1 WHERE text = 'days ago'", [days]).expect("made older");
+    database.execute("UPDATE events SET sent_at = sent_at - ?1 WHERE text = 'days ago'", [days]).expect("made older");
     drop(database);
     server.start_again();
     relay.mend();
@@ -235,15 +235,7 @@ fn leaving_with_unsent_lines_takes_a_second_quit() {
 fn without_a_terminal_a_line_is_retried_until_the_server_is_back_and_stored_once() {
     let (mut server, home) = (Daemon::start(), place());
     let mut authenticator = register_by_pipe(&server, home.path(), "alice");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
-        .args(["--server", &server.address()])
-        .current_dir(home.path())
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("otpchat runs");
+    let mut child = programs::otpchat(home.path()).args(["--server", &server.address()]).spawn().expect("otpchat runs");
     let mut stdin = child.stdin.take().expect("its stdin");
     let stderr = BufReader::new(child.stderr.take().expect("its stderr"));
     let (tell, told) = bounded(100);

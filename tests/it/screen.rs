@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::{LocalModes, tcgetattr};
 use vt100::{Color, Parser};
 
 use crate::LIMIT;
@@ -47,6 +49,16 @@ struct View {
 impl Terminal {
     /// Starts `otpchat` in `directory` for the server at `address`.
     pub(crate) fn start<'a>(directory: &Path, address: &str, flags: impl IntoIterator<Item = &'a str>) -> Terminal {
+        Terminal::start_as(directory, address, flags, "xterm-256color")
+    }
+
+    /// Starts it on a terminal of the kind `term`.
+    pub(crate) fn start_as<'a>(
+        directory: &Path,
+        address: &str,
+        flags: impl IntoIterator<Item = &'a str>,
+        term: &str,
+    ) -> Terminal {
         let (pty, pts) = open().expect("a pty");
         pty.resize(Size::new(ROWS, COLUMNS)).expect("its size");
         let child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
@@ -54,7 +66,7 @@ impl Terminal {
             .args(flags.into_iter().map(OsStr::new))
             .current_dir(directory)
             .env_clear()
-            .envs([("TERM", "xterm-256color"), ("LANG", "C.UTF-8"), ("TZ", "UTC")])
+            .envs([("TERM", term), ("LANG", "C.UTF-8"), ("TZ", "UTC")])
             .spawn(pts)
             .expect("otpchat runs");
         let pty = Arc::new(pty);
@@ -73,7 +85,12 @@ impl Terminal {
 
     /// Types `keys` unchanged.
     pub(crate) fn type_keys(&self, keys: &str) {
-        (&*self.pty).write_all(keys.as_bytes()).expect("the terminal takes keys");
+        self.type_bytes(keys.as_bytes());
+    }
+
+    /// Types bytes that need not be text.
+    pub(crate) fn type_bytes(&self, bytes: &[u8]) {
+        (&*self.pty).write_all(bytes).expect("the terminal takes keys");
     }
 
     /// Waits for `prompt` at the cursor, then types an answer and Enter.
@@ -158,6 +175,16 @@ impl Terminal {
                 _ => false,
             }
         })
+    }
+
+    /// Whether the terminal echoes what is typed, as it does while no program changes that.
+    pub(crate) fn echoes(&self) -> bool {
+        tcgetattr(&*self.pty).expect("its modes").local_modes.contains(LocalModes::ECHO)
+    }
+
+    /// Sends a signal to the program.
+    pub(crate) fn send_signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
     /// Waits until the program has ended.

@@ -5,22 +5,19 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::crash::enrolled;
 use crate::daemon::Daemon;
-use crate::house::{Peer, environment, eventually};
+use crate::programs;
+use crate::test_server::{Peer, environment, eventually};
 
 /// Runs a server that is expected to refuse to start. Returns exit code and standard error.
 fn refused(listen: &str, directory: &Path, args: &[&str]) -> (Option<i32>, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
-        .args(["--listen", listen, "--data-dir"])
-        .arg(directory)
+    let mut child = programs::otpchatd(directory)
+        .args(["--listen", listen])
         .args(args)
-        .env_clear()
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .spawn()
         .expect("otpchatd runs");
     // It writes there only if it starts, and would then run for ever.
@@ -138,14 +135,7 @@ fn chat_lines_are_logged_escaped_and_can_be_switched_off() {
 #[test]
 fn a_log_pipe_that_is_not_read_does_not_stop_the_chat() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
-        .args(["--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(directory.path())
-        .env_clear()
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("otpchatd runs");
+    let mut child = programs::server(directory.path()).spawn().expect("otpchatd runs");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("its stdout")).read_line(&mut line).expect("a line");
     let port = line.trim().rsplit(' ').next().and_then(|port| port.parse().ok()).expect("a port");

@@ -7,7 +7,7 @@ use grpc_otp_chat::proto::Message;
 use grpcio::RpcStatus;
 
 use crate::LIMIT;
-use crate::house::{House, eventually, open_streams, reason};
+use crate::test_server::{TestServer, eventually, open_streams, reason};
 
 fn take(stream: &Receiver<Result<Message, RpcStatus>>, count: usize) -> Vec<u64> {
     (0..count)
@@ -20,12 +20,12 @@ fn take(stream: &Receiver<Result<Message, RpcStatus>>, count: usize) -> Vec<u64>
 
 /// `messages` messages to `streams` streams, on connections of 100 streams each.
 fn check_fan_out(streams: usize, messages: usize) {
-    let house = House::with(|settings| settings.hub.streams_per_user = streams);
-    let member = house.member("user1");
+    let server = TestServer::with(|settings| settings.hub.streams_per_user = streams);
+    let member = server.member("user1");
     let connections: Vec<_> =
-        (0..streams.div_ceil(100)).map(|_| house.peer().with_token(member.peer.token.as_deref())).collect();
+        (0..streams.div_ceil(100)).map(|_| server.peer().with_token(member.peer.token.as_deref())).collect();
     let open: Vec<_> = (0..streams).map(|n| connections[n / 100].stream()).collect();
-    open_streams(&house, streams);
+    open_streams(&server, streams);
     let sent: Vec<u64> =
         (0..messages).map(|n| member.peer.send(&n.to_string()).expect("sent").id.parse().expect("a number")).collect();
     assert!(sent.is_sorted_by(|a, b| a < b));
@@ -35,7 +35,7 @@ fn check_fan_out(streams: usize, messages: usize) {
     }
     drop(open);
     drop(connections);
-    eventually("the threads end when the clients disconnect", || house.running().stream_threads() == 0);
+    eventually("the threads end when the clients disconnect", || server.running().stream_threads() == 0);
 }
 
 #[test]
@@ -55,10 +55,10 @@ fn a_thousand_streams_get_every_message_once_in_order() {
 
 #[test]
 fn all_streams_get_messages_of_parallel_senders_in_one_order() {
-    let house = House::open();
-    let members: Vec<_> = (0..4).map(|n| house.member(&format!("user{n}"))).collect();
+    let server = TestServer::open();
+    let members: Vec<_> = (0..4).map(|n| server.member(&format!("user{n}"))).collect();
     let open: Vec<_> = members.iter().map(|m| m.peer.stream()).collect();
-    open_streams(&house, 4);
+    open_streams(&server, 4);
     std::thread::scope(|scope| {
         for member in &members {
             scope.spawn(|| (0..100).for_each(|n| drop(member.peer.send(&n.to_string()).expect("sent"))));
@@ -74,13 +74,13 @@ fn all_streams_get_messages_of_parallel_senders_in_one_order() {
 #[test]
 fn a_stream_that_falls_behind_catches_up_without_gap_or_double() {
     // A mailbox of one message: nearly everything goes by way of the store.
-    let house = House::with(|settings| {
+    let server = TestServer::with(|settings| {
         settings.hub.mailbox_bytes = 1;
         settings.rpc.catch_up_page = 3;
     });
-    let member = house.member("user1");
+    let member = server.member("user1");
     let stream = member.peer.stream();
-    open_streams(&house, 1);
+    open_streams(&server, 1);
     let highest = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -99,45 +99,45 @@ fn a_stream_that_falls_behind_catches_up_without_gap_or_double() {
 
 #[test]
 fn a_client_that_reads_nothing_delays_no_other_and_is_cut_off() {
-    let house = House::with(|settings| {
+    let server = TestServer::with(|settings| {
         settings.hub.mailbox_bytes = 16 * 8_192;
         settings.rpc.stream_stall = std::time::Duration::from_millis(300);
     });
-    let reader = house.member("reader");
-    let sleeper = house.member("sleeper");
+    let reader = server.member("reader");
+    let sleeper = server.member("sleeper");
     let stream = reader.peer.stream();
     let unread = sleeper.peer.unread_stream();
-    open_streams(&house, 2);
+    open_streams(&server, 2);
     // Far more than the windows of a connection hold.
     let text = "x".repeat(4096);
     let mut sent = 0;
-    while house.running().streams() == 2 {
+    while server.running().streams() == 2 {
         reader.peer.send(&text).expect("sent");
         sent += 1;
         assert!(sent < 100_000, "the stream that nobody reads is never ended");
     }
     assert_eq!(take(&stream, sent).len(), sent, "the other got everything");
-    eventually("its thread has ended", || house.running().stream_threads() == 1);
+    eventually("its thread has ended", || server.running().stream_threads() == 1);
     drop(unread);
 }
 
 #[test]
 fn a_client_that_disconnects_frees_its_thread_at_once() {
-    let house = House::open();
-    let member = house.member("user1");
+    let server = TestServer::open();
+    let member = server.member("user1");
     let stream = member.peer.unread_stream();
-    open_streams(&house, 1);
+    open_streams(&server, 1);
     drop(stream);
-    open_streams(&house, 0);
-    eventually("its thread has ended", || house.running().stream_threads() == 0);
+    open_streams(&server, 0);
+    eventually("its thread has ended", || server.running().stream_threads() == 0);
 }
 
 #[test]
 fn a_user_has_at_most_sixteen_streams() {
-    let house = House::open();
-    let member = house.member("user1");
+    let server = TestServer::open();
+    let member = server.member("user1");
     let open: Vec<_> = (0..16).map(|_| member.peer.stream()).collect();
-    open_streams(&house, 16);
+    open_streams(&server, 16);
     let refused = member.peer.stream().recv_timeout(LIMIT).expect("an answer").expect_err("refused");
     assert_eq!(reason(&refused), "TOO_MANY_STREAMS");
     drop(open);
@@ -145,14 +145,14 @@ fn a_user_has_at_most_sixteen_streams() {
 
 #[test]
 fn a_stopping_server_sends_streams_their_last_messages_and_a_status() {
-    let mut house = House::open();
-    let member = house.member("user1");
+    let mut server = TestServer::open();
+    let member = server.member("user1");
     let stream = member.peer.stream();
-    open_streams(&house, 1);
+    open_streams(&server, 1);
     for n in 0..20 {
         member.peer.send(&n.to_string()).expect("sent");
     }
-    house.stop();
+    server.stop();
     assert_eq!(take(&stream, 20).len(), 20);
     let end = stream.recv_timeout(LIMIT).expect("an end").expect_err("a status");
     assert_eq!((end.code(), reason(&end).as_str()), (grpcio::RpcStatusCode::UNAVAILABLE, "DRAINING"));
@@ -161,15 +161,15 @@ fn a_stopping_server_sends_streams_their_last_messages_and_a_status() {
 /// The messages that a stream missed may be deleted before it catches up: it continues with those that exist.
 #[test]
 fn a_stream_that_missed_deleted_messages_goes_on() {
-    let house = House::with(|settings| settings.hub.mailbox_bytes = 1);
-    let member = house.member("user1");
+    let server = TestServer::with(|settings| settings.hub.mailbox_bytes = 1);
+    let member = server.member("user1");
     // Deletes each message in the transaction that stores it: it is published, and not in the database.
-    let database = rusqlite::Connection::open(house.directory().join("users.db")).expect("the database");
-    let purge = "CREATE TRIGGER purge AFTER INSERT ON messages WHEN new.text LIKE 'gone%'
-                 BEGIN DELETE FROM messages WHERE id = new.id; END";
+    let database = rusqlite::Connection::open(server.directory().join("users.db")).expect("the database");
+    let purge = "CREATE TRIGGER purge AFTER INSERT ON events WHEN new.text LIKE 'gone%'
+                 BEGIN DELETE FROM events WHERE id = new.id; END";
     database.execute_batch(purge).expect("a trigger");
     let stream = member.peer.stream();
-    open_streams(&house, 1);
+    open_streams(&server, 1);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| (0..50).for_each(|n| drop(member.peer.send(&format!("gone {n}")).expect("sent"))));

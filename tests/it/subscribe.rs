@@ -7,7 +7,7 @@ use grpc_otp_chat::proto::{Happened, HistoryFrom, HistoryRequest, Message, Start
 use grpc_otp_chat::store::messages::Retention;
 use grpcio::RpcStatusCode as Code;
 
-use crate::house::{Events, House, Member, Peer, eventually, open_streams, reason};
+use crate::test_server::{Events, Member, Peer, TestServer, at_once, eventually, open_streams, reason};
 
 /// Sends `texts` and returns their ids.
 fn say(peer: &Peer, texts: impl IntoIterator<Item = String>) -> Vec<u64> {
@@ -37,16 +37,16 @@ fn caught_up(events: &mut Events) -> u64 {
     }
 }
 
-fn house_with_member() -> (House, Member) {
-    let house = House::open();
-    let member = house.member("user1");
-    (house, member)
+fn server_with_member() -> (TestServer, Member) {
+    let server = TestServer::open();
+    let member = server.member("user1");
+    (server, member)
 }
 
 #[test]
 fn a_subscription_gets_stored_messages_first_then_live_ones_without_gap_or_double() {
-    let house = House::with(|settings| settings.rpc.catch_up_page = 7);
-    let member = house.member("user1");
+    let server = TestServer::with(|settings| settings.rpc.catch_up_page = 7);
+    let member = server.member("user1");
     let old = say(&member.peer, numbered(0, 40));
     for (start, first) in [(Start::After(0), 0), (Start::After(old[9]), 10), (Start::Last(5), 35), (Start::Last(99), 0)]
     {
@@ -67,8 +67,8 @@ fn a_subscription_gets_stored_messages_first_then_live_ones_without_gap_or_doubl
 
 #[test]
 fn subscribers_that_join_during_a_burst_get_everything_once_in_order() {
-    let (house, member) = house_with_member();
-    let writers: Vec<Peer> = (0..3).map(|_| house.another_session(&member)).collect();
+    let (server, member) = server_with_member();
+    let writers: Vec<Peer> = (0..3).map(|_| server.another_session(&member)).collect();
     let old = say(&member.peer, numbered(0, 50));
     std::thread::scope(|scope| {
         for writer in &writers {
@@ -97,12 +97,12 @@ fn subscribers_that_join_during_a_burst_get_everything_once_in_order() {
 
 #[test]
 fn a_subscriber_whose_mailbox_overflows_catches_up_from_the_store() {
-    let house = House::with(|settings| {
+    let server = TestServer::with(|settings| {
         settings.hub.mailbox_bytes = 1;
         settings.rpc.catch_up_page = 3;
         settings.rpc.batch_bytes = 64;
     });
-    let member = house.member("user1");
+    let member = server.member("user1");
     let mut events = member.peer.subscribe(None);
     caught_up(&mut events);
     let ids = say(&member.peer, numbered(0, 300));
@@ -113,16 +113,16 @@ fn a_subscriber_whose_mailbox_overflows_catches_up_from_the_store() {
 
 #[test]
 fn a_subscription_resumes_at_its_cursor_after_a_lost_connection_and_a_restart() {
-    let (mut house, member) = house_with_member();
+    let (mut server, member) = server_with_member();
     let mut events = member.peer.subscribe(None);
     caught_up(&mut events);
     let first = say(&member.peer, numbered(0, 3));
     assert_eq!(messages(&mut events, 2), first[..2]);
     drop(events);
     let missed = say(&member.peer, numbered(3, 5));
-    house.stop();
-    house.start_again();
-    let peer = house.again(&member.peer);
+    server.stop();
+    server.start_again();
+    let peer = server.again(&member.peer);
     let mut events = peer.subscribe(Some(Start::After(first[1])));
     assert_eq!(messages(&mut events, 3), [&first[2..], &missed[..]].concat());
     caught_up(&mut events);
@@ -132,8 +132,8 @@ fn a_subscription_resumes_at_its_cursor_after_a_lost_connection_and_a_restart() 
 
 #[test]
 fn a_future_cursor_is_refused_and_a_purged_one_gets_a_gap() {
-    let house = House::with(|settings| settings.app.retention = Retention { age: None, count: Some(10) });
-    let member = house.member("user1");
+    let server = TestServer::with(|settings| settings.app.retention = Retention { age: None, count: Some(10) });
+    let member = server.member("user1");
     let ids = say(&member.peer, numbered(0, 30));
     for future in [ids[29] + 1, u64::MAX] {
         let refused = member.peer.subscribe(Some(Start::After(future))).end();
@@ -154,21 +154,21 @@ fn a_future_cursor_is_refused_and_a_purged_one_gets_a_gap() {
 
 #[test]
 fn old_messages_are_purged() {
-    let house = House::with(|settings| {
+    let server = TestServer::with(|settings| {
         settings.app.retention = Retention { age: Some(Duration::from_secs(3600)), count: None };
     });
-    let member = house.member("user1");
+    let member = server.member("user1");
     say(&member.peer, numbered(0, 3));
-    house.clock.advance(Duration::from_secs(1800));
+    server.clock.advance(Duration::from_secs(1800));
     let kept = say(&member.peer, numbered(3, 5));
-    house.clock.advance(Duration::from_secs(1801));
+    server.clock.advance(Duration::from_secs(1801));
     eventually("the old ones are gone", || history(&member.peer, Some(HistoryFrom::After(0)), 9).0 == kept);
 }
 
 #[test]
 fn an_idle_subscription_gets_heartbeats_with_its_cursor() {
-    let house = House::with(|settings| settings.rpc.heartbeat = Duration::from_millis(50));
-    let member = house.member("user1");
+    let server = TestServer::with(|settings| settings.rpc.heartbeat = Duration::from_millis(50));
+    let member = server.member("user1");
     let id = say(&member.peer, ["one".to_owned()])[0];
     let mut events = member.peer.subscribe(None);
     caught_up(&mut events);
@@ -179,9 +179,9 @@ fn an_idle_subscription_gets_heartbeats_with_its_cursor() {
 
 #[test]
 fn a_subscription_ends_with_its_session_with_the_server_and_when_it_is_not_read() {
-    let mut house = House::with(|settings| settings.rpc.stream_stall = Duration::from_millis(200));
-    let member = house.member("user1");
-    let other = house.another_session(&member);
+    let mut server = TestServer::with(|settings| settings.rpc.stream_stall = Duration::from_millis(200));
+    let member = server.member("user1");
+    let other = server.another_session(&member);
     let mut gone = other.subscribe(None);
     let mut stays = member.peer.subscribe(None);
     caught_up(&mut gone);
@@ -190,16 +190,16 @@ fn a_subscription_ends_with_its_session_with_the_server_and_when_it_is_not_read(
     assert_eq!(reason(&gone.end()), "SESSION_ENDED");
     // The unread stream takes as much as the transport buffers, and no more.
     let unread = member.peer.unread_subscription();
-    open_streams(&house, 2);
+    open_streams(&server, 2);
     let text = "x".repeat(4096);
     eventually("it is ended", || {
         say(&member.peer, [text.clone()]);
-        house.running().streams() == 1
+        server.running().streams() == 1
     });
     drop(unread);
     let refused = member.peer.with_token(None).subscribe(None).end();
     assert_eq!(reason(&refused), "TOKEN_MISSING");
-    house.stop();
+    server.stop();
     loop {
         match stays.try_next() {
             Ok(_) => {}
@@ -219,7 +219,7 @@ fn history(peer: &Peer, from: Option<HistoryFrom>, limit: u32) -> (Vec<u64>, boo
 
 #[test]
 fn history_has_pages_in_both_directions() {
-    let (house, member) = house_with_member();
+    let (server, member) = server_with_member();
     assert_eq!(history(&member.peer, None, 10), (Vec::new(), false));
     let ids = say(&member.peer, numbered(0, 120));
     let page = |from, limit| history(&member.peer, from, limit);
@@ -233,8 +233,8 @@ fn history_has_pages_in_both_directions() {
     assert_eq!(page(Some(HistoryFrom::After(ids[115])), 4), (ids[116..].to_vec(), false));
     assert_eq!(page(Some(HistoryFrom::After(u64::MAX)), 4), (Vec::new(), false));
     assert_eq!(page(Some(HistoryFrom::Before(u64::MAX)), u32::MAX), (ids.clone(), false));
-    let waiting = house.peer().log_in("user1", crate::house::PASSWORD, "").token;
-    let refused = house.peer().with_token(Some(&waiting)).call(&methods::HISTORY, &HistoryRequest::new());
+    let waiting = server.peer().log_in("user1", crate::test_server::PASSWORD, "").token;
+    let refused = server.peer().with_token(Some(&waiting)).call(&methods::HISTORY, &HistoryRequest::new());
     assert_eq!(reason(&refused.expect_err("refused")), "SECOND_FACTOR_MISSING");
 }
 
@@ -248,41 +248,30 @@ fn send_as_client(peer: &Peer, text: &str, client_id: &str) -> Result<u64, Strin
 
 #[test]
 fn a_client_id_stores_one_message_from_any_session_and_after_a_restart() {
-    let (mut house, member) = house_with_member();
-    let stranger = house.member("user2");
+    let (mut server, member) = server_with_member();
+    let stranger = server.member("user2");
     let mut events = member.peer.subscribe(None);
     caught_up(&mut events);
     let first = send_as_client(&member.peer, "hello", "id-1").expect("sent");
-    let other = house.another_session(&member);
+    let other = server.another_session(&member);
     assert_eq!(send_as_client(&other, "hello again", "id-1"), Ok(first));
     let theirs = send_as_client(&stranger.peer, "mine", "id-1").expect("sent");
     assert_ne!(theirs, first, "another user's is another message");
     assert_eq!(messages(&mut events, 2), [first, theirs], "nobody hears it twice");
-    house.stop();
-    house.start_again();
-    assert_eq!(send_as_client(&house.again(&member.peer), "hello", "id-1"), Ok(first));
+    server.stop();
+    server.start_again();
+    assert_eq!(send_as_client(&server.again(&member.peer), "hello", "id-1"), Ok(first));
     for bad in ["x".repeat(65), "a\nb".to_owned()] {
-        assert_eq!(send_as_client(&house.again(&member.peer), "hello", &bad), Err("CLIENT_ID_INVALID".into()));
+        assert_eq!(send_as_client(&server.again(&member.peer), "hello", &bad), Err("CLIENT_ID_INVALID".into()));
     }
 }
 
 #[test]
 fn parallel_sends_with_one_client_id_store_one_message() {
-    let (house, member) = house_with_member();
-    let start = std::sync::Barrier::new(16);
-    let ids: Vec<u64> = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..16)
-            .map(|_| {
-                let (peer, start) = (member.peer.clone(), &start);
-                scope.spawn(move || {
-                    start.wait();
-                    send_as_client(&peer, "once", "the one").expect("sent")
-                })
-            })
-            .collect();
-        tries.into_iter().map(|t| t.join().expect("no panic")).collect()
-    });
+    let (server, member) = server_with_member();
+    let peer = &member.peer;
+    let ids = at_once((0..16).map(|_| move || send_as_client(peer, "once", "the one").expect("sent")));
     assert!(ids.windows(2).all(|w| w[0] == w[1]));
     assert_eq!(history(&member.peer, None, 9).0.len(), 1);
-    drop(house);
+    drop(server);
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::thread::Builder;
 
 use crossbeam_channel::{TryRecvError, bounded};
@@ -20,9 +20,10 @@ use tempfile::TempDir;
 use crate::certificates::{self, TestCertificate, write_guarded};
 use crate::console;
 use crate::daemon::Daemon;
-use crate::house::{House, PASSWORD, Peer, environment, eventually, secret_of};
+use crate::programs;
 use crate::screen::Terminal;
 use crate::start::check;
+use crate::test_server::{PASSWORD, Peer, TestServer, environment, eventually, secret_of};
 
 fn place() -> TempDir {
     tempfile::tempdir().expect("a directory")
@@ -50,16 +51,16 @@ fn gets_in(port: u16, root: &TestCertificate, ours: Option<&TestCertificate>) ->
 }
 
 /// A server in this process with TLS, and a plaintext port beside it.
-fn house(made: &TestCertificate, client_ca: Option<&TestCertificate>) -> (TempDir, House) {
+fn server(made: &TestCertificate, client_ca: Option<&TestCertificate>) -> (TempDir, TestServer) {
     let files = place();
     let (certificate, key) = made.write(files.path(), "server");
     let client_ca = client_ca.map(|made| made.write(files.path(), "ca").0);
-    let house = house_with(TlsFiles { certificate, key, client_ca });
-    (files, house)
+    let server = server_with(TlsFiles { certificate, key, client_ca });
+    (files, server)
 }
 
-fn house_with(files: TlsFiles) -> House {
-    House::with(|settings| {
+fn server_with(files: TlsFiles) -> TestServer {
+    TestServer::with(|settings| {
         let plaintext = settings.listen[0];
         settings.listen[0].tls = true;
         settings.listen.push(plaintext);
@@ -109,15 +110,15 @@ fn a_client_that_trusts_the_authority_registers_logs_in_and_chats() {
     let (_, key) = own.write(chain.path(), "server");
     let certificate = chain.path().join("chain.pem");
     fs::write(&certificate, [own.pem(), between.pem()].concat()).expect("written");
-    let house = house_with(TlsFiles { certificate, key, client_ca: None });
-    let port = house.running().port();
+    let server = server_with(TlsFiles { certificate, key, client_ca: None });
+    let port = server.running().port();
     let mut alice = peer(port, &authority, None);
     assert!(alice.register("alice", PASSWORD).success);
     alice.token = Some(alice.log_in("alice", PASSWORD, "").token);
     let secret = secret_of(&alice.init_otp("alice", "", "").secret);
-    assert!(alice.check_otp("alice", &house.code(&secret, 0)).valid);
+    assert!(alice.check_otp("alice", &server.code(&secret, 0)).valid);
     let heard = alice.stream();
-    crate::house::open_streams(&house, 1);
+    crate::test_server::open_streams(&server, 1);
     alice.send("Привет!").expect("sent");
     assert_eq!(heard.recv_timeout(crate::LIMIT).expect("in time").expect("a message").text, "Привет!");
 }
@@ -125,10 +126,10 @@ fn a_client_that_trusts_the_authority_registers_logs_in_and_chats() {
 #[test]
 fn an_untrusted_or_expired_certificate_is_refused_by_the_client() {
     let (good, other, expired) = (certificates::own(), certificates::own(), certificates::expired());
-    let (_files, house) = house(&good, None);
-    assert!(gets_in(house.running().port(), &good, None));
-    assert!(!gets_in(house.running().port(), &other, None));
-    drop(house);
+    let (_files, server) = server(&good, None);
+    assert!(gets_in(server.running().port(), &good, None));
+    assert!(!gets_in(server.running().port(), &other, None));
+    drop(server);
     let (_files, server) = daemon(&expired, &[]);
     assert!(server.log().contains("WARN  TLS: the certificate expired at"), "{}", server.log());
     assert!(!gets_in(server.port(), &expired, None));
@@ -137,8 +138,8 @@ fn an_untrusted_or_expired_certificate_is_refused_by_the_client() {
 #[test]
 fn a_server_with_a_client_authority_admits_only_certificates_of_it() {
     let (own, authority) = (certificates::own(), certificates::for_names(&[]));
-    let (_files, house) = house(&own, Some(&authority));
-    let port = house.running().port();
+    let (_files, server) = server(&own, Some(&authority));
+    let port = server.running().port();
     assert!(gets_in(port, &own, Some(&certificates::signed_by(&authority))));
     assert!(!gets_in(port, &own, None));
     assert!(!gets_in(port, &own, Some(&certificates::own())));
@@ -147,8 +148,8 @@ fn a_server_with_a_client_authority_admits_only_certificates_of_it() {
 #[test]
 fn nothing_older_than_tls_1_2_is_accepted() {
     let own = certificates::own();
-    let (_files, house) = house(&own, None);
-    let port = house.running().port();
+    let (_files, server) = server(&own, None);
+    let port = server.running().port();
     for (version, spoken) in
         [(SslVersion::TLS1, false), (SslVersion::TLS1_1, false), (SslVersion::TLS1_2, true), (SslVersion::TLS1_3, true)]
     {
@@ -160,22 +161,22 @@ fn nothing_older_than_tls_1_2_is_accepted() {
 #[test]
 fn the_predecessors_clients_are_served_without_a_token_in_plaintext_only() {
     let own = certificates::own();
-    let (_files, house) = house(&own, None);
-    let by_tls = peer(house.running().port(), &own, None);
+    let (_files, server) = server(&own, None);
+    let by_tls = peer(server.running().port(), &own, None);
     assert!(by_tls.register("newer", PASSWORD).success);
     assert_eq!(by_tls.init_otp("newer", "", "").secret, "", "without a token");
 
-    let plaintext = house.running().plaintext_port().expect("a port");
-    assert_ne!(plaintext, house.running().port());
+    let plaintext = server.running().plaintext_port().expect("a port");
+    assert_ne!(plaintext, server.running().port());
     let by_plaintext = Peer::connect(&environment(), plaintext);
     assert!(by_plaintext.register("older", PASSWORD).success);
     let secret = secret_of(&by_plaintext.init_otp("older", "", "").secret);
     assert!(by_plaintext.log_in("older", PASSWORD, "").success);
-    assert!(by_plaintext.check_otp("older", &house.code(&secret, 0)).valid);
-    house.next_step();
+    assert!(by_plaintext.check_otp("older", &server.code(&secret, 0)).valid);
+    server.next_step();
     // Neither is a session that was opened by TLS found without its token.
     assert!(by_tls.log_in("older", PASSWORD, "").success);
-    assert!(!by_tls.check_otp("older", &house.code(&secret, 0)).valid);
+    assert!(!by_tls.check_otp("older", &server.code(&secret, 0)).valid);
 }
 
 #[test]
@@ -319,15 +320,10 @@ fn two_consoles_talk_by_tls_and_report_another_certificate() {
 /// Runs `otpchat` for a login that must fail; its standard error says how.
 fn try_console(port: u16, flags: &[&str], store: Option<&Path>) -> Output {
     let home = place();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchat"))
+    let mut child = programs::otpchat(home.path())
         .args(flags)
-        .current_dir(home.path())
-        .env_clear()
         .env("OTPCHAT_SERVER", format!("localhost:{port}"))
         .envs(store.map(|store| ("SSL_CERT_FILE", store)))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .spawn()
         .expect("otpchat runs");
     // It may have ended without reading.

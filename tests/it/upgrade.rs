@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Child;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use grpc_otp_chat::base::clock::Clock;
@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
-use crate::house::{Peer, environment};
+use crate::programs;
+use crate::test_server::{Peer, environment};
 
 pub(crate) struct OldUser {
     pub(crate) login: String,
@@ -110,11 +111,7 @@ fn logins_that_count_as_one_today_stop_the_upgrade_before_any_change() {
     let named = |login: &str| OldUser { login: login.into(), ..OldUser::numbered(1) };
     drop(old_database(directory.path(), &[named("Bob"), named("alice"), named("bob"), named("аlice")]));
     let before = fs::read(directory.path().join("users.db")).expect("the old one");
-    let output = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
-        .args(["--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(directory.path())
-        .output()
-        .expect("otpchatd runs");
+    let output = programs::server(directory.path()).output().expect("otpchatd runs");
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -171,18 +168,17 @@ fn a_killed_upgrade_leaves_the_old_database_or_the_new_one() {
     assert_eq!(traces(server.directory(), &secrets_of(&users)), Vec::<String>::new());
 }
 
+/// Starts a server; returns its process and the lines of its log.
+fn start_with_log(directory: &Path) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut child = programs::server(directory).spawn().expect("otpchatd runs");
+    let log = BufReader::new(child.stderr.take().expect("its log"));
+    (child, log.lines().map_while(Result::ok))
+}
+
 /// Starts a server and kills it once its log holds a text, or once it serves.
 fn start_and_kill(directory: TempDir, moment: &str) -> TempDir {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
-        .args(["--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(directory.path())
-        .env_clear()
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("otpchatd runs");
-    let log = BufReader::new(child.stderr.take().expect("its log"));
-    for line in log.lines().map_while(Result::ok) {
+    let (mut child, log) = start_with_log(directory.path());
+    for line in log {
         if line.contains(moment) || line.contains("listening on") {
             break;
         }
@@ -200,17 +196,9 @@ fn no_other_process_can_write_while_the_upgrade_runs() {
     let other = old_database(directory.path(), &users);
     other.busy_timeout(std::time::Duration::ZERO).expect("a timeout");
     let insert = "INSERT INTO users (login, password_hash, secret) VALUES ('late', 'x', NULL)";
-    let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
-        .args(["--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(directory.path())
-        .env_clear()
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("otpchatd runs");
-    let log = BufReader::new(child.stderr.take().expect("its log"));
+    let (mut child, log) = start_with_log(directory.path());
     let mut tries = 0;
-    for line in log.lines().map_while(Result::ok) {
+    for line in log {
         if line.contains("listening on") {
             break;
         }

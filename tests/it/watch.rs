@@ -4,7 +4,7 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::house::PASSWORD;
+use crate::test_server::PASSWORD;
 
 static FAULTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 

@@ -22,7 +22,7 @@ Examples:
   printf '/login\\nalice\\nPASSWORD\\nCODE\\nhello\\n' | otpchat
                                           without a terminal: one line per answer
 
-Inside: /register, /login, /history, /quit; /help lists all commands; anything else goes to everybody. A line that cannot be
+Inside: /register, /login, /history, /quit; /help lists all commands; anything else is a message to all. A line that cannot be
 sent yet waits, and is sent once, as soon as possible.
 
 Without a terminal, every line is read from stdin, passwords included. Messages go to stdout, with a line for the date when
@@ -69,9 +69,10 @@ pub struct Args {
     #[arg(long, env = "OTPCHAT_HISTORY", value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_HISTORY)))]
     pub history: Option<u32>,
 
-    /// Where to write the picture of a new second factor
-    #[arg(long, env = "OTPCHAT_QR_DIR", value_name = "DIRECTORY", default_value = "qr")]
-    pub qr_dir: PathBuf,
+    /// Where to write the picture of a new second factor; the default is otpchat-qr in $XDG_RUNTIME_DIR, or qr if that is not
+    /// set
+    #[arg(long, env = "OTPCHAT_QR_DIR", value_name = "DIRECTORY")]
+    pub qr_dir: Option<PathBuf>,
 
     /// Keep that picture after the first code is confirmed; anybody who sees it can make your codes
     #[arg(long, env = "OTPCHAT_KEEP_QR", value_parser = FalseyValueParser::new())]
@@ -95,6 +96,13 @@ impl Args {
         (self.tls || options != TlsOptions::default()).then_some(options)
     }
 
+    /// Where to write pictures: the flag's directory, or one that the system empties when the person logs out, or `qr`.
+    pub fn qr_directory(&self) -> PathBuf {
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+        let default = || runtime.map_or_else(|| PathBuf::from("qr"), |runtime| runtime.join("otpchat-qr"));
+        self.qr_dir.clone().unwrap_or_else(default)
+    }
+
     /// The language of the flag, or else of the locale.
     pub fn language(&self) -> Lang {
         self.lang.unwrap_or_else(|| Lang::from_locale(|name| std::env::var(name).ok()))
@@ -112,7 +120,7 @@ mod tests {
         Args::command().debug_assert();
         let args = Args::try_parse_from(["otpchat"]).unwrap();
         assert_eq!(args.server.to_string(), "localhost:50051");
-        assert_eq!(args.qr_dir, PathBuf::from("qr"));
+        assert_eq!(args.qr_dir, None);
         assert!(!args.keep_qr && !args.plaintext_password_exposed_to_network);
         assert!(Args::try_parse_from(["otpchat", "--server", "::1"]).is_err());
         assert!(Args::try_parse_from(["otpchat", "--lang", "de"]).is_err());

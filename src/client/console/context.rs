@@ -23,18 +23,19 @@ pub struct ConsoleSettings {
     pub exposed: bool,
 }
 
-/// What the dialogues work with, by job.
+/// What the dialogues work with, by job. The fields are dropped in this order: the outbox ends before the printer, which waits
+/// until nothing can send it events.
 pub struct ConsoleContext {
     /// The settings.
     pub settings: ConsoleSettings,
     /// Reads lines and tells things.
     pub front: Front,
-    /// The connection and the session.
-    pub account: AccountSession,
-    /// The common room on the screen.
-    pub room: RoomView,
     /// Drafts and unsent lines.
     pub composer: Composer,
+    /// The common room on the screen.
+    pub room: RoomView,
+    /// The connection and the session.
+    pub account: AccountSession,
 }
 
 impl ConsoleContext {

@@ -103,7 +103,6 @@ pub fn run(mut cx: ConsoleContext) -> io::Result<bool> {
     // Reading and sending stop first, then editing. Then the printer shows what has come, and the connection ends last.
     room.stop_reading();
     drop(composer);
-    front.screen().editor_removed();
     let succeeded = !front.has_failed();
     drop(front);
     drop(room);
@@ -125,7 +124,11 @@ fn handle_lines(cx: &mut ConsoleContext) -> io::Result<()> {
             InputOutcome::Cancelled => AfterLine::ReadNext,
             InputOutcome::End => AfterLine::Quit,
             InputOutcome::TooLong => cx.front.complain(chat::LINE_TOO_LONG, &[&MAX_LINE_BYTES.to_string()])?,
-            InputOutcome::NotText => cx.front.complain(chat::NOT_TEXT, &[])?,
+            InputOutcome::NotText => {
+                let broken = cx.front.take_broken_line();
+                cx.composer.keep(&broken);
+                cx.front.complain(chat::NOT_TEXT, &[])?
+            }
         };
         if next == AfterLine::Quit && may_quit(cx)? {
             return Ok(());

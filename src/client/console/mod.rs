@@ -4,7 +4,7 @@
 //! calls, and reads the next. The thread `room` ([`room::printer`]) shows messages above the line that is being typed;
 //! [`terminal::editor_gate`] keeps the two apart, and [`room::timeline`] knows which messages are on the screen. The thread
 //! `stream` ([`crate::client::stream`]) reads the common room and reconnects. The thread `outbox` ([`room::outbox`]) sends lines,
-//! and retries those without an answer.
+//! and retries those without an answer. A fifth, `signals` ([`signals`]), puts the terminal back when the system ends the console.
 //!
 //! From the bottom up: [`text`] is every sentence in both languages; [`terminal`] reads lines and writes to the screen; [`room`]
 //! reads, shows and sends messages; [`account_session`] is the connection and its session; [`context`] joins these for the
@@ -17,19 +17,23 @@ pub mod context;
 pub mod dialogues;
 pub mod main_loop;
 pub mod room;
+pub mod signals;
 pub mod terminal;
 pub mod text;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::base::escape::one_line;
 use crate::client::console::args::Args;
 use crate::client::console::command::DEFAULT_HISTORY;
 use crate::client::console::context::ConsoleSettings;
+use crate::client::console::signals::SignalGuard;
 use crate::client::console::text::failures;
 use crate::client::endpoint::Endpoint;
 use crate::client::link::silence_core;
 use crate::client::tls::Tls;
+use crate::qr::file::remove_leftovers;
 
 /// Runs the console to its end.
 ///
@@ -48,13 +52,15 @@ pub fn run(args: &Args) -> ExitCode {
         Err(error) => return cannot_start(&failures::tls_setup(&error, &endpoint.name().to_string(), lang)),
     };
     silence_core();
-    let settings = ConsoleSettings {
-        qr_dir: args.qr_dir.clone(),
-        keep_qr: args.keep_qr,
-        exposed: tls.is_none() && !endpoint.is_loopback(),
-    };
+    let qr_dir = args.qr_directory();
+    remove_leftovers(&qr_dir);
+    let settings = ConsoleSettings { qr_dir, keep_qr: args.keep_qr, exposed: tls.is_none() && !endpoint.is_loopback() };
     let last = |is_terminal| args.history.unwrap_or(if is_terminal { DEFAULT_HISTORY } else { 0 });
-    match main_loop::start(&endpoint, tls, lang, settings, last).and_then(main_loop::run) {
+    let ended = main_loop::start(&endpoint, tls, lang, settings, last).and_then(|cx| {
+        let _signals = SignalGuard::start(cx.front.screen().is_terminal())?;
+        main_loop::run(cx)
+    });
+    match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // The reader of our output has closed it, so there is nobody to tell.
@@ -65,6 +71,6 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn cannot_start(why: &str) -> ExitCode {
     // If stderr is gone too, the exit code must be enough.
-    let _ = writeln!(io::stderr(), "otpchat: {why}");
+    let _ = writeln!(io::stderr(), "otpchat: {}", one_line(why));
     ExitCode::FAILURE
 }

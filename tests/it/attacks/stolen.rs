@@ -13,14 +13,14 @@ use grpc_otp_chat::security::codes::{CodeHasher, CodePurpose, OneTimeCode};
 use grpc_otp_chat::security::keys::{KeyGuard, load};
 use grpc_otp_chat::security::secret::SecretBytes;
 use grpc_otp_chat::security::vault::{AadContext, InnerKey, Vault};
-use grpc_otp_chat::store::sealed;
+use grpc_otp_chat::store::{Reader, sealed};
 use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
 
 use super::confusion::recovering;
 use crate::account::{change_password, new_recovery_codes};
 use crate::daemon::Daemon;
-use crate::house::{House, PASSWORD, Peer, at_once, environment, secret_of};
+use crate::test_server::{PASSWORD, Peer, TestServer, at_once, environment, secret_of};
 use crate::upgrade::{OldUser, code_of, old_database};
 
 const NEW_PASSWORD: &str = "another horse, another battery";
@@ -80,11 +80,11 @@ impl Secrets {
         let sealing = key("sealing.key");
         self.bytes("sealing.key", sealing.expose());
         let vault = Vault::new(&sealing).expect("a vault");
-        let database = Connection::open(directory.join("users.db")).expect("the database");
+        let reader = Reader::open(directory).expect("the database");
         let inner: Vec<_> = InnerKey::ALL
             .into_iter()
             .map(|key| {
-                let sealed = sealed::inner_key(&database, key).expect("a row").expect("a key");
+                let sealed = reader.read(|tx| sealed::inner_key(tx, key)).expect("a row").expect("a key");
                 (key, vault.open(AadContext::InnerKey(key), &sealed).expect("opened"))
             })
             .collect();
@@ -115,12 +115,12 @@ impl Secrets {
 }
 
 /// A code from the administrator, stored as the administrator's commands store it.
-fn one_time_code(house: &House, purpose: CodePurpose) -> String {
-    let inner = Secrets::default().keys(house.directory());
+fn one_time_code(server: &TestServer, purpose: CodePurpose) -> String {
+    let inner = Secrets::default().keys(server.directory());
     let key = &inner.iter().find(|(key, _)| *key == InnerKey::Codes).expect("the key for codes").1;
     let hasher = CodeHasher::new(key);
     let code = OneTimeCode::random().expect("a code");
-    let database = Connection::open(house.directory().join("users.db")).expect("the database");
+    let database = Connection::open(server.directory().join("users.db")).expect("the database");
     let (hash, until) = (hasher.hash(&code, purpose), Time::from_secs(3_000_000_000).as_micros());
     let done = match purpose {
         CodePurpose::Invitation => database.execute(
@@ -143,34 +143,34 @@ fn one_time_code(house: &House, purpose: CodePurpose) -> String {
 
 #[test]
 fn a_stolen_database_holds_nothing_that_helps_to_log_in() {
-    let house = House::open();
+    let server = TestServer::open();
     let mut secrets = Secrets::default();
-    secrets.keys(house.directory());
+    secrets.keys(server.directory());
 
     // An account whose every secret is used, replaced, or left over.
-    let member = house.member("thievesmark");
+    let member = server.member("thievesmark");
     secrets.text("the password", PASSWORD);
     secrets.bytes("the first secret", member.secret.expose());
     secrets.token("the first token", member.peer.token.as_deref().expect("a token"));
     member.recovery_codes.iter().for_each(|code| secrets.code("a recovery code", code));
-    change_password(&member.peer, PASSWORD, &house.code(&member.secret, 0), NEW_PASSWORD).expect("changed");
+    change_password(&member.peer, PASSWORD, &server.code(&member.secret, 0), NEW_PASSWORD).expect("changed");
     secrets.text("the new password", NEW_PASSWORD);
-    house.next_step();
-    let fresh = new_recovery_codes(&member.peer, NEW_PASSWORD, &house.code(&member.secret, 0)).expect("new codes");
+    server.next_step();
+    let fresh = new_recovery_codes(&member.peer, NEW_PASSWORD, &server.code(&member.secret, 0)).expect("new codes");
     fresh.iter().for_each(|code| secrets.code("a new recovery code", code));
-    house.next_step();
-    let uri = member.peer.init_otp("thievesmark", NEW_PASSWORD, &house.code(&member.secret, 0)).secret;
+    server.next_step();
+    let uri = member.peer.init_otp("thievesmark", NEW_PASSWORD, &server.code(&member.secret, 0)).secret;
     let second = secret_of(&uri);
     secrets.bytes("the second secret", second.expose());
     secrets.text("its URI", &uri);
-    assert_eq!(secrets.found_in(house.directory()), Vec::<String>::new(), "while it is pending");
-    let checked = member.peer.check_otp("thievesmark", &house.code(&second, 0));
+    assert_eq!(secrets.found_in(server.directory()), Vec::<String>::new(), "while it is pending");
+    let checked = member.peer.check_otp("thievesmark", &server.code(&second, 0));
     checked.recovery_codes.iter().for_each(|code| secrets.code("one of the last recovery codes", code));
     secrets.token("the second token", &checked.token);
 
     // An account by invitation that lost its phone, and one whose enrolment was never finished.
-    let invitation = one_time_code(&house, CodePurpose::Invitation);
-    let unused = one_time_code(&house, CodePurpose::Invitation);
+    let invitation = one_time_code(&server, CodePurpose::Invitation);
+    let unused = one_time_code(&server, CodePurpose::Invitation);
     for code in [&invitation, &unused] {
         secrets.code("an invitation", code);
     }
@@ -180,8 +180,8 @@ fn a_stolen_database_holds_nothing_that_helps_to_log_in() {
         invite: invitation,
         ..Default::default()
     };
-    assert!(house.peer().call(&methods::REGISTER, &request).expect("an answer").success);
-    let enrolment = one_time_code(&house, CodePurpose::Enrolment { user_id: UserId::from_number(2) });
+    assert!(server.peer().call(&methods::REGISTER, &request).expect("an answer").success);
+    let enrolment = one_time_code(&server, CodePurpose::Enrolment { user_id: UserId::from_number(2) });
     secrets.code("an enrolment code", &enrolment);
     let request = LoginRequest {
         login: "invited".into(),
@@ -189,19 +189,19 @@ fn a_stolen_database_holds_nothing_that_helps_to_log_in() {
         recovery_code: enrolment,
         ..Default::default()
     };
-    let opened = house.peer().log_in_with(&request);
+    let opened = server.peer().log_in_with(&request);
     assert!(opened.success, "{}", opened.error);
     secrets.token("a waiting token", &opened.token);
-    let waiting = house.peer().with_token(Some(&opened.token));
+    let waiting = server.peer().with_token(Some(&opened.token));
     secrets.bytes("a pending secret", secret_of(&waiting.init_otp("invited", "", "").secret).expose());
-    let other = house.member("other");
-    let recovered = recovering(&house, &other, 0);
+    let other = server.member("other");
+    let recovered = recovering(&server, &other, 0);
     secrets.token("a recovery token", recovered.token.as_deref().expect("a token"));
 
-    assert_eq!(secrets.found_in(house.directory()), Vec::<String>::new());
+    assert_eq!(secrets.found_in(server.directory()), Vec::<String>::new());
     let mut public = Secrets::default();
     public.add("a login", b"thievesmark");
-    assert!(!public.found_in(house.directory()).is_empty(), "what is no secret is found");
+    assert!(!public.found_in(server.directory()).is_empty(), "what is no secret is found");
 }
 
 #[test]

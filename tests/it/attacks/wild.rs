@@ -12,27 +12,27 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::account::{change_password, delete_account, end_sessions, new_recovery_codes};
-use crate::house::{House, PASSWORD, Peer, reason};
+use crate::test_server::{PASSWORD, Peer, TestServer, reason};
 use crate::watch;
 
 /// A server for all cases, with a member; it ends with the process.
 struct SharedServer {
-    house: Mutex<House>,
+    server: Mutex<TestServer>,
     member: Peer,
     recovery_codes: Vec<String>,
 }
 
-fn house() -> &'static SharedServer {
-    static HOUSE: OnceLock<SharedServer> = OnceLock::new();
-    HOUSE.get_or_init(|| {
-        let house = House::open();
-        let member = house.member("member");
-        SharedServer { house: Mutex::new(house), member: member.peer, recovery_codes: member.recovery_codes }
+fn shared() -> &'static SharedServer {
+    static SERVER: OnceLock<SharedServer> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let server = TestServer::open();
+        let member = server.member("member");
+        SharedServer { server: Mutex::new(server), member: member.peer, recovery_codes: member.recovery_codes }
     })
 }
 
 fn member() -> &'static Peer {
-    &house().member
+    &shared().member
 }
 
 const UNARY: [&str; 11] = [
@@ -126,7 +126,7 @@ proptest! {
 
     #[test]
     fn recovery_codes_and_invitations(any_text in any::<String>(), which in 0usize..10, changes in changes("ABCXYZ234567abc01 -ß")) {
-        let right = &house().recovery_codes[which];
+        let right = &shared().recovery_codes[which];
         let typed = |code: &str| code.to_uppercase().replace(['-', ' '], "");
         let changed = mutated(right, &changes);
         for code in [&any_text, &changed] {
@@ -195,7 +195,7 @@ proptest! {
     #[test]
     fn bodies(method in select(&UNARY[..]), noise in vec(any::<u8>(), 0..600), fields in vec(field(), 0..12)) {
         // On a connection of its own: the server may close one whose calls are all broken off.
-        let stranger = house().house.lock().expect("no panic").peer();
+        let stranger = shared().server.lock().expect("no panic").peer();
         let me = stranger.with_token(member().token.as_deref());
         for body in [noise, fields.concat()] {
             // An empty request with a member's token would be a logout.
@@ -256,9 +256,9 @@ fn fields_as_long_as_a_request_may_be_are_refused() {
 /// Sixty megabytes of zeros are sixty kilobytes when compressed, and decompressing them would keep the one poll thread busy.
 #[test]
 fn a_compressed_request_is_not_decompressed() {
-    let house = House::open();
-    let member = house.member("user1");
-    let packing = Peer::compressing(&house);
+    let server = TestServer::open();
+    let member = server.member("user1");
+    let packing = Peer::compressing(&server);
     for bytes in [1_000, 60_000, 60_000_000] {
         let status = packing.send_raw("/Auth/Login", vec![0; bytes]).expect("refused");
         assert_eq!(status.code(), Code::UNIMPLEMENTED, "{bytes} bytes: {status:?}");

@@ -6,9 +6,10 @@ use crate::base::lang::Lang;
 use crate::client::console::context::ConsoleContext;
 use crate::client::console::dialogues::recovery::show_recovery_codes;
 use crate::client::console::dialogues::retry::Retry;
+use crate::client::console::dialogues::typed_code::ask_code;
 use crate::client::console::terminal::prompt::DialogueStop;
+use crate::client::console::text::enrolment;
 use crate::client::console::text::sentence::Sentence;
-use crate::client::console::text::{enrolment, login as login_text};
 use crate::client::types::CompletedSession;
 use crate::qr::file::PictureFile;
 use crate::qr::{self, Cells};
@@ -127,7 +128,7 @@ fn ask_first_code(
     why: EnrolmentPurpose,
 ) -> Result<CompletedSession, DialogueStop> {
     loop {
-        let code = cx.front.ask_code(login_text::ASK_CODE)?;
+        let code = ask_code(&mut cx.front)?;
         let link = &cx.account.link;
         let confirm = || link.check_otp(login, token, &code);
         // A new factor ends the other sessions, and with them the one that is being renewed.

@@ -6,8 +6,9 @@ use crate::base::escape::one_line;
 use crate::client::console::account_session::reason;
 use crate::client::console::context::ConsoleContext;
 use crate::client::console::dialogues::enrolment::{EnrolmentPurpose, enrol};
-use crate::client::console::dialogues::recovery::{TypedCode, warn_of_few};
+use crate::client::console::dialogues::recovery::warn_of_few;
 use crate::client::console::dialogues::retry::{CODE_TRIES, Retry};
+use crate::client::console::dialogues::typed_code::{TypedCode, ask_any_code};
 use crate::client::console::room::render;
 use crate::client::console::terminal::front::AfterLine;
 use crate::client::console::terminal::prompt::DialogueStop;
@@ -212,8 +213,9 @@ fn ask_code(
     }
     let mut tries = CODE_TRIES;
     loop {
+        let typed = ask_any_code(&mut cx.front)?;
         let link = &cx.account.link;
-        let result = match TypedCode::parse(cx.front.ask_code(text::ASK_CODE)?) {
+        let result = match typed {
             TypedCode::Code(code) => match link.check_otp(login, token, &code) {
                 // Another login with this password has pushed the session out while the code was typed.
                 Err(error) if reason(&error) == Some(Reason::SessionEnded) => {
@@ -222,10 +224,7 @@ fn ask_code(
                 checked => checked.map(CodeResult::Complete),
             },
             TypedCode::Recovery(code) => link.login(login, password, Some(&code)).map(CodeResult::NeedsEnrolment),
-            TypedCode::Neither => {
-                cx.front.warn(recovery::NEITHER_CODE, &[])?;
-                continue;
-            }
+            TypedCode::Neither => continue,
         };
         match result {
             Ok(opened) => return Ok(opened),

@@ -10,3 +10,4 @@ pub mod recovery;
 pub mod retry;
 pub mod sending;
 pub mod sessions;
+pub mod typed_code;

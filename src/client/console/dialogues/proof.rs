@@ -2,6 +2,7 @@
 
 use crate::client::console::context::ConsoleContext;
 use crate::client::console::dialogues::retry::{CODE_TRIES, Retry};
+use crate::client::console::dialogues::typed_code::ask_code;
 use crate::client::console::terminal::prompt::DialogueStop;
 use crate::client::console::text::sentence::Sentence;
 use crate::client::console::text::{account, login};
@@ -43,7 +44,7 @@ pub fn ask_proof(cx: &mut ConsoleContext, ask_password: Sentence) -> Result<Proo
         cx.front.notice(account::PROOF_PLEASE, &[])?;
     }
     let password = cx.front.ask_password(ask_password)?;
-    let code = cx.front.ask_code(login::ASK_CODE)?;
+    let code = ask_code(&mut cx.front)?;
     Ok(ProofAttempt { proof: OwnerProof { password, code }, tries: CODE_TRIES, ask_password })
 }
 
@@ -79,6 +80,6 @@ pub fn ask_proof_again(
     if retry == Retry::PasswordAndCode {
         attempt.proof.password = cx.front.ask_password(attempt.ask_password)?;
     }
-    attempt.proof.code = cx.front.ask_code(login::ASK_CODE)?;
+    attempt.proof.code = ask_code(&mut cx.front)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Recovery codes: `/recovery`, showing new codes, and telling them from codes of the authenticator.
+//! Recovery codes: `/recovery`, and showing new codes.
 
 use std::io;
 
@@ -14,50 +14,12 @@ use crate::client::console::text::{chat, recovery};
 use crate::client::session::ClientSession;
 use crate::security::secret::SecretText;
 
-/// Number of letters and digits in a recovery code: 80 bits in base32.
-const LETTERS: usize = 16;
-/// Number of letters in a group.
-const GROUP: usize = 4;
-/// From this length on an answer is meant as a recovery code: codes of the authenticator are shorter.
-const LONGER_THAN_A_CODE: usize = 9;
 /// With fewer codes left, it is time for new ones.
 const FEW: u32 = 4;
 /// Space before each code.
 const INDENT: &str = "    ";
 /// Windows from this width on have room for two columns.
 const TWO_COLUMNS: usize = 56;
-
-/// An answer to a prompt that accepts both kinds of code.
-#[derive(Debug, PartialEq, Eq)]
-pub enum TypedCode {
-    /// A code of the authenticator. The server decides whether it is right.
-    Code(SecretText),
-    /// A recovery code in its usual form: `XXXX-XXXX-XXXX-XXXX`.
-    Recovery(SecretText),
-    /// Too long for a code and not a recovery code: a typing mistake that must not cost a guess.
-    Neither,
-}
-
-impl TypedCode {
-    /// Decides which kind it is. Case and hyphens of a recovery code do not matter.
-    pub fn parse(typed: SecretText) -> TypedCode {
-        let plain = || typed.expose().chars().filter(|&letter| letter != '-');
-        if plain().count() < LONGER_THAN_A_CODE {
-            return TypedCode::Code(typed);
-        }
-        if plain().count() != LETTERS || !plain().all(|letter| letter.is_ascii_alphanumeric()) {
-            return TypedCode::Neither;
-        }
-        let mut written = String::with_capacity(LETTERS + LETTERS / GROUP);
-        for (position, letter) in plain().enumerate() {
-            if position > 0 && position % GROUP == 0 {
-                written.push('-');
-            }
-            written.push(letter.to_ascii_uppercase());
-        }
-        TypedCode::Recovery(SecretText::new(written))
-    }
-}
 
 /// `/recovery`: makes new recovery codes.
 ///
@@ -127,21 +89,6 @@ mod tests {
 
     fn secret(text: &str) -> SecretText {
         SecretText::new(text.to_owned())
-    }
-
-    #[test]
-    fn a_recovery_code_is_recognised_however_it_is_typed() {
-        let written = "ABCD-2345-EFGH-67IJ";
-        for typed in [written, "abcd-2345-efgh-67ij", "abcd2345efgh67ij", "ABCD2345-efgh67IJ", "-ABCD2345EFGH67IJ-"] {
-            assert_eq!(TypedCode::parse(secret(typed)), TypedCode::Recovery(secret(written)), "{typed}");
-        }
-        for typed in ["123456", "000000x", "12345", "abcdef", "12345678", "-"] {
-            assert_eq!(TypedCode::parse(secret(typed)), TypedCode::Code(secret(typed)), "{typed}");
-        }
-        for typed in ["123456789", "abcd-2345-efgh-67i", "abcd2345efgh67ijk", "абвгдежзийклмноп", "abcd 2345efgh67i"]
-        {
-            assert_eq!(TypedCode::parse(secret(typed)), TypedCode::Neither, "{typed}");
-        }
     }
 
     #[test]

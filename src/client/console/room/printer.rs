@@ -72,14 +72,15 @@ impl RoomPrinter {
 
     fn show_message(&self, message: &ReceivedMessage) -> io::Result<()> {
         let ours = self.current.is_author(&message.author);
-        let starts_day = {
+        let (starts_day, live) = {
             let mut timeline = lock(&self.timeline);
             if !timeline.message(message.id, ours) {
                 return Ok(());
             }
-            timeline.starts_day(render::date(message.time).as_deref())
+            (timeline.starts_day(render::date(message.time).as_deref()), timeline.is_live())
         };
-        if let Some(time) = message.time {
+        // A replayed message says when it was sent, not what time it is.
+        if let Some(time) = message.time.filter(|_| live) {
             self.clock.heard(time);
         }
         self.screen.message(&render::block(message, starts_day, &self.screen))
@@ -143,6 +144,8 @@ mod tests {
     use crate::client::console::terminal::paint::Paint;
     use crate::client::error::{CallError, ServerRefusal};
     use crate::client::session::ClientSession;
+    use crate::model::ids::EventId;
+    use crate::model::ids::testing::cursor;
     use crate::security::secret::SecretText;
 
     #[derive(Clone, Default)]
@@ -170,6 +173,14 @@ mod tests {
 
     /// The messages and notices that these events produce.
     fn show(current: Arc<CurrentSession>, clock: Clock, events: Vec<(u64, StreamEvent)>) -> (String, String) {
+        show_by(current, Arc::new(ServerClock::new(clock)), events)
+    }
+
+    fn show_by(
+        current: Arc<CurrentSession>,
+        clock: Arc<ServerClock>,
+        events: Vec<(u64, StreamEvent)>,
+    ) -> (String, String) {
         let (messages, notices) = (Output::default(), Output::default());
         let screen = Screen::plain(Box::new(messages.clone()), Box::new(notices.clone()), Paint::None);
         let (sender, receiver) = crossbeam_channel::unbounded();
@@ -177,13 +188,13 @@ mod tests {
             sender.send(event.into()).unwrap();
         }
         drop(sender);
-        let clock = Arc::new(ServerClock::new(clock));
         let timeline = Arc::new(Mutex::new(Timeline::new(render::date(Some(Time::from_secs(0))))));
         RoomPrinter { screen: Arc::new(screen), current, timeline, clock, lang: Lang::En, events: receiver }.run();
         (messages.text(), notices.text())
     }
 
     fn message(id: u64, text: &str) -> StreamEvent {
+        let id = EventId::from_wire(id).ok();
         StreamEvent::Message(ReceivedMessage { id, author: "bob".to_owned(), text: text.to_owned(), time: None })
     }
 
@@ -234,23 +245,49 @@ mod tests {
         current.set(session(10_000));
         let at = |server: i64| {
             let said = ReceivedMessage {
-                id: 0,
+                id: None,
                 author: String::new(),
                 text: String::new(),
                 time: Some(Time::from_secs(server)),
             };
             (1, StreamEvent::Message(said))
         };
-        let ours = Clock::manual(Time::from_secs(77));
-        let (_, notices) = show(current, ours, vec![at(8_000), at(9_099), at(9_101), at(9_200)]);
+        let ours = || Clock::manual(Time::from_secs(77));
+        let live = (1, StreamEvent::CaughtUp { cursor: cursor(0) });
+        let (_, notices) = show(current.clone(), ours(), vec![live.clone(), at(8_000), at(9_099)]);
+        assert_eq!(notices.matches("The session ends").count(), 0, "{notices}");
+        let (_, notices) = show(current, ours(), vec![live, at(9_101), at(9_200)]);
         assert_eq!(notices.matches("The session ends").count(), 1, "{notices}");
+    }
+
+    #[test]
+    fn only_live_messages_set_the_servers_clock() {
+        let at = |server: i64| {
+            let (author, text, time) = ("bob".to_owned(), String::new(), Some(Time::from_secs(server)));
+            (1, StreamEvent::Message(ReceivedMessage { id: None, author, text, time }))
+        };
+        let caught_up = || (1, StreamEvent::CaughtUp { cursor: cursor(0) });
+        let lost = || (1, StreamEvent::Lost(CallError::NoAnswer));
+        for (events, clock) in [
+            // The last messages before a login, what came while the connection was lost, and after the server started over.
+            (vec![at(5_000), caught_up()], 100_000),
+            (vec![caught_up(), at(99_000), lost(), at(5_000)], 99_000),
+            (vec![caught_up(), at(99_000), (1, StreamEvent::StartedOver), at(5_000)], 99_000),
+            (vec![at(5_000), caught_up(), at(99_000)], 99_000),
+        ] {
+            let theirs = Arc::new(ServerClock::new(Clock::manual(Time::from_secs(100_000))));
+            let current = Arc::new(CurrentSession::default());
+            current.set(session(1_000_000));
+            show_by(current, theirs.clone(), events);
+            assert_eq!(theirs.now(), Time::from_secs(clock));
+        }
     }
 
     #[test]
     fn a_lost_connection_and_its_return_are_reported_with_the_messages_between() {
         let current = Arc::new(CurrentSession::default());
         let mark = current.set(session(1_000_000));
-        let caught_up = |cursor| (mark, StreamEvent::CaughtUp { cursor });
+        let caught_up = |number| (mark, StreamEvent::CaughtUp { cursor: cursor(number) });
         let lost = || (mark, StreamEvent::Lost(CallError::Unreachable));
         let events = vec![
             (mark, message(1, "a")),
@@ -288,7 +325,7 @@ mod tests {
             (
                 1,
                 StreamEvent::Message(ReceivedMessage {
-                    id,
+                    id: EventId::from_wire(id).ok(),
                     author,
                     text,
                     time: Some(Time::from_secs(43_200 + days * 86_400)),

@@ -9,9 +9,10 @@ use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::MemHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::{Config, Context, Editor, Helper};
+use rustyline::{Config, Context, Editor, Event, EventHandler, Helper};
 
 use crate::client::console::terminal::editor_gate::EditorGate;
+use crate::client::console::terminal::keys::{KeyFilter, KeyState};
 
 /// How many lines the arrow keys bring back. They are kept in memory only.
 const HISTORY_LINES: usize = 500;
@@ -19,11 +20,11 @@ const HISTORY_LINES: usize = 500;
 /// The line editor of the console.
 pub type LineEditor = Editor<EditorHelper, MemHistory>;
 
-/// Makes a line editor that opens `gate` while its line is on the screen.
+/// Makes a line editor that opens `gate` while its line is on the screen, and whose keys pass the filter of `keys`.
 ///
 /// # Errors
 /// The terminal cannot be edited on.
-pub fn new(gate: Arc<EditorGate>) -> rustyline::Result<LineEditor> {
+pub fn new(gate: Arc<EditorGate>, keys: Arc<KeyState>) -> rustyline::Result<LineEditor> {
     let config = Config::builder()
         .max_history_size(HISTORY_LINES)?
         // Masking a password counts as highlighting; it must not depend on what the terminal says about colours.
@@ -33,21 +34,15 @@ pub fn new(gate: Arc<EditorGate>) -> rustyline::Result<LineEditor> {
         .build();
     let history = MemHistory::with_config(&config);
     let mut editor = Editor::with_history(config, history)?;
-    editor.set_helper(Some(EditorHelper { gate, masked: false }));
+    editor.bind_sequence(Event::Any, EventHandler::Conditional(Box::new(KeyFilter(keys.clone()))));
+    editor.set_helper(Some(EditorHelper { gate, keys }));
     Ok(editor)
-}
-
-/// Shows asterisks in place of what is typed, or what is typed.
-pub fn mask(editor: &mut LineEditor, masked: bool) {
-    if let Some(helper) = editor.helper_mut() {
-        helper.masked = masked;
-    }
 }
 
 /// The editor's callbacks: it hides a password, and opens and closes the gate.
 pub struct EditorHelper {
     gate: Arc<EditorGate>,
-    masked: bool,
+    keys: Arc<KeyState>,
 }
 
 impl Helper for EditorHelper {}
@@ -60,7 +55,8 @@ impl Hinter for EditorHelper {
     type Hint = String;
 
     /// The editor calls this with every refresh. At the first one it already owns the terminal.
-    fn hint(&self, _line: &str, _pos: usize, _context: &Context<'_>) -> Option<String> {
+    fn hint(&self, line: &str, _pos: usize, _context: &Context<'_>) -> Option<String> {
+        self.keys.set_drawn(line);
         self.gate.open();
         None
     }
@@ -68,12 +64,12 @@ impl Hinter for EditorHelper {
 
 impl Highlighter for EditorHelper {
     fn highlight<'l>(&self, line: &'l str, _pos: usize) -> Cow<'l, str> {
-        if self.masked { Cow::Owned("*".repeat(line.chars().count())) } else { Cow::Borrowed(line) }
+        if self.keys.is_masked() { Cow::Owned("*".repeat(line.chars().count())) } else { Cow::Borrowed(line) }
     }
 
     /// Without this the editor would echo a typed letter directly, to save a refresh.
     fn highlight_char(&self, _line: &str, _pos: usize, _kind: CmdKind) -> bool {
-        self.masked
+        self.keys.is_masked()
     }
 }
 

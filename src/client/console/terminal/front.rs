@@ -26,6 +26,13 @@ pub struct Front {
     pub(super) failed: bool,
 }
 
+/// On every way out, also a panic, the printer must not wait for an editor that is gone.
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.screen.editor_removed();
+    }
+}
+
 impl Front {
     /// Reads from `input` and writes to `screen`.
     pub fn new(lang: Lang, input: Input, screen: Arc<Screen>) -> Front {
@@ -58,6 +65,11 @@ impl Front {
     /// The terminal or pipe failed.
     pub fn read_line(&mut self, prompt: &str, draft: &str) -> io::Result<InputOutcome<String>> {
         self.input.line(prompt, draft)
+    }
+
+    /// The line that was being typed when bytes came that are not text.
+    pub fn take_broken_line(&mut self) -> String {
+        self.input.take_broken_line()
     }
 
     /// Lets the arrow keys bring `line` back.
@@ -94,7 +106,7 @@ impl Front {
     /// # Errors
     /// The screen is gone.
     pub fn plain(&self, sentence: Sentence, values: &[&str]) -> io::Result<()> {
-        self.screen.raw(&sentence.with(self.lang, values))
+        self.screen.line(&sentence.with(self.lang, values))
     }
 
     /// Tells what went wrong. Without a person to put it right, the exit code shows it.

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::client::console::terminal::bounded_reader::{self, BoundedLine, MAX_LINE_BYTES};
 use crate::client::console::terminal::editor::{self, LineEditor};
 use crate::client::console::terminal::editor_gate::EditorGate;
+use crate::client::console::terminal::keys::KeyState;
 use crate::client::console::terminal::screen::Printer;
 use crate::security::secret::SecretText;
 
@@ -42,10 +43,14 @@ impl<T> InputOutcome<T> {
 }
 
 /// Where lines come from.
-pub struct Input(Source);
+pub struct Input {
+    source: Source,
+    /// The line that was being typed when bytes came that are not text.
+    broken_line: String,
+}
 
 enum Source {
-    Editor { editor: Box<LineEditor>, gate: Arc<EditorGate> },
+    Editor { editor: Box<LineEditor>, gate: Arc<EditorGate>, keys: Arc<KeyState> },
     Plain { lines: BufReader<Stdin>, prompts: bool },
 }
 
@@ -56,20 +61,22 @@ impl Input {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return None;
         }
-        let mut editor = editor::new(gate.clone()).ok()?;
+        let keys = Arc::new(KeyState::default());
+        let mut editor = editor::new(gate.clone(), keys.clone()).ok()?;
         let printer = editor.create_external_printer().ok()?;
-        let source = Source::Editor { editor: Box::new(editor), gate: gate.clone() };
-        Some((Input(source), Box::new(printer)))
+        let source = Source::Editor { editor: Box::new(editor), gate: gate.clone(), keys };
+        Some((Input { source, broken_line: String::new() }, Box::new(printer)))
     }
 
     /// Plain lines from stdin. On a terminal, prompts appear on stderr and passwords are not echoed.
     pub fn plain() -> Input {
-        Input(Source::Plain { lines: BufReader::new(io::stdin()), prompts: io::stdin().is_terminal() })
+        let source = Source::Plain { lines: BufReader::new(io::stdin()), prompts: io::stdin().is_terminal() };
+        Input { source, broken_line: String::new() }
     }
 
     /// Whether a person answers, who can correct mistakes.
     pub fn is_interactive(&self) -> bool {
-        matches!(self.0, Source::Editor { .. } | Source::Plain { prompts: true, .. })
+        matches!(self.source, Source::Editor { .. } | Source::Plain { prompts: true, .. })
     }
 
     /// Asks for a line. A line editor starts with `draft`.
@@ -77,11 +84,16 @@ impl Input {
     /// # Errors
     /// The terminal or pipe failed.
     pub fn line(&mut self, prompt: &str, draft: &str) -> io::Result<InputOutcome<String>> {
-        match &mut self.0 {
-            Source::Editor { editor, gate } => {
+        match &mut self.source {
+            Source::Editor { editor, gate, keys } => {
+                keys.start_line(false);
                 let read = editor.readline_with_initial(prompt, (draft, ""));
                 gate.close();
-                outcome(read)
+                let outcome = outcome(read, keys)?;
+                if outcome == InputOutcome::NotText {
+                    self.broken_line = keys.take_drawn();
+                }
+                Ok(outcome)
             }
             Source::Plain { lines, prompts } => {
                 if *prompts {
@@ -97,18 +109,19 @@ impl Input {
     /// # Errors
     /// The terminal or pipe failed.
     pub fn secret(&mut self, prompt: &str) -> io::Result<InputOutcome<SecretText>> {
-        match &mut self.0 {
+        match &mut self.source {
             // The same editor as for everything else, so that what is typed ahead answers the right question.
-            Source::Editor { editor, gate } => {
-                editor::mask(editor, true);
+            Source::Editor { editor, gate, keys } => {
+                keys.start_line(true);
                 let read = editor.readline(prompt);
-                editor::mask(editor, false);
                 gate.close();
-                Ok(outcome(read)?.map(SecretText::new))
+                Ok(outcome(read, keys)?.map(SecretText::new))
             }
             Source::Plain { prompts: true, .. } => {
                 show_prompt(prompt)?;
                 match rpassword::read_password() {
+                    // It puts this in the place of bytes that are not text.
+                    Ok(secret) if secret.contains(char::REPLACEMENT_CHARACTER) => Ok(InputOutcome::NotText),
                     Ok(secret) => Ok(InputOutcome::Given(SecretText::new(secret))),
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(InputOutcome::End),
                     Err(error) => Err(error),
@@ -132,21 +145,33 @@ impl Input {
         Ok(())
     }
 
+    /// The line that was being typed when bytes came that are not text. It can be typed on.
+    pub fn take_broken_line(&mut self) -> String {
+        std::mem::take(&mut self.broken_line)
+    }
+
     /// Lets the arrow keys bring `line` back.
     pub fn remember(&mut self, line: &str) {
-        if let Source::Editor { editor, .. } = &mut self.0 {
+        if let Source::Editor { editor, .. } = &mut self.source {
             // A line that the history rejects is not worth an error.
             let _ = editor.add_history_entry(line);
         }
     }
 }
 
-fn outcome(read: rustyline::Result<String>) -> io::Result<InputOutcome<String>> {
+fn outcome(read: rustyline::Result<String>, keys: &KeyState) -> io::Result<InputOutcome<String>> {
     match read {
         Ok(line) if line.len() > MAX_LINE_BYTES => Ok(InputOutcome::TooLong),
         Ok(line) => Ok(InputOutcome::Given(line)),
+        Err(ReadlineError::Interrupted) if keys.was_too_long() => Ok(InputOutcome::TooLong),
         Err(ReadlineError::Interrupted) => Ok(InputOutcome::Cancelled),
         Err(ReadlineError::Eof) => Ok(InputOutcome::End),
+        Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            // The editor has lost the rest of what it had read. What came with it is no answer to anything.
+            keys.input_broke();
+            termios::tcflush(io::stdin(), QueueSelector::IFlush)?;
+            Ok(InputOutcome::NotText)
+        }
         Err(ReadlineError::Io(error)) => Err(error),
         Err(other) => Err(io::Error::other(other)),
     }

@@ -5,6 +5,7 @@ pub mod editor;
 pub mod editor_gate;
 pub mod front;
 pub mod input;
+pub mod keys;
 pub mod layout;
 pub mod paint;
 pub mod prompt;

@@ -4,9 +4,10 @@ use std::io;
 
 use zeroize::Zeroizing;
 
+use crate::base::lang::Lang;
 use crate::client::console::terminal::bounded_reader::MAX_LINE_BYTES;
 use crate::client::console::terminal::front::{AfterLine, Front};
-use crate::client::console::terminal::input::InputOutcome;
+use crate::client::console::terminal::input::{Input, InputOutcome};
 use crate::client::console::text::sentence::Sentence;
 use crate::client::console::text::{chat, login};
 use crate::security::secret::SecretText;
@@ -36,8 +37,10 @@ impl Front {
     /// # Errors
     /// [`DialogueStop`], as with every question.
     pub fn ask_login(&mut self, prompt: Sentence) -> Result<String, DialogueStop> {
-        let read = self.input.line(prompt.text(self.lang()), "")?.map(|login| login.trim().to_owned());
-        self.answer(read, |login| login.is_empty() || login.starts_with('/'))
+        self.ask(
+            |input, lang| Ok(input.line(prompt.text(lang), "")?.map(|login| login.trim().to_owned())),
+            |login| login.is_empty() || login.starts_with('/'),
+        )
     }
 
     /// Asks for a password.
@@ -45,8 +48,7 @@ impl Front {
     /// # Errors
     /// [`DialogueStop`].
     pub fn ask_password(&mut self, prompt: Sentence) -> Result<SecretText, DialogueStop> {
-        let read = self.input.secret(prompt.text(self.lang()))?;
-        self.answer(read, SecretText::is_empty)
+        self.ask(|input, lang| input.secret(prompt.text(lang)), SecretText::is_empty)
     }
 
     /// Asks twice for a new password, until both answers agree; a script answers once.
@@ -71,29 +73,30 @@ impl Front {
     /// # Errors
     /// [`DialogueStop`].
     pub fn ask_code(&mut self, prompt: Sentence) -> Result<SecretText, DialogueStop> {
-        let read = self.input.line(prompt.text(self.lang()), "")?.map(|line| {
-            let line = Zeroizing::new(line);
-            // The whole capacity at once: a text that grows leaves copies behind.
-            let mut code = String::with_capacity(line.len());
-            code.extend(line.chars().filter(|letter| !letter.is_whitespace()));
-            SecretText::new(code)
-        });
-        self.answer(read, |code| code.is_empty() || code.expose().starts_with('/'))
+        self.ask(
+            |input, lang| Ok(input.line(prompt.text(lang), "")?.map(without_blanks)),
+            |code| code.is_empty() || code.expose().starts_with('/'),
+        )
     }
 
-    fn answer<T>(&mut self, read: InputOutcome<T>, cancels: impl FnOnce(&T) -> bool) -> Result<T, DialogueStop> {
-        match read {
-            InputOutcome::Given(answer) if cancels(&answer) => Err(DialogueStop::Cancelled),
-            InputOutcome::Given(answer) => Ok(answer),
-            InputOutcome::Cancelled => Err(DialogueStop::Cancelled),
-            InputOutcome::End => Err(DialogueStop::InputEnded),
-            InputOutcome::TooLong => {
-                self.complain(chat::LINE_TOO_LONG, &[&MAX_LINE_BYTES.to_string()])?;
-                Err(DialogueStop::Failed)
-            }
-            InputOutcome::NotText => {
-                self.complain(chat::NOT_TEXT, &[])?;
-                Err(DialogueStop::Failed)
+    /// Reads an answer. A person whose answer cannot be read is asked again; a script has failed.
+    fn ask<T>(
+        &mut self,
+        read: impl Fn(&mut Input, Lang) -> io::Result<InputOutcome<T>>,
+        cancels: impl Fn(&T) -> bool,
+    ) -> Result<T, DialogueStop> {
+        let lang = self.lang();
+        loop {
+            match read(&mut self.input, lang)? {
+                InputOutcome::Given(answer) if cancels(&answer) => return Err(DialogueStop::Cancelled),
+                InputOutcome::Given(answer) => return Ok(answer),
+                InputOutcome::Cancelled => return Err(DialogueStop::Cancelled),
+                InputOutcome::End => return Err(DialogueStop::InputEnded),
+                InputOutcome::TooLong => self.complain(chat::LINE_TOO_LONG, &[&MAX_LINE_BYTES.to_string()])?,
+                InputOutcome::NotText => self.complain(chat::NOT_TEXT, &[])?,
+            };
+            if !self.is_interactive() {
+                return Err(DialogueStop::Failed);
             }
         }
     }
@@ -128,4 +131,13 @@ impl Front {
         self.complain(chat::LOG_IN_FIRST, &[])?;
         self.finish(Err(DialogueStop::Failed), chat::NOT_DONE)
     }
+}
+
+/// The code in `line`, without its blanks.
+fn without_blanks(line: String) -> SecretText {
+    let line = Zeroizing::new(line);
+    // The whole capacity at once: a text that grows leaves copies behind.
+    let mut code = String::with_capacity(line.len());
+    code.extend(line.chars().filter(|letter| !letter.is_whitespace()));
+    SecretText::new(code)
 }

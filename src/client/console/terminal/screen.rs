@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use rustyline::ExternalPrinter;
 use terminal_size::{Height, Width, terminal_size_of};
 
+use crate::base::escape::one_line;
 use crate::base::lock::lock;
 use crate::client::console::terminal::editor_gate::{EditorGate, PrintBy};
 use crate::client::console::terminal::layout;
@@ -122,7 +123,15 @@ impl Screen {
         write_to(self.notices(), &self.paint.red(&self.wrapped("! ", text)))
     }
 
-    /// Shows `text` unchanged; same rules as [`Screen::notice`].
+    /// Shows one line without a sign before it, and in no colour; same rules as [`Screen::notice`].
+    ///
+    /// # Errors
+    /// The screen is gone.
+    pub fn line(&self, text: &str) -> io::Result<()> {
+        write_to(self.notices(), &one_line(text))
+    }
+
+    /// Shows `text` unchanged, escapes and all: the caller has made it harmless. Same rules as [`Screen::notice`].
     ///
     /// # Errors
     /// The screen is gone.
@@ -146,8 +155,9 @@ impl Screen {
         }
     }
 
+    /// The program's own words on their way to the screen. Logins, paths and causes in them are escaped here.
     fn wrapped(&self, sign: &str, text: &str) -> String {
-        layout::notice(sign, text, self.columns())
+        layout::notice(sign, &one_line(text), self.columns())
     }
 
     fn notices(&self) -> &Mutex<Sink> {
@@ -176,4 +186,35 @@ fn write_all(sink: &Mutex<Sink>, text: &str) -> io::Result<()> {
     let mut sink = lock(sink);
     sink.write_all(text.as_bytes())?;
     sink.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Output(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_notice_obeys_a_login_a_path_or_a_cause_in_it() {
+        for sly in ["ali\u{202e}ce", "qr/\x1b[2J.png", "no such\nhost", "bell\x07"] {
+            for show in [Screen::notice, Screen::error, Screen::line, Screen::notice_among_messages] {
+                let output = Output::default();
+                let screen = Screen::plain(Box::new(io::sink()), Box::new(output.clone()), Paint::None);
+                show(&screen, sly).unwrap();
+                let shown = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+                assert!(shown.trim_end_matches('\n').ends_with(&one_line(sly)), "{shown:?}");
+                assert_eq!(shown.lines().count(), 1, "{shown:?}");
+            }
+        }
+    }
 }

@@ -14,6 +14,10 @@ sentences! {
     ASK_PASSWORD_AGAIN = "Password again: > ", "Пароль ещё раз: > ";
     /// Prompt for a code.
     ASK_CODE = "OTP code: > ", "OTP код: > ";
+    /// The answer is not a code of the authenticator.
+    NOT_A_CODE =
+        "A code from the authenticator has 6 digits: try again.",
+        "В коде из приложения 6 цифр: попробуйте ещё раз.";
     /// Prompt for an invitation.
     ASK_INVITE = "Invitation: > ", "Приглашение: > ";
     /// Prompt for the administrator's one-time code.

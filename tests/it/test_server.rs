@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use clap::Parser as _;
 use crossbeam_channel::Receiver;
+use futures_channel::oneshot;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use grpc_otp_chat::base::clock::{Clock, Time};
@@ -33,7 +35,7 @@ use crate::{LIMIT, watch};
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// A server, its clock and its directory.
-pub(crate) struct House {
+pub(crate) struct TestServer {
     directory: TempDir,
     pub(crate) clock: Clock,
     settings: Settings,
@@ -41,29 +43,27 @@ pub(crate) struct House {
     environment: Arc<Environment>,
 }
 
-impl House {
-    pub(crate) fn open() -> House {
-        House::with(|_| ())
+impl TestServer {
+    pub(crate) fn open() -> TestServer {
+        TestServer::with(|_| ())
     }
 
     /// A server with other settings.
-    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> House {
-        House::at(Time::from_secs(2_000_000_010), change)
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> TestServer {
+        TestServer::at(Time::from_secs(2_000_000_010), change)
     }
 
     /// A server whose clock starts at the present, for tests with programs that read the machine's clock.
-    pub(crate) fn now(change: impl FnOnce(&mut Settings)) -> House {
-        House::at(Clock::system().now(), change)
+    pub(crate) fn now(change: impl FnOnce(&mut Settings)) -> TestServer {
+        TestServer::at(Clock::system().now(), change)
     }
 
-    fn at(start: Time, change: impl FnOnce(&mut Settings)) -> House {
+    fn at(start: Time, change: impl FnOnce(&mut Settings)) -> TestServer {
         watch::begin();
         let directory = tempfile::tempdir().expect("a directory");
-        let flags = <Flags as clap::Parser>::try_parse_from(["otpchatd", "--listen", "127.0.0.1:0"]).expect("flags");
-        let mut settings = flags.check().expect("settings");
-        settings.data_dir = directory.path().to_owned();
-        settings.jwt_key = directory.path().join("jwt.key");
-        settings.sealing_key = directory.path().join("sealing.key");
+        let path = directory.path().to_str().expect("text");
+        let args = ["otpchatd", "--listen", "127.0.0.1:0", "--data-dir", path];
+        let mut settings = Flags::try_parse_from(args).expect("flags").check().expect("settings");
         // The cost of a hash does not matter here.
         settings.password_cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         // All peers share one address. Tests of the throttles set their own limits.
@@ -74,7 +74,7 @@ impl House {
         change(&mut settings);
         let clock = Clock::manual(start);
         let running = Running::start(&settings, clock.clone(), &mut NoProgress).expect("a server");
-        House { directory, clock, settings, running: Some(running), environment: environment() }
+        TestServer { directory, clock, settings, running: Some(running), environment: environment() }
     }
 
     pub(crate) fn running(&self) -> &Running {
@@ -155,7 +155,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for TestServer {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop(&|| true);
@@ -203,10 +203,10 @@ impl Peer {
     }
 
     /// A new connection that compresses its requests.
-    pub(crate) fn compressing(house: &House) -> Peer {
+    pub(crate) fn compressing(server: &TestServer) -> Peer {
         let gzip = CompressionAlgorithms::GRPC_COMPRESS_GZIP;
-        let builder = channel_builder(&house.environment).default_compression_algorithm(gzip);
-        Peer::over(builder, house.running().port())
+        let builder = channel_builder(&server.environment).default_compression_algorithm(gzip);
+        Peer::over(builder, server.running().port())
     }
 
     fn over(builder: ChannelBuilder, port: u16) -> Peer {
@@ -311,38 +311,36 @@ impl Peer {
 
     /// Opens a message stream; its messages and its end arrive through a channel. Dropping it closes it.
     pub(crate) fn stream(&self) -> MessageStream {
+        let (items, end) = self.read(&methods::MESSAGE_STREAM, &Empty::new());
+        MessageStream { items, _end: end }
+    }
+
+    /// Opens a stream; its messages and its end arrive through a channel. Dropping the other part closes it.
+    fn read<Q, A: Send + Unpin + 'static>(
+        &self,
+        method: &Method<Q, A>,
+        request: &Q,
+    ) -> (Receiver<Result<A, RpcStatus>>, oneshot::Sender<()>) {
         let (sender, items) = crossbeam_channel::unbounded();
-        let (hang_up, mut hung_up) = futures_channel::oneshot::channel::<()>();
+        let (end, mut ended) = oneshot::channel();
         let options = self.options().timeout(LIMIT * 10);
-        let mut stream =
-            self.client.server_streaming(&methods::MESSAGE_STREAM, &Empty::new(), options).expect("a call");
+        let mut stream = self.client.server_streaming(method, request, options).expect("a call");
         self.client.spawn(async move {
-            while let Either::Left((Some(item), _)) = select(stream.next(), &mut hung_up).await {
+            while let Either::Left((Some(item), _)) = select(stream.next(), &mut ended).await {
                 let over = item.is_err();
                 if sender.send(item.map_err(status)).is_err() || over {
                     return;
                 }
             }
         });
-        MessageStream { items, _hang_up: hang_up }
+        (items, end)
     }
 
     /// Subscribes to events.
     pub(crate) fn subscribe(&self, start: Option<Start>) -> Events {
-        let (sender, items) = crossbeam_channel::unbounded();
-        let (hang_up, mut hung_up) = futures_channel::oneshot::channel::<()>();
         let request = SubscribeRequest { start, ..Default::default() };
-        let options = self.options().timeout(LIMIT * 10);
-        let mut stream = self.client.server_streaming(&methods::SUBSCRIBE, &request, options).expect("a call");
-        self.client.spawn(async move {
-            while let Either::Left((Some(item), _)) = select(stream.next(), &mut hung_up).await {
-                let over = item.is_err();
-                if sender.send(item.map_err(status)).is_err() || over {
-                    return;
-                }
-            }
-        });
-        Events { batches: items, ready: VecDeque::new(), _hang_up: hang_up }
+        let (batches, end) = self.read(&methods::SUBSCRIBE, &request);
+        Events { batches, ready: VecDeque::new(), _end: end }
     }
 
     /// Subscribes, and reads nothing until it is dropped.
@@ -363,7 +361,7 @@ impl Peer {
 pub(crate) struct Events {
     batches: Receiver<Result<EventBatch, RpcStatus>>,
     ready: VecDeque<Event>,
-    _hang_up: futures_channel::oneshot::Sender<()>,
+    _end: oneshot::Sender<()>,
 }
 
 impl Events {
@@ -389,7 +387,7 @@ impl Events {
 /// The messages of an open stream.
 pub(crate) struct MessageStream {
     items: Receiver<Result<Message, RpcStatus>>,
-    _hang_up: futures_channel::oneshot::Sender<()>,
+    _end: oneshot::Sender<()>,
 }
 
 impl std::ops::Deref for MessageStream {
@@ -454,6 +452,6 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Waits until the server has `count` open streams.
-pub(crate) fn open_streams(house: &House, count: usize) {
-    eventually(&format!("{count} open streams"), || house.running().streams() == count);
+pub(crate) fn open_streams(server: &TestServer, count: usize) {
+    eventually(&format!("{count} open streams"), || server.running().streams() == count);
 }
