@@ -91,7 +91,7 @@ struct User {
 }
 
 impl User {
-    /// Nobody in particular, where this runs as root.
+    /// An unprivileged account, where this runs as root.
     fn unprivileged() -> Option<User> {
         const ROOT: u32 = 0;
         let own = fs::metadata("/proc/self").expect("a process").uid();

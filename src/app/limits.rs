@@ -23,7 +23,7 @@ pub struct AppLimits {
     pub enrolment_without_token: Duration,
     /// How many bytes a text may have.
     pub text_bytes: usize,
-    /// Who may register.
+    /// Which registrations are taken.
     pub registration: Registration,
     /// How often passwords may be tried and accounts registered.
     pub throttles: ThrottleLimits,
@@ -41,13 +41,13 @@ pub struct AppLimits {
     pub keep_messages_of_deleted: bool,
 }
 
-/// Who may register.
+/// Which registrations are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registration {
-    /// Everybody who can reach the port.
+    /// Anyone that reaches the port.
     Open,
     /// People with an invitation.
     Invite,
-    /// Nobody.
+    /// None: accounts are made by the administrator.
     Closed,
 }

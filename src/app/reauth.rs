@@ -1,4 +1,4 @@
-//! Reauthentication: a complete session proves password and a fresh code again before it changes who can log in.
+//! Reauthentication: a complete session proves password and a fresh code again before it changes how to log in.
 
 use std::net::IpAddr;
 

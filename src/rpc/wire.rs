@@ -86,7 +86,7 @@ impl Batch {
     }
 }
 
-/// What is in a cell, made outside of it where it is empty: nobody waits for whoever is making it too.
+/// The content of a cell. An empty one is filled with what is made outside of it, so that no thread waits for another.
 fn filled<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T) -> &T {
     match cell.get() {
         Some(made) => made,

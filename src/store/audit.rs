@@ -233,7 +233,7 @@ mod tests {
         Chain::new(&SecretBytes::new(vec![7; 32]))
     }
 
-    /// The findings after an attacker who has the file did `change` to a chain of five rows.
+    /// The findings after an attacker with the file did `change` to a chain of five rows.
     fn found_after(change: &str) -> Vec<Finding> {
         let (dir, store) = store();
         for n in 0..5 {

@@ -1,4 +1,4 @@
-//! The budget of wrong codes, and the growing delay: they stand between six digits and an attacker who knows the password.
+//! The budget of wrong codes, and the growing delay: they stand between six digits and an attacker that knows the password.
 //!
 //! The budget is kept as one point in time, at which it will be whole again: each wrong code moves it on by the time that one
 //! takes to come back. Both are rows, so that they count across sessions, connections, addresses and restarts.

@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, CommandFactory};
+use grpc_otp_chat::admin::args::CommandLine;
 use grpc_otp_chat::base::lang::Lang;
 use grpc_otp_chat::client::console::args::Args;
 use grpc_otp_chat::client::console::command::ConsoleCommand;
-use grpc_otp_chat::admin::args::CommandLine;
 use grpc_otp_chat::model::reason::Reason;
 
 /// Set: the generated parts are written.

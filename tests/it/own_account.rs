@@ -424,7 +424,7 @@ fn without_a_terminal_no_answer_to_a_dialogue_ever_goes_to_other_people() {
     assert!(!stderr.contains(PASSWORD));
     bob.wait_for("] alice: hello");
 
-    // Lines that a command did not take must not go to everybody, least of all answers that were meant for it.
+    // Lines that a command did not take must not go to the room, least of all answers that were meant for it.
     for wrong in ["/passswd", "/register"] {
         let code = authenticator.code();
         let lines = format!("/login\nalice\n{PASSWORD}\n{code}\n{wrong}\na secret answer\n");

@@ -74,11 +74,11 @@ pub struct Args {
     #[arg(long, env = "OTPCHAT_QR_DIR", value_name = "DIRECTORY")]
     pub qr_dir: Option<PathBuf>,
 
-    /// Keep that picture after the first code is confirmed; anybody who sees it can make your codes
+    /// Keep that picture after the first code is confirmed; anyone with it can make your codes
     #[arg(long, env = "OTPCHAT_KEEP_QR", value_parser = FalseyValueParser::new())]
     pub keep_qr: bool,
 
-    /// Send password, code and messages in the clear to a server that is not on this machine. Everybody on the way can
+    /// Send password, code and messages in the clear to a server that is not on this machine. Every machine on the way can
     /// read them and log in as you
     #[arg(
         long,

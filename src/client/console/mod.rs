@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> ExitCode {
     match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // The reader of our output has closed it, so there is nobody to tell.
+        // The reader of our output has closed it, so there is nowhere to report this.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(error) => cannot_start(&error.to_string()),
     }

@@ -59,7 +59,7 @@ impl Link {
     pub fn new(endpoint: &Endpoint, tls: Option<Tls>, clock: Arc<ServerClock>) -> Link {
         let env = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc-poll").build());
         let mut builder = ChannelBuilder::new(env.clone())
-            // A proxy from the environment would see the password, and nobody checked its address.
+            // A proxy from the environment would see the password, and its address was not checked.
             .enable_http_proxy(false)
             .default_authority(endpoint.name().to_string())
             .primary_user_agent(concat!("otpchat/", env!("CARGO_PKG_VERSION")))

@@ -7,7 +7,7 @@ use crate::security::certificate::{CertificateError, Fingerprint};
 /// Why TLS with a server fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlsFault {
-    /// The server does not speak TLS, or hangs up on it.
+    /// The server does not speak TLS, or closes the connection.
     #[error("the server does not speak TLS")]
     NotTls,
     /// The server speaks TLS, and we do not.

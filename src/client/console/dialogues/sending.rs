@@ -1,4 +1,4 @@
-//! Sends a line to everybody, and tells what happened to it.
+//! Sends a line to the room, and tells what happened to it.
 
 use std::io;
 

@@ -23,7 +23,7 @@ impl Composer {
         line.clone_into(&mut self.draft);
     }
 
-    /// What the next line starts with. A draft waits until somebody is logged in, so that `/login` can be typed meanwhile.
+    /// What the next line starts with. A draft waits until a session is there, so that `/login` can be typed meanwhile.
     pub fn next_draft(&mut self, logged_in: bool) -> String {
         if !logged_in {
             return String::new();

@@ -26,7 +26,7 @@ pub enum SendOutcome {
     QueueFull,
 }
 
-/// What happened to lines that nobody waits for any more.
+/// What happened to lines that are no longer waited for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LateOutcome {
     /// All waiting lines were sent; this many.

@@ -30,7 +30,7 @@ enum ReadState {
     Live,
     /// The connection was lost.
     Lost,
-    /// Nobody was logged in.
+    /// There was no session.
     LoggedOut,
 }
 
@@ -88,7 +88,7 @@ impl Timeline {
         }
     }
 
-    /// A session started while nobody was logged in.
+    /// A session started while there was none.
     pub fn logged_in(&mut self) {
         if self.state != ReadState::Starting {
             self.enter_state(ReadState::LoggedOut);

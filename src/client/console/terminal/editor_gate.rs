@@ -23,7 +23,7 @@ enum GateState {
     Removed,
 }
 
-/// Who prints a message that has passed the gate.
+/// What prints a message that has passed the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrintBy {
     /// The editor, which shows its line.

@@ -49,7 +49,7 @@ impl Front {
         &self.screen
     }
 
-    /// Whether a person answers, who can correct mistakes.
+    /// Whether a person answers, and so can correct mistakes.
     pub fn is_interactive(&self) -> bool {
         self.input.is_interactive()
     }
@@ -128,7 +128,7 @@ impl Front {
     }
 
     /// Tells that a line is not a valid command. Without a person the console quits here: the lines after it may be the answers
-    /// that the command should have taken, passwords among them, and must not go to everybody.
+    /// that the command should have taken, passwords among them, and must not go to the room.
     ///
     /// # Errors
     /// The screen is gone.

@@ -74,7 +74,7 @@ impl Input {
         Input { source, broken_line: String::new() }
     }
 
-    /// Whether a person answers, who can correct mistakes.
+    /// Whether a person answers, and so can correct mistakes.
     pub fn is_interactive(&self) -> bool {
         matches!(self.source, Source::Editor { .. } | Source::Plain { prompts: true, .. })
     }

@@ -101,7 +101,7 @@ impl Front {
         }
     }
 
-    /// Ends a dialogue. After one without a result, no answer may go to everybody as a message, least of all a password: lines
+    /// Ends a dialogue. After one without a result, no answer may go to the room as a message, least of all a password: lines
     /// typed ahead are discarded, and without a person the console quits, saying `failed`.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The chat's own sentences: the first line, commands that do not exist, and who is logged in.
+//! The chat's own sentences: the first line, commands that do not exist, and the account that is logged in.
 
 use crate::client::console::text::sentence::sentences;
 
@@ -32,10 +32,10 @@ sentences! {
     EXPOSED_ANYWAY =
         "WARNING: password, code and messages cross the network in the clear.",
         "ВНИМАНИЕ: пароль, код и сообщения идут по сети открытым текстом.";
-    /// Who is logged in. Values: login, server, end of session, hours, minutes.
+    /// The account that is logged in. Values: login, server, end of session, hours, minutes.
     WHOAMI = "{} at {}; the session ends {} (in {} h {} min).", "{} на {}; сеанс закончится {} (через {} ч {} мин).";
     /// The same with an unknown end. Values: login, server.
     WHOAMI_OPEN = "{} at {}.", "{} на {}.";
-    /// Nobody is logged in. Values: server.
+    /// No account is logged in. Values: server.
     WHOAMI_NOBODY = "Not logged in; server {}.", "Вход не выполнен; сервер {}.";
 }

@@ -13,7 +13,7 @@ sentences! {
     BACK =
         "Connected again: {} came while the connection was lost.",
         "Связь восстановлена; пока её не было, пришло {}.";
-    /// Messages came while nobody was logged in. Values: number of messages.
+    /// Messages came while no account was logged in. Values: number of messages.
     MEANWHILE = "While you were logged out here, {} came.", "Пока здесь никто не был в чате, пришло {}.";
     /// Below the last messages.
     LIVE =
@@ -52,7 +52,7 @@ pub enum Divider {
     Live,
     /// The connection is back; this many messages came.
     Back(u64),
-    /// This many messages came while nobody was logged in.
+    /// This many messages came while no account was logged in.
     Meanwhile(u64),
 }
 
