@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::audit_context::{AuditContext, Guessing, TxEnd};
+use super::caller::Person;
 use super::refusal::{Error, Refusal};
-use super::sessions::Person;
 use super::{App, Connection, Credential, Opened};
 use crate::base::clock::Time;
 use crate::model::ids::{FactorId, SessionId};

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::audit_context::{AuditContext, Guessing, TxEnd};
+use super::caller::Caller;
 use super::refusal::{Error, Refusal};
-use super::sessions::Caller;
 use super::{App, Credential};
 use crate::security::passwords::Verified;
 use crate::security::secret::SecretText;
