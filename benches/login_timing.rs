@@ -1,11 +1,11 @@
-//! Whether the time that a refused login takes tells anything: of logins that are known and not, locked, not enrolled, or
-//! taken over from the predecessor, against a real server with the real cost of a hash.
+//! Whether the time of a refused login tells anything about the account: unknown, known, locked, not enrolled, or taken over
+//! from the predecessor. Against a real server with the real cost of a hash.
 //!
 //!     cargo bench --profile release --bench login_timing [-- ROUNDS]
 //!
-//! Every round makes one call of each kind, in an order of its own, so that whatever else the machine does meets all of them
-//! alike. Prints medians, their ratio to that of an unknown login, and a 95 % confidence interval of the ratio
-//! (bootstrap); exit code 1 if a ratio is further than 5 % from 1 and its interval does not contain 1.
+//! Every round makes one call of each kind, in random order, so that other load on the machine affects all kinds alike. Prints
+//! medians, their ratio to that of an unknown login, and a 95 % confidence interval of the ratio (bootstrap). Exit code 1 if a
+//! ratio is further than 5 % from 1 and its interval does not contain 1.
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a benchmark speaks through its output and its panics")]
 
@@ -28,7 +28,7 @@ const PASSWORD: &str = "correct horse battery";
 const TARGET: f64 = 0.05;
 const RESAMPLES: usize = 2_000;
 
-/// What is tried: login and code; the password is wrong each time, and no two are the same.
+/// The kinds of calls: name, login and code. The password is wrong each time, and no two are the same.
 const KINDS: [(&str, &str, &str); 7] = [
     ("unknown login", "nobody", ""),
     ("known login", "enrolled", ""),
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     let server = Running::start(&settings, Clock::system(), &mut NoProgress).expect("a server");
     let channel = ChannelBuilder::new(Arc::new(EnvBuilder::new().cq_count(1).build())).enable_http_proxy(false);
     let client = Client::new(channel.connect(&format!("127.0.0.1:{}", server.port())));
-    people(&client, directory.path());
+    make_accounts(&client, directory.path());
 
     let mut times: [Vec<f64>; KINDS.len()] = Default::default();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
             let answer = log_in(&client, login, &format!("wrong password {round}"), otp);
             let time = watch.elapsed();
             assert_eq!(answer, "INVALID_CREDENTIALS", "{login}");
-            // The first ones warm everything up.
+            // The first rounds warm up.
             if round >= 5 {
                 times[kind].push(time.as_secs_f64() * 1000.0);
             }
@@ -85,8 +85,8 @@ fn log_in(client: &Client, login: &str, password: &str, otp: &str) -> String {
     client.unary_call(&methods::LOGIN, &request, CallOption::default()).expect("an answer").reason
 }
 
-/// An account of each kind.
-fn people(client: &Client, directory: &std::path::Path) {
+/// Makes an account of each kind.
+fn make_accounts(client: &Client, directory: &std::path::Path) {
     for login in ["enrolled", "locked", "unenrolled", "predecessor"] {
         let request = RegisterRequest { login: login.into(), password: PASSWORD.into(), ..Default::default() };
         assert!(client.unary_call(&methods::REGISTER, &request, CallOption::default()).expect("an answer").success);
@@ -100,8 +100,8 @@ fn people(client: &Client, directory: &std::path::Path) {
     };
     let request = RequestInitOtp { login: "enrolled".into(), ..Default::default() };
     let uri = client.unary_call(&methods::INIT_OTP, &request, options()).expect("an answer").secret;
-    let base32 = uri.split("secret=").nth(1).and_then(|rest| rest.split('&').next()).expect("a secret");
-    let code = totp::code_at(&totp::secret_from_base32(base32).expect("base32"), Clock::system().now().as_secs() / 30);
+    let secret = totp::secret_in_uri(&uri).and_then(totp::secret_from_base32).expect("a secret in base32");
+    let code = totp::code_at(&secret, Clock::system().now().as_secs() / 30);
     let request = RequestCheckOtp { login: "enrolled".into(), otp: code.as_str().into(), ..Default::default() };
     assert!(client.unary_call(&methods::CHECK_OTP, &request, options()).expect("an answer").valid);
 
@@ -139,7 +139,7 @@ fn median(times: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Marsaglia's xorshift: good enough to shuffle, and the same in every run.
+/// Marsaglia's xorshift: random enough to shuffle, and the same in every run.
 struct Random(u64);
 
 impl Random {

@@ -1,28 +1,50 @@
-//! The subcommands of `otpchatd`.
+//! The command line of `otpchatd`, with the commands of the administrator.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-/// What the administrator's tool does.
+use crate::config::Flags;
+
+/// The self-hosted group chat for the terminal whose second factor nobody can skip: the server.
+///
+/// It keeps everything in one directory, made at the first start: the database users.db, two key files, the head of the
+/// audit, and the socket of the administrator's commands. Stop it with Ctrl-C or SIGTERM; a second signal skips the grace
+/// period.
+#[derive(Debug, Parser)]
+#[command(
+    name = "otpchatd",
+    version,
+    after_help = "Examples:\n  otpchatd\n  otpchatd user list\n  otpchatd --data-dir /var/lib/otpchatd user reset-otp alice\n  otpchatd --data-dir /var/lib/otpchatd --chat-log off\n  otpchatd --listen localhost:50061 --log debug\n\nEvery flag has an environment variable; the flag wins. Exit codes: 0 stopped as asked, 1 could not start or failed, 2 wrong flags."
+)]
+pub struct CommandLine {
+    /// An administrator's command, carried out instead of serving.
+    #[command(subcommand)]
+    pub command: Option<AdminCommand>,
+    /// The settings of the server.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// A command of the administrator.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Look after accounts: list, show, add, lock, unlock, reset, delete
+pub enum AdminCommand {
+    /// Manage accounts: list, show, add, lock, unlock, reset, delete
     #[command(subcommand, arg_required_else_help = true)]
     User(UserCommand),
     /// Invite people to register
     #[command(subcommand, arg_required_else_help = true)]
     Invite(InviteCommand),
-    /// Read the audit, and check that nothing in it was changed, removed or cut off
+    /// Show the audit, and check that no row was changed, removed or cut off
     Audit(AuditArgs),
     /// Seal all secrets in the database under a new key (the server must be stopped)
     ///
-    /// It may be interrupted at any time: the database is sealed under the old key or under the new one, never under both.
-    /// Run it again then. The old key is kept under another name; it opens backups that were made before.
+    /// It may be interrupted at any time: the database is then sealed under the old key or under the new one, never under
+    /// both. Run it again. The old key is kept under another name; it opens older backups.
     Rekey(RekeyArgs),
-    /// Sign tokens with a new key; those under the old one are good for a while yet
+    /// Sign tokens with a new key; tokens under the old one stay valid for a while
     RotateTokenKey {
-        /// Void the tokens under the last key at once: everybody logs in again
+        /// Void the tokens under the old key at once: everyone logs in again
         #[arg(long)]
         now: bool,
     },
@@ -39,7 +61,7 @@ pub enum UserCommand {
     },
     /// Show an account and its sessions
     Show {
-        /// Whose
+        /// The account
         login: String,
         /// As JSON (without the sessions: see `user sessions`)
         #[arg(long)]
@@ -47,30 +69,30 @@ pub enum UserCommand {
     },
     /// Add an account; prints its enrolment code and, unless one is given, its password
     Add {
-        /// What it is called
+        /// The new login
         login: String,
         /// Read the password from standard input instead of making one
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Lock an account: all its sessions end, and nobody logs in until it is unlocked
+    /// Lock an account: all its sessions end, and no login succeeds until it is unlocked
     Lock {
-        /// Which
+        /// The account
         login: String,
     },
     /// Unlock an account
     Unlock {
-        /// Which
+        /// The account
         login: String,
     },
-    /// Take the second factor off an account that lost it; prints the code that its owner enrols anew with
+    /// Remove the second factor of an account that lost it; prints the code that enrols a new one
     ResetOtp {
-        /// Whose
+        /// The account
         login: String,
     },
     /// Give an account a new password; prints it unless one is given
     ResetPassword {
-        /// Whose
+        /// The account
         login: String,
         /// Read the password from standard input instead of making one
         #[arg(long)]
@@ -78,7 +100,7 @@ pub enum UserCommand {
     },
     /// List the sessions of an account, or end them
     Sessions {
-        /// Whose
+        /// The account
         login: String,
         /// End the one with this id
         #[arg(long, value_name = "ID", conflicts_with = "end_all")]
@@ -92,9 +114,9 @@ pub enum UserCommand {
     },
     /// Delete an account for good
     Delete {
-        /// Which
+        /// The account
         login: String,
-        /// Do not ask
+        /// Do not ask for the login again
         #[arg(long)]
         yes: bool,
     },
@@ -103,25 +125,25 @@ pub enum UserCommand {
 /// `otpchatd invite`
 #[derive(Debug, Subcommand)]
 pub enum InviteCommand {
-    /// Make an invitation, good once; prints its code
+    /// Make an invitation, valid once; prints its code
     New {
-        /// Whom it is for, for your own list
+        /// A note for your own list, such as a name
         #[arg(long, default_value = "")]
         note: String,
-        /// How many hours it is good
+        /// How many hours it is valid
         #[arg(long, default_value_t = 72)]
         hours: u32,
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// List the invitations that are good
+    /// List the valid invitations
     List {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Take an invitation back
+    /// Withdraw an invitation
     Revoke {
         /// Its number in the list
         id: i64,
@@ -131,19 +153,19 @@ pub enum InviteCommand {
 /// `otpchatd audit`
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// Only what this one did: a login, or `admin`
+    /// Only rows of this actor: a login, or `admin`
     #[arg(long)]
     pub actor: Option<String>,
-    /// Only this action, or those that begin with it, such as `user.`
+    /// Only this action, or actions that begin with it, such as `user.`
     #[arg(long)]
     pub action: Option<String>,
-    /// Only what was done to this login
+    /// Only rows about this login
     #[arg(long)]
     pub subject: Option<String>,
-    /// Only what happened in the last hours
+    /// Only rows of the last hours
     #[arg(long, value_name = "HOURS")]
     pub hours: Option<u32>,
-    /// Only the last rows of those
+    /// Only the last rows
     #[arg(long, value_name = "COUNT")]
     pub last: Option<usize>,
     /// Only check; print no rows
@@ -157,8 +179,23 @@ pub struct AuditArgs {
 /// `otpchatd rekey`
 #[derive(Debug, Args)]
 pub struct RekeyArgs {
-    /// The new key, 32 random bytes, mode 0600; it stays where it is, to be handed in at the next start [default: one is made
-    /// and takes the old one's place]
+    /// The new key, 32 random bytes, mode 0600. It stays where it is; hand it in at the next start [default: make a key, and
+    /// put it in the old one's place]
     #[arg(long, value_name = "FILE")]
     pub to: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_describes_the_server() {
+        let command = CommandLine::command();
+        command.clone().debug_assert();
+        let about = command.get_long_about().expect("a description").to_string();
+        assert!(about.contains("nobody can skip: the server"), "{about}");
+    }
 }

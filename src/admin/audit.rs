@@ -1,14 +1,14 @@
-//! `otpchatd audit`: reads, filters and verifies. It only reads, beside a running server or without one.
+//! `otpchatd audit`: reads the audit, filters its rows and verifies their chain. It only reads, with or without a running server.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::ToolError;
 use super::args::AuditArgs;
-use super::table::{Cell, Form, Table};
+use super::error::ToolError;
+use super::table::{Cell, Format, Table};
 use super::transport::database_in;
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Time};
 use crate::config::Settings;
 use crate::security::chain::Chain;
 use crate::security::keys;
@@ -19,47 +19,62 @@ use crate::store::{Reader, sealed};
 
 pub(super) fn run(settings: &Settings, args: &AuditArgs) -> Result<(), ToolError> {
     database_in(&settings.data_dir)?;
-    // Before the rows: it may be behind them, never ahead.
+    // Read before the rows: it may be behind them, never ahead.
     let head = HeadFile::in_directory(&settings.data_dir).read();
     let reader = Reader::open(&settings.data_dir).map_err(ToolError::Store)?;
     let chain = match chain(settings, &reader)? {
         Some(chain) => chain,
         None => return Err(ToolError::NotUpgraded(settings.data_dir.display().to_string())),
     };
-    let since = args.hours.map(|hours| Clock::system().now() - Duration::from_secs(u64::from(hours) * 3600));
-    let wanted = |row: &AuditRow| {
-        let is = |want: &Option<String>, have: &str| want.as_ref().is_none_or(|want| want == have);
-        is(&args.actor, &row.act.actor)
-            && is(&args.subject, &row.act.subject)
-            && args.action.as_ref().is_none_or(|want| row.act.action.starts_with(want))
-            && since.is_none_or(|since| row.at >= since)
-    };
-    let mut found = Vec::new();
+    let filter = Filter::new(args);
+    let mut findings = Vec::new();
     let mut rows = 0;
     let mut shown: VecDeque<AuditRow> = VecDeque::new();
     let each = |row: &AuditRow| {
         rows += 1;
-        if !args.verify && wanted(row) {
+        if !args.verify && filter.takes(row) {
             shown.push_back(row.clone());
             if args.last.is_some_and(|last| shown.len() > last) {
                 shown.pop_front();
             }
         }
     };
-    reader.read(|tx| audit::walk(tx, &chain, head, each, |finding| found.push(finding))).map_err(ToolError::Store)?;
+    let walk = reader.read(|tx| audit::walk(tx, &chain, head, each, |finding| findings.push(finding)));
+    walk.map_err(ToolError::Store)?;
     if !args.verify {
-        table(&shown).print(Form::of(args.json))?;
+        table(&shown).print(Format::from_json_flag(args.json))?;
     }
     let mut err = io::stderr();
-    for finding in &found {
+    for finding in &findings {
         writeln!(err, "otpchatd: {}", sentence(finding))?;
     }
-    if !found.is_empty() {
-        return Err(ToolError::Tampered(found.len()));
+    if !findings.is_empty() {
+        return Err(ToolError::Tampered(findings.len()));
     }
     let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
     writeln!(err, "{rows}, and the chain is whole")?;
     Ok(())
+}
+
+/// Which rows are shown.
+struct Filter<'a> {
+    args: &'a AuditArgs,
+    since: Option<Time>,
+}
+
+impl Filter<'_> {
+    fn new(args: &AuditArgs) -> Filter<'_> {
+        let since = args.hours.map(|hours| Clock::system().now() - Duration::from_secs(u64::from(hours) * 3_600));
+        Filter { args, since }
+    }
+
+    fn takes(&self, row: &AuditRow) -> bool {
+        let is = |want: &Option<String>, have: &str| want.as_ref().is_none_or(|want| want == have);
+        is(&self.args.actor, &row.act.actor)
+            && is(&self.args.subject, &row.act.subject)
+            && self.args.action.as_ref().is_none_or(|want| row.act.action.starts_with(want))
+            && self.since.is_none_or(|since| row.at >= since)
+    }
 }
 
 /// The key of the chain; `None` if the database has none.

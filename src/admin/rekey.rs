@@ -1,24 +1,25 @@
-//! `otpchatd rekey`: a new key for everything that lies sealed in the database.
+//! `otpchatd rekey`: a new key for everything that is sealed in the database.
 //!
-//! The new key is on disk before anything is sealed under it, and takes the old one's place after everything is; in between one
-//! transaction seals all or nothing. So at every moment the two files together open the database, and running it again goes
-//! on from wherever it was interrupted.
+//! The new key is on disk before anything is sealed under it, and takes the old one's place after everything is. In between, one
+//! transaction seals all or nothing. So at every moment the two files together open the database, and running the command again
+//! continues where it was interrupted.
 
 use std::path::Path;
 
 use super::args::RekeyArgs;
-use super::transport::alone_with;
-use super::{ToolError, say};
+use super::error::ToolError;
+use super::output::say;
+use super::transport::{STOP_LIMIT, take_lock};
 use crate::base::clock::Clock;
 use crate::config::Settings;
 use crate::security::keys::{self, KeyGuard};
 use crate::security::vault::Vault;
-use crate::server::{Inside, NoProgress, Progress, StartError};
+use crate::server::{Backend, NoProgress, Progress, StartError};
 use crate::store::audit::Act;
 use crate::store::{OpenError, sealed};
 
 pub(super) fn run(settings: &Settings, args: RekeyArgs, progress: &mut dyn Progress) -> Result<(), ToolError> {
-    let lock = match alone_with(settings) {
+    let lock = match take_lock(settings) {
         Err(ToolError::Open(OpenError::InUse { .. })) => return Err(ToolError::ServerRuns),
         lock => lock?,
     };
@@ -35,7 +36,7 @@ pub(super) fn run(settings: &Settings, args: RekeyArgs, progress: &mut dyn Progr
         None => keys::take_over_new(path)?,
         Some(to) => settings.sealing_key = to,
     }
-    let inside = Inside::open(&settings, lock, Clock::system(), &mut NoProgress)?;
+    let backend = Backend::open(&settings, lock, Clock::system(), &mut NoProgress)?;
     let act = Act {
         actor: "admin".into(),
         action: "rekey".into(),
@@ -43,8 +44,8 @@ pub(super) fn run(settings: &Settings, args: RekeyArgs, progress: &mut dyn Progr
         address: String::new(),
         detail: format!("{sealed} secrets; the new key has the id {}", new.key_id()),
     };
-    inside.app.record(act)?;
-    inside.app.store.stop(std::time::Duration::from_secs(10));
+    backend.app.record(act)?;
+    backend.app.store.stop(STOP_LIMIT);
     match kept {
         Some(kept) => say(&format!(
             "{sealed} secrets are sealed under a new key, {}.\nThe old key is kept as {}: it opens backups that were made \

@@ -2,25 +2,29 @@
 
 use std::io::{self, Write};
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use protobuf::MessageField;
 use serde_json::{Map, Value};
 
-use super::ToolError;
+use super::error::ToolError;
 use crate::base::clock::Time;
 use crate::base::escape::one_line;
 use crate::base::table::aligned;
+use crate::proto::{Timestamp, time_of};
 
-/// How it is printed.
+/// How a table is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum Format {
+    /// Aligned, for people.
     Table,
+    /// For programs.
     Json,
 }
 
-impl Form {
-    pub(super) fn of(json: bool) -> Form {
-        if json { Form::Json } else { Form::Table }
+impl Format {
+    /// As the flag `--json` says.
+    pub(super) fn from_json_flag(json: bool) -> Format {
+        if json { Format::Json } else { Format::Table }
     }
 }
 
@@ -38,7 +42,12 @@ impl Cell {
         Cell::Text(text.to_owned())
     }
 
-    /// What others wrote is made harmless; times are local.
+    /// A time of the protocol, if there is one.
+    pub(super) fn timestamp(timestamp: &MessageField<Timestamp>) -> Cell {
+        timestamp.as_ref().map_or(Cell::Nothing, |timestamp| Cell::Time(time_of(timestamp)))
+    }
+
+    /// Control characters are escaped; times are local.
     fn for_people(&self) -> String {
         match self {
             Cell::Nothing => "-".to_owned(),
@@ -60,8 +69,8 @@ impl Cell {
     }
 }
 
-fn stamp(time: Time) -> Timestamp {
-    Timestamp::from_microsecond(time.as_micros()).unwrap_or_default()
+fn stamp(time: Time) -> jiff::Timestamp {
+    jiff::Timestamp::from_microsecond(time.as_micros()).unwrap_or_default()
 }
 
 /// Rows under one header.
@@ -80,26 +89,26 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// With one more column, the same in every row.
+    /// Adds a column with the same value in every row.
     pub(super) fn with_column(mut self, name: &'static str, cell: Cell) -> Table {
         self.header.push(name);
         self.rows.iter_mut().for_each(|row| row.push(cell.clone()));
         self
     }
 
-    /// A row a line.
-    pub(super) fn print(&self, form: Form) -> Result<(), ToolError> {
-        let text = match form {
-            Form::Table => self.lines(),
-            Form::Json => format!("{}\n", Value::from(self.objects())),
+    /// Prints a line for each row.
+    pub(super) fn print(&self, format: Format) -> Result<(), ToolError> {
+        let text = match format {
+            Format::Table => self.lines(),
+            Format::Json => format!("{}\n", Value::from(self.objects())),
         };
         Ok(io::stdout().write_all(text.as_bytes())?)
     }
 
-    /// A value a line, for a table of one row; as JSON the object alone.
-    pub(super) fn print_each(&self, form: Form) -> Result<(), ToolError> {
+    /// Prints a line for each value, for a table of one row; as JSON the object alone.
+    pub(super) fn print_each(&self, format: Format) -> Result<(), ToolError> {
         let mut out = io::stdout();
-        if form == Form::Json {
+        if format == Format::Json {
             for object in self.objects() {
                 writeln!(out, "{object}")?;
             }
@@ -132,9 +141,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use unicode_width::UnicodeWidthStr as _;
-
     use super::*;
+    use crate::base::text_width::text_width;
 
     fn table() -> Table {
         let mut table = Table::new(&["login", "last login", "id"]);
@@ -144,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_under_their_names_whatever_is_in_them() {
+    fn columns_are_aligned_and_control_characters_escaped() {
         let lines = table().lines();
         let columns: Vec<usize> =
-            lines.lines().map(|line| line[..line.rfind("  ").unwrap()].trim_end().width().min(99)).collect();
+            lines.lines().map(|line| text_width(line[..line.rfind("  ").unwrap()].trim_end()).min(99)).collect();
         assert_eq!(lines.lines().count(), 3, "{lines}");
         assert!(lines.starts_with("LOGIN"), "{lines}");
         assert!(!lines.contains('\u{1b}'), "{lines}");
-        let id_at = |line: &str| line.width() - line.rsplit("  ").next().unwrap().width();
+        let id_at = |line: &str| text_width(line) - text_width(line.rsplit("  ").next().unwrap());
         let at: Vec<usize> = lines.lines().map(id_at).collect();
         assert!(at.windows(2).all(|w| w[0] == w[1]), "{lines} {columns:?}");
     }

@@ -1,4 +1,4 @@
-//! The way to whoever does it: the running server, or the database itself.
+//! Has a command carried out: by the running server, or on the database itself.
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
@@ -9,44 +9,45 @@ use std::time::Duration;
 
 use grpcio::{CallOption, ChannelBuilder, Client, EnvBuilder, RpcStatusCode};
 
-use crate::admin::ToolError;
+use super::error::ToolError;
 use crate::base::clock::Clock;
 use crate::config::Settings;
 use crate::proto::admin::{AdminRequest, AdminResponse, Command};
 use crate::proto::methods;
 use crate::rpc::admin_socket::socket_in;
 use crate::security::keys::KeyError;
-use crate::server::{Inside, NoProgress};
+use crate::server::{Backend, NoProgress, StartError};
 use crate::store::{DirectoryLock, FILE_NAME, OpenError, upgrade};
 
 /// How long a running server has to answer: it hashes at most one password.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How long the last commit may take.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// Has a command done: by the server if one runs, else on the database itself.
+/// Sends a command to the server if one runs, and else carries it out on the database.
 ///
 /// # Errors
 /// [`ToolError`].
-pub(super) fn tell(settings: &Settings, command: Command) -> Result<AdminResponse, ToolError> {
+pub(super) fn send(settings: &Settings, command: Command) -> Result<AdminResponse, ToolError> {
     let request = AdminRequest { command: Some(command), ..Default::default() };
-    match alone_with(settings) {
-        Ok(lock) => do_it(settings, lock, request),
-        Err(ToolError::Open(OpenError::InUse { .. })) => ask(&settings.data_dir, &request),
+    match take_lock(settings) {
+        Ok(lock) => run_on_database(settings, lock, request),
+        Err(ToolError::Open(OpenError::InUse { .. })) => ask_server(&settings.data_dir, &request),
         Err(error) => Err(error),
     }
 }
 
-/// Takes the database's lock, for its owner only: what we write must be the server's to read.
+/// Takes the database's lock, if this process has the user that owns it: the server must be able to read the files that are
+/// made under the lock.
 ///
 /// # Errors
-/// There is no database, a server uses it, or it belongs to somebody else.
-pub(super) fn alone_with(settings: &Settings) -> Result<DirectoryLock, ToolError> {
+/// There is no database, a server uses it, or another user owns it.
+pub(super) fn take_lock(settings: &Settings) -> Result<DirectoryLock, ToolError> {
     let path = settings.data_dir.display().to_string();
     let owner = database_in(&settings.data_dir)?.uid();
-    // The kernel shows a process's own directory as its effective user's.
+    // The kernel shows a process's own directory as owned by its effective user.
     let ourselves = fs::metadata("/proc/self")?.uid();
-    // Taken by its owner alone: taking it makes the file, and one of ours would shut the server out.
+    // Taking the lock makes its file, and a file of another user would shut the server out.
     let mine = owner == ourselves;
     let lock = match mine.then(|| DirectoryLock::take(&settings.data_dir)) {
         Some(taken) => taken?,
@@ -55,22 +56,22 @@ pub(super) fn alone_with(settings: &Settings) -> Result<DirectoryLock, ToolError
             _ => return Err(ToolError::OtherOwner { path, owner }),
         },
     };
-    // The server's keys may be handed in from elsewhere: none is made here.
+    // The server may get its keys from elsewhere: none is made here.
     for key in [&settings.sealing_key, &settings.jwt_key] {
         if !key.exists() {
             return Err(KeyError::Missing { path: key.clone() }.into());
         }
     }
-    if upgrade::is_needed(&settings.data_dir).map_err(crate::server::StartError::from)? {
+    if upgrade::is_needed(&settings.data_dir).map_err(StartError::from)? {
         return Err(ToolError::NotUpgraded(path));
     }
     Ok(lock)
 }
 
-/// The file of the database.
+/// Metadata of the file of the database.
 ///
 /// # Errors
-/// It is not there, or cannot be looked at.
+/// It does not exist, or may not be read.
 pub(super) fn database_in(data_dir: &Path) -> Result<Metadata, ToolError> {
     let path = || data_dir.display().to_string();
     fs::metadata(data_dir.join(FILE_NAME)).map_err(|error| match error.kind() {
@@ -80,19 +81,23 @@ pub(super) fn database_in(data_dir: &Path) -> Result<Metadata, ToolError> {
     })
 }
 
-fn do_it(settings: &Settings, lock: DirectoryLock, request: AdminRequest) -> Result<AdminResponse, ToolError> {
-    let inside = Inside::open(settings, lock, Clock::system(), &mut NoProgress)?;
-    let answer = inside.app.administrate(request);
-    inside.app.store.stop(STOP_LIMIT);
+fn run_on_database(
+    settings: &Settings,
+    lock: DirectoryLock,
+    request: AdminRequest,
+) -> Result<AdminResponse, ToolError> {
+    let backend = Backend::open(settings, lock, Clock::system(), &mut NoProgress)?;
+    let answer = backend.app.administrate(request);
+    backend.app.store.stop(STOP_LIMIT);
     Ok(answer?)
 }
 
-fn ask(data_dir: &Path, request: &AdminRequest) -> Result<AdminResponse, ToolError> {
+fn ask_server(data_dir: &Path, request: &AdminRequest) -> Result<AdminResponse, ToolError> {
     let environment = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc-poll").build());
     let channel = ChannelBuilder::new(environment)
         .enable_http_proxy(false)
         .default_authority("otpchatd")
-        // As many accounts as there may be.
+        // An answer may list any number of accounts.
         .max_receive_message_len(-1)
         .connect(&format!("unix:{}", socket_in(data_dir).display()));
     let unanswered = |why: String| ToolError::Unanswered { path: data_dir.display().to_string(), why };

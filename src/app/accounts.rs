@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use super::audit_context::{AuditContext, TxEnd, Welcome};
+use super::credential::{Connection, Credential};
 use super::enrolment::accept_code;
+use super::limits::Registration;
 use super::refusal::{Error, Refusal};
-use super::{App, Connection, Credential, Opened, Registration};
+use super::system::{App, Opened};
 use crate::base::escape::one_line;
 use crate::model::ids::{SessionId, UserId};
 use crate::model::login::{Login, LoginKey};

@@ -8,7 +8,7 @@ use protobuf::MessageField;
 
 use super::audit_context::{AuditContext, TxEnd};
 use super::refusal::{Error, Refusal};
-use super::{App, TokenKey};
+use super::system::{App, TokenKey};
 use crate::base::clock::Time;
 use crate::base::escape::one_line;
 use crate::base::lock::lock;

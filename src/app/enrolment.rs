@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use super::audit_context::{AuditContext, Guessing, TxEnd};
 use super::caller::Person;
+use super::credential::{Connection, Credential};
 use super::refusal::{Error, Refusal};
-use super::{App, Connection, Credential, Opened};
+use super::system::{App, Opened};
 use crate::base::clock::Time;
 use crate::model::ids::{FactorId, SessionId};
 use crate::model::login::LoginKey;

@@ -1,8 +1,8 @@
 //! The common room: writing to it, reading its history, and where a stream of it begins.
 
-use super::App;
 use super::caller::Member;
 use super::refusal::{Error, Refusal};
+use super::system::App;
 use crate::model::event::{Audience, Event, EventKind};
 use crate::model::ids::{Cursor, EventId, RoomId};
 use crate::model::login::is_spelling_of;

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use super::credential::Credential;
 use super::reauth::Proof;
 use super::refusal::{Error, Refusal};
-use super::{App, Credential};
+use super::system::App;
 use crate::model::ids::{SessionId, UserId};
 use crate::security::passwords::NewPassword;
 use crate::security::secret::SecretText;

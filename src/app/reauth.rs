@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use super::audit_context::{AuditContext, Guessing, TxEnd};
 use super::caller::Caller;
+use super::credential::Credential;
 use super::refusal::{Error, Refusal};
-use super::{App, Credential};
+use super::system::App;
 use crate::security::passwords::Verified;
 use crate::security::secret::SecretText;
 use crate::security::totp::Code;

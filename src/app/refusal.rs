@@ -88,7 +88,7 @@ refusals! {
     InviteRequired => InviteRequired;
     /// An invitation that is not valid.
     InviteInvalid => InviteInvalid;
-    /// Nobody may register.
+    /// Registration is closed.
     RegistrationClosed => RegistrationClosed;
     /// A session that does not exist, or belongs to another account.
     SessionNotFound => SessionNotFound;

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use super::Credential;
 use super::caller::{Caller, Person, Rights};
+use super::credential::Credential;
 use super::refusal::Refusal;
 use crate::base::clock::Time;
 use crate::base::lock::{read, write};

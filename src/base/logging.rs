@@ -92,7 +92,7 @@ pub fn start(filter: &str) -> Result<Log, LogError> {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        // If nobody reads the log, do not wait longer.
+        // If the log is not read, do not wait longer.
         let _ = self.end.send_timeout(LogLine::End, LAST_LINES);
         if let Some(writer) = self.writer.take() {
             writer.join_within(LAST_LINES);

@@ -9,5 +9,6 @@ pub mod lock;
 pub mod logging;
 pub mod plural;
 pub mod table;
+pub mod text_width;
 pub mod threads;
 pub mod wait;

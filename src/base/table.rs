@@ -1,14 +1,9 @@
 //! Tables of text with aligned columns.
 
-use unicode_width::UnicodeWidthStr;
+use super::text_width::text_width;
 
 /// The space between two columns.
 pub const GAP: &str = "  ";
-
-/// The columns of a terminal that a text takes.
-pub fn width(text: &str) -> usize {
-    text.width()
-}
 
 /// A line for each row. A column is as wide as its widest cell is on a terminal; no line ends with blanks.
 pub fn aligned<R: AsRef<[S]>, S: AsRef<str>>(rows: &[R]) -> String {
@@ -17,7 +12,7 @@ pub fn aligned<R: AsRef<[S]>, S: AsRef<str>>(rows: &[R]) -> String {
         let row = row.as_ref();
         widths.resize(widths.len().max(row.len()), 0);
         for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = width(cell.as_ref()).max(*widest);
+            *widest = text_width(cell.as_ref()).max(*widest);
         }
     }
     let mut lines = String::new();
@@ -25,7 +20,7 @@ pub fn aligned<R: AsRef<[S]>, S: AsRef<str>>(rows: &[R]) -> String {
         let mut line = String::new();
         for (cell, widest) in row.as_ref().iter().map(AsRef::as_ref).zip(&widths) {
             line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', widest.saturating_sub(width(cell))));
+            line.extend(std::iter::repeat_n(' ', widest.saturating_sub(text_width(cell))));
             line.push_str(GAP);
         }
         lines.push_str(line.trim_end());

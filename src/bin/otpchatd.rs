@@ -1,4 +1,4 @@
-//! The server: parse, start, wait for a signal, stop, exit code.
+//! The server, and the administrator's commands: parses the command line, runs, and ends with an exit code.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -8,10 +8,13 @@ use std::sync::Mutex;
 
 use anyhow::Context;
 use clap::Parser;
-use grpc_otp_chat::admin::{self, args::Command};
+use grpc_otp_chat::admin::{
+    self,
+    args::{AdminCommand, CommandLine},
+};
 use grpc_otp_chat::base::clock::Clock;
 use grpc_otp_chat::base::logging::{self, LogError};
-use grpc_otp_chat::config::{Flags, Settings};
+use grpc_otp_chat::config::Settings;
 use grpc_otp_chat::rpc;
 use grpc_otp_chat::server::{NoProgress, Progress, Running};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,9 +24,8 @@ use signal_hook::iterator::Signals;
 
 fn main() -> ExitCode {
     // Wrong flags end here with exit code 2.
-    let mut flags = Flags::parse();
-    let command = flags.command.take();
-    // The tool's own words are enough, unless something is wrong.
+    let CommandLine { command, flags } = CommandLine::parse();
+    // A command prints its own result, so that only warnings are worth a line.
     let filter = if command.is_some() { "warn".to_owned() } else { flags.log.clone() };
     let failed = |error: &dyn Display, code: u8| {
         let _ = writeln!(io::stderr(), "otpchatd: {error}");
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
         None => run(&settings),
         Some(command) => administrate(&settings, command),
     };
-    // The last lines of the log go first.
+    // Writes the last lines of the log before the error.
     drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,10 +53,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// The administrator's tool.
-fn administrate(settings: &Settings, command: Command) -> anyhow::Result<()> {
-    if let Command::Rekey(_) = command {
-        // Caught, so that it stops where it may.
+/// Carries out an administrator's command.
+fn administrate(settings: &Settings, command: AdminCommand) -> anyhow::Result<()> {
+    if let AdminCommand::Rekey(_) = command {
+        // Signals are caught, so that it stops where it may.
         let signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be caught")?;
         return Ok(admin::run(settings, command, &mut LongWork { signals, bar: None })?);
     }
@@ -62,7 +64,7 @@ fn administrate(settings: &Settings, command: Command) -> anyhow::Result<()> {
 }
 
 fn run(settings: &Settings) -> anyhow::Result<()> {
-    // Before any thread of the server is there, so that none misses it.
+    // Before the server starts, so that no signal is missed meanwhile.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be caught")?;
     let mut progress = LongWork { signals, bar: None };
     let server = Running::start(settings, Clock::system(), &mut progress)?;
@@ -94,14 +96,14 @@ fn ends(signal: &i32) -> bool {
     *signal != SIGHUP
 }
 
-/// Tells systemd, where there is one.
+/// Tells the service manager, if there is one.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         log::debug!("the service manager was not told: {error}");
     }
 }
 
-/// Shows how far something is that takes long: a bar on a terminal, a log line every tenth elsewhere. A signal stops it.
+/// Shows how far long work is: with a bar on a terminal, else with a log line at every tenth. A signal stops the work.
 struct LongWork {
     signals: Signals,
     bar: Option<ProgressBar>,

@@ -5,24 +5,25 @@ use std::sync::{Arc, Mutex};
 use crossbeam_channel::Sender;
 
 use crate::base::lock::lock;
+use crate::model::ids::Cursor;
 use crate::proto::Start;
 
 /// How far the room has been read. Each reader continues where the last one stopped. Clones share one cursor.
 #[derive(Clone, Debug, Default)]
-pub struct ReadCursor(Arc<Mutex<Option<u64>>>);
+pub struct ReadCursor(Arc<Mutex<Option<Cursor>>>);
 
 impl ReadCursor {
     /// Where the next stream starts: after what was read, or, if nothing was, with the `last` messages.
     pub(super) fn start(&self, last: u32) -> Start {
         match *lock(&self.0) {
-            Some(cursor) => Start::After(cursor),
+            Some(cursor) => Start::After(cursor.to_wire()),
             None if last == 0 => Start::Now(true),
             None => Start::Last(last),
         }
     }
 
     /// Everything up to `cursor` has been read. The cursor never goes back, because two readers may overlap.
-    pub(super) fn advance(&self, cursor: u64) {
+    pub(super) fn advance(&self, cursor: Cursor) {
         let mut read = lock(&self.0);
         *read = Some(read.map_or(cursor, |before| before.max(cursor)));
     }
@@ -71,6 +72,7 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
+    use crate::model::ids::testing::cursor as at;
 
     #[test]
     fn the_first_reader_starts_with_the_last_messages_and_later_ones_continue() {
@@ -78,11 +80,11 @@ mod tests {
         assert_eq!(cursor.start(20), Start::Last(20));
         assert_eq!(cursor.start(0), Start::Now(true));
         // An empty room has been read as well.
-        cursor.advance(0);
+        cursor.advance(Cursor::START);
         assert_eq!(cursor.start(20), Start::After(0));
         let same = cursor.clone();
-        same.advance(7);
-        cursor.advance(5);
+        same.advance(at(7));
+        cursor.advance(at(5));
         assert_eq!(cursor.start(20), Start::After(7));
         same.forget();
         assert_eq!(cursor.start(20), Start::Last(20));

@@ -17,6 +17,7 @@ use crate::client::error::{CallError, ServerRefusal};
 use crate::client::link::Link;
 use crate::client::read_cursor::{ReadCursor, StreamState};
 use crate::client::types::ReceivedMessage;
+use crate::model::ids::Cursor;
 use crate::model::reason::Reason;
 use crate::proto::{self, Happened};
 use crate::security::secret::SecretText;
@@ -39,7 +40,7 @@ pub enum StreamEvent {
     /// and again after [`StreamEvent::Lost`].
     CaughtUp {
         /// The highest id so far; every later message has a higher one.
-        cursor: u64,
+        cursor: Cursor,
     },
     /// The server no longer keeps some of the messages that should come next.
     Gap,
@@ -201,7 +202,8 @@ impl<T: From<(u64, StreamEvent)>> ReaderThread<T> {
 
     /// Hands on an event that came after a `silence`. Only then does it count as read.
     fn received(&mut self, event: proto::Event, silence: Stopwatch) -> Result<(), Stopped> {
-        let cursor = event.cursor;
+        // A number beyond all cursors moves nothing.
+        let cursor = Cursor::from_wire(event.cursor).unwrap_or(Cursor::START);
         match event.event {
             Some(Happened::Message(message)) => self.report(StreamEvent::Message(message.into()))?,
             Some(Happened::CaughtUp(_)) => {

@@ -1,6 +1,7 @@
 //! Plain types for what the server answers, and for the proof that account calls need.
 
 use crate::base::clock::Time;
+use crate::model::ids::EventId;
 use crate::proto::{self, Message, SessionState, time_of};
 use crate::security::secret::SecretText;
 
@@ -56,8 +57,8 @@ pub struct SendReceipt {
 /// A message of the common room, as it came. Escape it before showing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivedMessage {
-    /// Its id, which grows in order; 0 if the server gives none.
-    pub id: u64,
+    /// Its id, which grows in order; `None` if the server gives none.
+    pub id: Option<EventId>,
     /// The author's login.
     pub author: String,
     /// The text.
@@ -69,7 +70,7 @@ pub struct ReceivedMessage {
 impl From<Message> for ReceivedMessage {
     fn from(message: Message) -> ReceivedMessage {
         let time = message.send_time.as_ref().map(time_of);
-        ReceivedMessage { id: message.id, author: message.author, text: message.text, time }
+        ReceivedMessage { id: EventId::from_wire(message.id).ok(), author: message.author, text: message.text, time }
     }
 }
 

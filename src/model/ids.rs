@@ -51,7 +51,7 @@ plain_ids! {
 }
 
 impl RoomId {
-    /// The common room, in which everybody is.
+    /// The common room: all people are in it.
     pub const COMMON: RoomId = RoomId(1);
 }
 
@@ -170,7 +170,7 @@ impl SessionId {
         Ok(SessionId(u128::from_be_bytes(bytes)))
     }
 
-    /// Tells the session apart from the others of its account and lets nobody in: half of the name, 16 hex digits.
+    /// Tells the session apart from the others of its account and gives no access: half of the name, 16 hex digits.
     pub fn handle(self) -> String {
         format!("{:016x}", self.0 >> 64)
     }

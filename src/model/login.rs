@@ -78,7 +78,7 @@ pub fn is_spelling_of(text: &str, login: &str) -> bool {
 
 /// Logins with equal keys count as the same.
 ///
-/// Any text has a key, so that accounts whose logins break today's rules are found as well.
+/// Any text has a key, so that accounts with logins that break today's rules are found as well.
 #[derive(Clone)]
 pub struct LoginKey {
     name: String,

@@ -129,7 +129,7 @@ reasons! {
     InviteInvalid = "INVITE_INVALID", PermissionDenied, Warn,
         "This invitation is wrong, has been used or has expired: ask the administrator for a new one.",
         "Приглашение неверно, уже использовано или устарело: попросите у администратора новое.";
-    /// Nobody may register.
+    /// Registration is closed.
     RegistrationClosed = "REGISTRATION_CLOSED", PermissionDenied, Info,
         "Registration is closed here: ask the administrator for an account.",
         "Регистрация здесь закрыта: попросите учётную запись у администратора.";
@@ -189,7 +189,7 @@ reasons! {
     SecondFactorMissing = "SECOND_FACTOR_MISSING", Unauthenticated, Info,
         "The second factor is still missing: give the code first.",
         "Не хватает второго фактора: сначала введите код.";
-    /// `author` names somebody else.
+    /// `author` names another person.
     AuthorMismatch = "AUTHOR_MISMATCH", PermissionDenied, Warn,
         "You can write in your own name only.",
         "Писать можно только от своего имени.";
@@ -205,7 +205,7 @@ reasons! {
     ClientIdInvalid = "CLIENT_ID_INVALID", InvalidArgument, Info,
         "The message's own id is too long or holds control characters: update the client.",
         "Собственный номер сообщения слишком длинный или содержит управляющие символы: обновите клиент.";
-    /// This user, or everybody together, has as many streams open as are allowed.
+    /// This user, or all users together, have as many streams open as are allowed.
     TooManyStreams = "TOO_MANY_STREAMS", ResourceExhausted, Warn,
         "Too many streams are open: close another client and try again.",
         "Открыто слишком много потоков: закройте другой клиент и попробуйте снова.";

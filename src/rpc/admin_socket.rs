@@ -17,8 +17,8 @@ use crate::base::durable::remove_if_there;
 /// The longest path that a socket may have, in bytes, with the zero behind it (unix(7)).
 const MAX_PATH_BYTES: usize = 108;
 
-/// The path of the socket of a data directory. Who may open it is decided by the directory around it, not by the socket: the
-/// directory is there, and closed to others, before the socket is.
+/// The path of the socket of a data directory. The directory around the socket restricts access to it: it exists, closed to
+/// other users, before the socket does.
 pub fn socket_in(data_dir: &Path) -> PathBuf {
     data_dir.join("otpchatd.admin").join("socket")
 }

@@ -80,7 +80,7 @@ pub(super) fn call<Q: Message, A: Message>(
     unary(method, Shape { lane, login: None, refusing: None }, answering(handler))
 }
 
-/// A call whose handler hands the reply on: another thread answers it later.
+/// A call with a handler that hands the reply on: another thread answers it later.
 pub(super) fn deferred<Q: Message, A: Message>(
     method: &'static Method<Q, A>,
     lane: fn(&Q) -> Lane,

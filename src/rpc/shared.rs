@@ -28,9 +28,9 @@ pub struct Shared {
     pub hash: Pool,
     /// Whether clients of the predecessor are served their way.
     pub legacy_clients: bool,
-    /// The calls whose message has not come yet.
+    /// The calls without their message yet.
     pub pending: Arc<PendingCalls>,
-    /// Proxies whose forwarded client address we trust.
+    /// The proxies that we trust to forward the address of their client.
     pub proxies: TrustedProxies,
     /// The bounds.
     pub limits: RpcLimits,

@@ -2,7 +2,7 @@
 //! or removed without the key (Schneier and Kelsey, "Secure Audit Logs to Support Computer Forensics", 1999, in its simplest
 //! form).
 //!
-//! A chain whose last rows were cut off is still valid. Against that, the store keeps the head of the chain outside of the
+//! A chain without its last rows is still valid. Against that, the store keeps the head of the chain outside of the
 //! database as well (`store::audit`).
 
 use hmac::{Hmac, KeyInit, Mac};

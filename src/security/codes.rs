@@ -14,7 +14,7 @@ use crate::model::ids::UserId;
 const CODE_BYTES: usize = 10;
 /// The letters and digits of base32 that these make.
 const CODE_LETTERS: usize = 16;
-/// Longer texts are not even looked at: nobody types more around a code.
+/// Longer texts are not even looked at: people type little around a code.
 const MAX_TEXT_BYTES: usize = 64;
 
 /// The purpose of a code. It is part of the hash, so that no code passes for one of another purpose.

@@ -21,7 +21,7 @@ pub const MIN_CHARS: usize = 8;
 /// The most bytes of a new password.
 pub const MAX_BYTES: usize = 256;
 
-/// Marks a hash whose input was the hex of SHA-256 over the password.
+/// Marks a hash over the hex of SHA-256 over the password.
 const WRAPPED: &str = "sha256+";
 
 /// A new password that satisfies the rules.

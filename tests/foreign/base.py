@@ -1,4 +1,4 @@
-"""The test case that the others are made from: one server for a whole class, and people on it."""
+"""The base of the test cases: one server for a whole class, and accounts on it."""
 
 import itertools
 import unittest
@@ -40,7 +40,7 @@ class ServerCase(unittest.TestCase):
         return f"{stem}{next(self._numbers)}"
 
     def registered(self):
-        """An account nobody has enrolled, and the connection that registered it."""
+        """An account without a second factor, and the connection that registered it."""
         login, peer = self.new_login(), self.peer()
         self.assert_ok(peer.register(login, PASSWORD))
         return login, peer

@@ -1,4 +1,4 @@
-"""Two old clients talk over a server that runs already: `conversation.py HOST:PORT`. Exit code 0 if both heard it."""
+"""Two old clients chat over a running server: `conversation.py HOST:PORT`. Exit code 0 if both got the messages."""
 
 import os
 import sys

@@ -25,14 +25,14 @@ CALL_S = 20  # for one call: on a busy machine a password check may wait for oth
 START_S = 60  # for a server to start or to stop
 STEP_S = 30  # one code's time
 
-# A proxy from the environment would stand between the tests and their own machine.
+# A proxy from the environment would come between the tests and their own machine.
 for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"):
     os.environ.pop(name, None)
     os.environ.pop(name.upper(), None)
 
 
 def _make_stubs():
-    """Python stubs in a directory that goes when the tests end."""
+    """Python stubs in a directory that is removed when the tests end."""
     into = tempfile.mkdtemp(prefix="otpchat-stubs-")
     atexit.register(shutil.rmtree, into, ignore_errors=True)
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO}", f"--python_out={into}",
@@ -42,7 +42,7 @@ def _make_stubs():
 
 
 _make_stubs()
-# The stubs exist from here on only.
+# The stubs exist only from here on.
 import auth_pb2  # noqa: E402
 import auth_pb2_grpc  # noqa: E402
 import messaging_pb2  # noqa: E402
@@ -64,7 +64,7 @@ class Server:
     def start(self):
         """Starts, or starts again on the port it had before."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("OTPCHAT_")}
-        # All tests of a class come from one address.
+        # All tests of a class share one address.
         command = [OTPCHATD, "--listen", f"localhost:{self.port}", "--data-dir", str(self.data_dir),
                    "--registrations-per-address", "10000", *self.flags]
         self.log = open(self.data_dir / "server.log", "ab")
@@ -106,7 +106,7 @@ class Server:
             self._close()
 
     def reload(self):
-        """Has it read its certificate again."""
+        """Makes it read its certificate again."""
         self.process.send_signal(signal.SIGHUP)
 
     def log_text(self):
@@ -134,7 +134,7 @@ class Peer:
     """One connection of its own, with a stub for each service; by TLS where there are credentials."""
 
     def __init__(self, address, credentials=None):
-        # Without a pool of its own, a second channel to the same address would share the first one's connection.
+        # Without a pool of its own, a second channel to one address would share the connection of the first.
         options = [("grpc.use_local_subchannel_pool", 1)]
         if credentials is None:
             self.attach(grpc.insecure_channel(address, options=options))
@@ -224,7 +224,7 @@ class Listener:
 
 
 class Authenticator:
-    """What the telephone does: reads the picture's text, shows codes. It never gives the same code twice."""
+    """The authenticator: reads the text of the QR code and shows codes. It never gives the same code twice."""
 
     def __init__(self, uri):
         self.uri = uri

@@ -1,5 +1,5 @@
-"""HTTP/2 by hand (RFC 9113, RFC 7541): enough to write frames that no decent library would, and to read what comes
-back. Nothing is ever compressed."""
+"""HTTP/2 by hand (RFC 9113, RFC 7541): enough to write frames that no good library would, and to read the answers.
+Nothing is ever compressed."""
 
 import selectors
 import socket
@@ -12,7 +12,7 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
 PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 6, 7, 8, 9
 END_STREAM = ACK = 1
 END_HEADERS = 4
-# Where connections come from that name no source of their own; `None` leaves it to the system.
+# The default source address of connections; `None` leaves it to the system.
 SOURCE = None
 CANCEL = 8
 
@@ -35,7 +35,7 @@ def _string(text):
 
 
 def field(name, value, remembered=False):
-    """A header field by its letters; `remembered` puts it into the server's table."""
+    """A header field as a literal; `remembered` has the server index it."""
     return (b"\x40" if remembered else b"\x00") + _string(name) + _string(value)
 
 
@@ -84,7 +84,7 @@ class Connection:
         return number
 
     def turn(self):
-        """What one look at the socket allows."""
+        """Sends and reads as much as the socket allows now."""
         if self.closed:
             return
         try:

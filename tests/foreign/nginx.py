@@ -15,7 +15,7 @@ START_S = 30
 
 
 def certificate(directory, name="localhost"):
-    """A key and its own certificate, good for a day."""
+    """A key and a certificate signed with it, valid for a day."""
     key, chain = Path(directory) / "key.pem", Path(directory) / "chain.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
                "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", key, "-out", chain]
@@ -30,7 +30,7 @@ def free_port():
 
 
 class Nginx:
-    """`with Nginx(server_port) as nginx: ... nginx.port`. Without TLS where that would only be in the way."""
+    """`with Nginx(server_port) as nginx: ... nginx.port`, with or without TLS."""
 
     def __init__(self, server_port, tls=True):
         self.server_port, self.tls = server_port, tls

@@ -16,7 +16,7 @@ import otp_pb2_grpc
 
 class OldClient:
     def __init__(self, address):
-        # The pool of its own stands for the process of its own that each such client is.
+        # Each of these clients is a process: a pool of its own gives it a connection of its own.
         self.channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
         self.auth = auth_pb2_grpc.AuthStub(self.channel)
         self.otp = otp_pb2_grpc.OtpStub(self.channel)

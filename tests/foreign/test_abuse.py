@@ -1,5 +1,5 @@
-"""HTTP/2 abuse in short form: the server lives, the honest user is served, the abuser is cut off where that is promised,
-and what he took comes back. No assertion is about time; the table is for people."""
+"""HTTP/2 abuse in short form: the server goes on, the honest user is served, the attacker is cut off where that is promised,
+and its memory is freed. No assertion is about time; the table is for people."""
 
 import os
 import resource
@@ -43,7 +43,7 @@ class Abuse(ServerCase):
         return row
 
     def twice_if_costly(self, name):
-        """The allocator keeps what it once had; but then the same attack takes that, and no more."""
+        """The allocator keeps memory that it once had; but a second attack then needs no more than that."""
         grown = 0
         for _ in range(3):
             row = self.under(name)
@@ -67,7 +67,7 @@ for _name in abuse.ATTACKS:
 
 
 class OutOfDescriptors(ServerCase):
-    """What the C core does when the system gives it no more: it lives, and goes on when there are some again."""
+    """Without free descriptors the C core goes on, and serves again once some are free."""
     flags = ("--handshake-seconds", "1", "--chat-log", "off")
 
     def test_the_server_lives_and_takes_newcomers_again(self):
@@ -85,7 +85,7 @@ class OutOfDescriptors(ServerCase):
 
 
 class CutOff(ServerCase):
-    """Where we say that abusers are cut off, they are, and the log says who."""
+    """Attackers are cut off where that is promised, and the log names their addresses."""
     flags = ("--handshake-seconds", "1", "--max-connections", "100", "--max-calls-per-connection", "50", "--chat-log", "off")
 
     def attack(self, name, connections=4, seconds=4):

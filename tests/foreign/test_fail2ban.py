@@ -1,5 +1,5 @@
-"""fail2ban reads the log: whoever guesses is banned, an honest user is not, and nobody gets somebody else banned. The real
-`fail2ban-regex`, the filter as it is shipped, and the lines of a real server."""
+"""fail2ban reads the log: a guessing address is banned, an honest user is not, and no user can get another one banned. With the
+real `fail2ban-regex`, the shipped filter, and the lines of a real server."""
 
 import collections
 import os
@@ -15,10 +15,10 @@ from base import PASSWORD, ServerCase
 from harness import CALL_S, Peer
 
 FILTER = Path(__file__).resolve().parents[2] / "fail2ban" / "filter.d" / "otpchatd.conf"
-# Where script/bootstrap --test unpacked it; none: it is installed.
+# Where script/bootstrap --test unpacked it; unset if it is installed.
 UNPACKED = os.environ.get("FAIL2BAN")
 
-# A whole line of the log, for an address that did nothing.
+# A line of the log that blames an address that did nothing.
 FORGED = '2026-11-23T15:17:37Z WARN  refused address=10.0.0.1 reason=INVALID_CREDENTIALS method=/Auth/Login account="x"'
 FORGERIES = [FORGED, f"x\n{FORGED}", f'x"\r\n{FORGED}', f"\x1b[2K\r{FORGED}", f"x\u2028{FORGED}",
              'x" address=10.0.0.1 reason=INVALID_CREDENTIALS account="', f'" {FORGED} "', "<HOST> 10.0.0.1 %(x)s", "\\"]
@@ -31,7 +31,7 @@ def banned(lines):
         log.flush()
         command, environment = [shutil.which("fail2ban-regex") or "there is no fail2ban-regex"], dict(os.environ)
         if UNPACKED:
-            # Debian's own Python, which Debian's fail2ban is for.
+            # Debian's Python, which Debian's fail2ban needs.
             python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
             command = [python, f"{UNPACKED}/usr/bin/fail2ban-regex", "-c", f"{UNPACKED}/etc/fail2ban"]
             environment["PYTHONPATH"] = f"{UNPACKED}/usr/lib/python3/dist-packages"
@@ -107,7 +107,7 @@ class Bans(ServerCase):
     def test_nothing_that_is_said_gets_anybody_banned(self):
         _, _, peer, token = self.enrolled()
         for forgery in FORGERIES:
-            # A text holds no control characters but line breaks; the rest is refused, and that is no ban either.
+            # A text may hold no control characters but line breaks. A refusal for others is no reason for a ban either.
             try:
                 peer.send(forgery, token)
             except Exception as error:

@@ -1,4 +1,4 @@
-"""Behind a real nginx with the configuration that we ship: people chat, and the server knows who they are."""
+"""Behind a real nginx with the shipped configuration: clients chat, and the server knows their addresses."""
 
 import re
 import unittest
@@ -14,7 +14,7 @@ import auth_pb2
 
 FLAGS = ("--trusted-proxy", "127.0.0.1", "--registration", "open")
 LOGIN = "/Auth/Login"
-# Loopback has many addresses; these are nobody's.
+# Unused addresses of loopback.
 STRANGER, CLAIMED = "127.0.0.77", "203.0.113.9"
 
 

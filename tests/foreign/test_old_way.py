@@ -16,7 +16,7 @@ DAY_S = 24 * 60 * 60
 
 class OldWay(ServerCase):
     def person(self, password=PASSWORD):
-        """Somebody at an old client who has registered, scanned the picture and logged in."""
+        """An old client that has registered, scanned the picture and logged in."""
         login, client = self.new_login(), self.old_client()
         phone = Authenticator(client.do_register(login, password))
         self.assertTrue(client.do_login(login, password, phone.fresh_code), client.printed)
@@ -51,7 +51,7 @@ class OldWay(ServerCase):
         self.assertEqual(ids, sorted(set(ids)))
 
     def next_of(self, first, listener):
-        """Passes over what the others sent to find out that they hear."""
+        """Skips the messages that the others sent to find out whether they are connected."""
         message = listener.next()
         while str(message.id) != first:
             message = listener.next()

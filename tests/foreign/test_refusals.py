@@ -1,4 +1,4 @@
-"""How calls are refused: the four old ones in their response, everything else by a status with details."""
+"""How calls are refused: the four old ones in their response, all others by a status with details."""
 
 import base64
 import hashlib
@@ -33,7 +33,7 @@ class Tokens(ServerCase):
     def forged(self, key=None, algorithm="HS256", **changes):
         claims = {name: value for name, value in {**self.claims, **changes}.items() if value is not None}
         with warnings.catch_warnings():
-            # A short key for HS512 is not this test's worry.
+            # The key is short for HS512, which does not matter here.
             warnings.simplefilter("ignore")
             return jwt.encode(claims, self.key if key is None else key, algorithm=algorithm)
 

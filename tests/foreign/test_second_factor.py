@@ -1,4 +1,4 @@
-"""Nobody skips the second factor, and nobody gets at somebody else's. Each test is an attempt."""
+"""The second factor cannot be skipped, and another account's cannot be reached. Each test is an attempt."""
 
 import unittest
 
@@ -66,7 +66,7 @@ class Codes(ServerCase):
         wrong = (lambda phone: phone.code_of(phone.last_step + 4), lambda phone: phone.code_of(phone.last_step - 4),
                  lambda phone: stranger.fresh_code())
         for code_of in wrong:
-            # Wrong codes in a row would have to wait.
+            # Wrong codes in a row would be delayed.
             login, phone, peer, _ = self.enrolled()
             waiting = peer.log_in(login, PASSWORD)
             # (One of them may by chance have the digits of a current code: once in some 100,000 runs.)
@@ -81,7 +81,7 @@ class Codes(ServerCase):
 
 
 class Enrolment(ServerCase):
-    """Who may call InitOtp: three, and nobody else."""
+    """InitOtp is allowed in three situations only."""
 
     def test_the_connection_that_registered_may_without_a_token(self):
         login, peer = self.registered()

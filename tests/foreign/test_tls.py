@@ -20,7 +20,7 @@ SOON_S = 30  # for the server to notice what has changed; it looks every three s
 def openssl(*args, text=""):
     """Runs openssl; what it prints, and its exit code."""
     command = ["openssl", *map(str, args)]
-    # What s_client prints ends with what the server says first, which is no text.
+    # The output of s_client ends with the first bytes of the server, which are no text.
     done = subprocess.run(command, input=text, capture_output=True, encoding="utf-8", errors="replace", timeout=CALL_S)
     return done.stdout + done.stderr, done.returncode
 
@@ -72,7 +72,7 @@ class Certificates:
 
 
 def shown_by(server):
-    """The fingerprint of the certificate that a new connection is shown."""
+    """The fingerprint of the certificate that a new connection gets."""
     said, _ = openssl("s_client", "-connect", server.address, "-alpn", "h2")
     return openssl("x509", "-noout", "-fingerprint", "-sha256", text=said)[0]
 
@@ -166,7 +166,7 @@ class Tls(unittest.TestCase):
         plaintext = Peer(f"localhost:{port}")
         self.addCleanup(plaintext.close)
         self.assertTrue(plaintext.register("ann", PASSWORD).success)
-        # As the predecessor's client does it, which by TLS is nobody's right.
+        # As the predecessor's client does it, which is not allowed by TLS.
         self.assertTrue(plaintext.init_otp("ann").secret)
         peer = self.peer(server)
         self.assertTrue(peer.register("bob", PASSWORD).success)

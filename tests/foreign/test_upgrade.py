@@ -1,5 +1,5 @@
-"""A users.db of the predecessor: its people come along with their password and their authenticator entry, and what was
-kept in the clear is gone."""
+"""A users.db of the predecessor: its users keep their password and their authenticator entry, and nothing is left in the
+clear."""
 
 import contextlib
 import hashlib
@@ -52,7 +52,7 @@ class OldDatabase(unittest.TestCase):
                 # Once more: the first login replaced the wrapped hash.
                 answer = self.peer(server).log_in(login, password, phone.fresh_code())
                 self.assertTrue(answer.success, answer.error)
-            # The old hash, which an earlier copy of the database may have shown, is no password.
+            # The old hash, which may be known from an earlier copy of the database, is not accepted as a password.
             answer = self.peer(server).log_in("ann", hash_of(PEOPLE["ann"]))
             self.assertFalse(answer.success)
             server.stop()
@@ -97,7 +97,7 @@ class OldDatabase(unittest.TestCase):
             yield from (path, elsewhere / "users.db-wal")
 
     def assert_no_trace(self, secrets, original):
-        """Looks through every file; the one that is the old database byte for byte is the copy, and is given back."""
+        """Looks through every file; returns the one that equals the old database byte for byte, which is the copy."""
         traces = [hash_of(password).encode() for password in PEOPLE.values()]
         traces += [bytes.fromhex(trace.decode()) for trace in traces]
         traces += [secret.encode() for secret in secrets.values()]

@@ -1,4 +1,4 @@
-//! What people do with their own account: recovery codes, sessions, password, leaving; and what each revokes.
+//! A user's own account over the wire: recovery codes, sessions, password, deletion; and what each of them revokes.
 
 use grpc_otp_chat::proto::methods;
 use grpc_otp_chat::proto::{
@@ -55,7 +55,7 @@ fn why<T: std::fmt::Debug>(result: Result<T, RpcStatus>) -> String {
     reason(&result.expect_err("refused"))
 }
 
-/// Enrols a session that needs it. Returns the token that is complete.
+/// Enrols a session that needs it. Returns a peer with the complete session, and its recovery codes.
 fn enrol(house: &House, peer: &Peer, login: &str) -> (Peer, Vec<String>) {
     let secret = secret_of(&peer.init_otp(login, "", "").secret);
     let checked = peer.check_otp(login, &house.code(&secret, 0));
@@ -73,7 +73,7 @@ fn a_recovery_code_opens_a_session_that_must_enrol_anew_and_nothing_else() {
     assert_eq!(opened.recovery_codes_left, 9);
     let recovered = house.peer().with_token(Some(&opened.token));
     assert_eq!(why(recovered.send("hi")), "SECOND_FACTOR_MISSING");
-    // The second factor is still on: the old phone works until the new one is confirmed.
+    // The second factor still holds: the old phone works until the new one is confirmed.
     assert!(house.peer().log_in("user1", PASSWORD, &house.code(&member.secret, 0)).success);
     assert_eq!(house.peer().recover("user1", &member.recovery_codes[3]).reason, "INVALID_CREDENTIALS", "once");
     let (recovered, fresh) = enrol(&house, &recovered, "user1");
@@ -96,7 +96,7 @@ fn one_recovery_code_opens_one_of_many_sessions_at_once() {
 }
 
 #[test]
-fn recovery_codes_are_good_with_the_password_for_their_own_account_and_never_beside_a_code() {
+fn a_recovery_code_is_valid_with_the_password_of_its_own_account_and_never_beside_a_code() {
     let house = House::open();
     let (one, two) = (house.member("user1"), house.member("user2"));
     assert_eq!(house.peer().recover("user2", &one.recovery_codes[0]).reason, "INVALID_CREDENTIALS");
@@ -137,7 +137,7 @@ fn new_recovery_codes_need_password_and_a_fresh_code_and_void_the_old_ones() {
 }
 
 #[test]
-fn a_waiting_session_may_do_none_of_this() {
+fn a_waiting_session_may_not_touch_the_account() {
     let house = House::open();
     let member = house.member("user1");
     let code = house.code(&member.secret, 0);
@@ -153,8 +153,8 @@ fn a_waiting_session_may_do_none_of_this() {
         assert_eq!(refused(new_recovery_codes(&peer, PASSWORD, &code)), missing);
         assert_eq!(refused(delete_account(&peer, PASSWORD, &code)), missing);
     }
-    let nobody = house.peer();
-    assert_eq!(refused(change_password(&nobody, PASSWORD, &code, NEW_PASSWORD)), "TOKEN_MISSING");
+    let anonymous = house.peer();
+    assert_eq!(refused(change_password(&anonymous, PASSWORD, &code, NEW_PASSWORD)), "TOKEN_MISSING");
     assert!(house.peer().log_in("user1", PASSWORD, &code).success, "the code was not used up by any of this");
 }
 
@@ -184,7 +184,7 @@ fn sessions_are_listed_and_one_is_ended_with_its_stream() {
 }
 
 #[test]
-fn the_others_and_all_are_ended_with_password_and_a_fresh_code() {
+fn the_other_sessions_or_all_are_ended_with_password_and_a_fresh_code() {
     let house = House::open();
     let member = house.member("user1");
     let others = [house.another_session(&member), house.another_session(&member)];
@@ -236,7 +236,7 @@ fn a_code_makes_one_change_of_many_at_once() {
     assert_eq!(done.into_iter().filter(|done| *done).count(), 1);
 }
 
-/// What is in the room after a member has left, for somebody who reads it from the database.
+/// The authors of the messages in the database after a member was deleted.
 fn authors_after_leaving(keep: bool) -> Vec<String> {
     let house = House::with(|settings| settings.app.keep_messages_of_deleted = keep);
     let (leaver, stayer) = (house.member("leaver"), house.member("stayer"));
@@ -267,14 +267,14 @@ fn authors_after_leaving(keep: bool) -> Vec<String> {
 }
 
 #[test]
-fn who_leaves_is_gone_and_his_messages_stay_under_a_neutral_name_or_go() {
+fn a_deleted_account_leaves_its_messages_under_a_neutral_name_or_none() {
     let neutral = "(deleted)";
     assert_eq!(authors_after_leaving(true), [neutral, "stayer", neutral, "stayer", neutral, "stayer"]);
     assert_eq!(authors_after_leaving(false), ["stayer", "stayer", "stayer"]);
 }
 
 #[test]
-fn a_token_of_somebody_who_left_is_worth_nothing_to_the_next_one() {
+fn a_token_of_a_deleted_account_does_not_open_a_later_one() {
     let house = House::open();
     let Member { peer, secret, .. } = house.member("leaver");
     delete_account(&peer, PASSWORD, &house.code(&secret, 0)).expect("gone");

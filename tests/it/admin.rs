@@ -1,4 +1,4 @@
-//! The administrator's tool, beside a running server and without one: the tool is a process of its own.
+//! The administrator's commands, with and without a running server: each is a process of its own.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::LIMIT;
 use crate::house::{House, PASSWORD, Peer, open_streams, reason, secret_of};
 
-/// Runs the tool. Returns its exit code, standard output and standard error.
+/// Runs a command. Returns its exit code, standard output and standard error.
 pub(crate) fn tool_with_input(directory: &Path, args: &[&str], input: &str) -> (Option<i32>, String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
         .arg("--data-dir")
@@ -47,17 +47,17 @@ fn json(house: &House, args: &[&str]) -> Vec<Value> {
     serde_json::from_str(&tool(house, &[args, &["--json"]].concat())).expect("JSON")
 }
 
-/// What stands behind a label in the tool's output.
+/// The value behind a label in a command's output.
 pub(crate) fn shown(out: &str, label: &str) -> String {
     let line = out.lines().find_map(|line| line.strip_prefix(&format!("{label}: ")));
     line.unwrap_or_else(|| panic!("no {label} in {out}")).to_owned()
 }
 
-fn refused_by_end(stream: &crate::house::Heard) -> String {
+fn refused_by_end(stream: &crate::house::MessageStream) -> String {
     reason(&stream.recv_timeout(LIMIT).expect("within the limit").expect_err("an end"))
 }
 
-/// Whether the same holds with a running server and without one: `change` is done with the server in either state.
+/// Runs `change` against a running server and then against a stopped one.
 fn with_and_without_a_server(check: impl Fn(&mut House, &dyn Fn(&mut House, &[&str]) -> String)) {
     let mut house = House::now(|_| ());
     check(&mut house, &|house, args| tool(house, args));
@@ -71,7 +71,7 @@ fn with_and_without_a_server(check: impl Fn(&mut House, &dyn Fn(&mut House, &[&s
 }
 
 #[test]
-fn a_locked_account_is_out_at_once_and_back_when_it_is_unlocked() {
+fn locking_an_account_ends_its_sessions_at_once_and_unlocking_lets_it_log_in() {
     let house = House::open();
     let member = house.member("user1");
     let stream = member.peer.stream();
@@ -95,13 +95,13 @@ fn a_locked_account_is_out_at_once_and_back_when_it_is_unlocked() {
 }
 
 #[test]
-fn who_lost_his_phone_enrols_with_the_administrators_code_and_nobody_else_does() {
+fn after_a_reset_only_the_administrators_code_enrols_a_new_second_factor() {
     with_and_without_a_server(|house, tool| {
         let member = house.member("user1");
         let out = tool(house, &["user", "reset-otp", "user1"]);
         let code = shown(&out, "Enrolment code");
         assert_eq!(reason(&house.again(&member.peer).send("hi").expect_err("out")), "SESSION_ENDED");
-        // Whoever knows the password, and even an old code or recovery code, does not get in.
+        // The password is not enough, not even with an old code or recovery code.
         let old = house.code(&member.secret, 0);
         for attempt in [house.peer().log_in("user1", PASSWORD, ""), house.peer().log_in("user1", PASSWORD, &old)] {
             assert_eq!(attempt.reason, "ENROLMENT_CODE_REQUIRED");
@@ -121,7 +121,7 @@ fn who_lost_his_phone_enrols_with_the_administrators_code_and_nobody_else_does()
 }
 
 #[test]
-fn an_enrolment_code_runs_out() {
+fn an_enrolment_code_expires() {
     let house = House::with(|settings| settings.app.enrolment_code = LIMIT);
     house.member("user1");
     let code = shown(&tool(&house, &["user", "reset-otp", "user1"]), "Enrolment code");
@@ -130,7 +130,7 @@ fn an_enrolment_code_runs_out() {
 }
 
 #[test]
-fn a_new_password_ends_all_sessions_and_the_second_factor_stays() {
+fn a_password_reset_ends_all_sessions_and_keeps_the_second_factor() {
     with_and_without_a_server(|house, tool| {
         let member = house.member("user1");
         let password = shown(&tool(house, &["user", "reset-password", "user1"]), "Password");
@@ -144,7 +144,7 @@ fn a_new_password_ends_all_sessions_and_the_second_factor_stays() {
 }
 
 #[test]
-fn a_password_from_standard_input_is_taken_by_the_rules_and_shown_nowhere() {
+fn a_password_from_standard_input_is_checked_and_not_shown() {
     let house = House::open();
     let add = |login: &str, input: &str| {
         tool_with_input(house.directory(), &["user", "add", login, "--password-stdin"], input)
@@ -173,11 +173,11 @@ fn accounts_and_sessions_are_listed_and_ended() {
     let other = house.another_session(&member);
     house.peer().register("user2", PASSWORD);
     let users = json(&house, &["user", "list"]);
-    let of = |field: &str| users.iter().map(|user| user[field].clone()).collect::<Vec<_>>();
-    assert_eq!(of("login"), ["user1", "user2"]);
-    assert_eq!(of("state"), ["active", "not enrolled"]);
-    assert_eq!(of("sessions"), [2, 0]);
-    assert_eq!(of("recovery_codes"), [10, 0]);
+    let column = |field: &str| users.iter().map(|user| user[field].clone()).collect::<Vec<_>>();
+    assert_eq!(column("login"), ["user1", "user2"]);
+    assert_eq!(column("state"), ["active", "not enrolled"]);
+    assert_eq!(column("sessions"), [2, 0]);
+    assert_eq!(column("recovery_codes"), [10, 0]);
     let sessions = json(&house, &["user", "sessions", "user1"]);
     let id = sessions[1]["session"].as_str().expect("an id");
     assert!(tool(&house, &["user", "sessions", "user1", "--end", id]).contains("1 session ended"));
@@ -191,7 +191,7 @@ fn accounts_and_sessions_are_listed_and_ended() {
 }
 
 #[test]
-fn a_deleted_account_is_gone_and_its_login_is_not_given_out_again() {
+fn a_deleted_account_cannot_log_in_and_its_login_stays_taken() {
     with_and_without_a_server(|house, tool| {
         let member = house.member("user1");
         member.peer.send("hi").expect("sent");
@@ -210,7 +210,7 @@ fn register_with(peer: &Peer, login: &str, invite: &str) -> String {
 }
 
 #[test]
-fn an_invitation_lets_one_in_once_while_it_is_good() {
+fn an_invitation_is_valid_once_until_it_expires_or_is_revoked() {
     let house = House::with(|settings| settings.app.registration = Registration::Invite);
     let new = |hours: &str| {
         let out = tool(&house, &["invite", "new", "--note", "for Petja", "--hours", hours]);
@@ -234,7 +234,7 @@ fn an_invitation_lets_one_in_once_while_it_is_good() {
 }
 
 #[test]
-fn one_invitation_lets_one_of_many_in_at_once() {
+fn one_invitation_admits_one_of_many_parallel_registrations() {
     let house = House::with(|settings| settings.app.registration = Registration::Invite);
     let code = shown(&tool(&house, &["invite", "new"]), "Invitation code");
     let start = std::sync::Barrier::new(16);
@@ -274,7 +274,7 @@ fn where_registration_is_closed_the_administrator_adds_accounts() {
 }
 
 #[test]
-fn tokens_under_the_old_key_are_good_until_the_grace_is_over() {
+fn tokens_under_the_old_key_stay_valid_for_the_grace_period() {
     let mut house = House::now(|settings| settings.old_jwt_key = LIMIT * 10);
     let member = house.member("user1");
     tool(&house, &["rotate-token-key"]);
@@ -290,14 +290,14 @@ fn tokens_under_the_old_key_are_good_until_the_grace_is_over() {
     house.clock.advance(LIMIT * 10);
     assert!(fresh.send("still").is_ok());
     assert_eq!(reason(&old.send("hi").expect_err("out")), "TOKEN_INVALID");
-    // A second rotation: the first key is nowhere any more.
+    // After a second rotation the first key is in no file.
     tool(&house, &["rotate-token-key"]);
     assert!(fresh.send("under the key before").is_ok());
     assert_eq!(reason(&old.send("hi").expect_err("out")), "TOKEN_INVALID");
 }
 
 #[test]
-fn everything_is_sealed_under_a_new_key_and_works_as_before() {
+fn after_a_rekey_everything_works_and_the_old_key_opens_nothing() {
     let mut house = House::now(|_| ());
     let member = house.member("user1");
     let sealing_key = house.directory().join("sealing.key");
@@ -313,27 +313,27 @@ fn everything_is_sealed_under_a_new_key_and_works_as_before() {
     assert!(house.peer().log_in("user1", PASSWORD, &house.code(&member.secret, 0)).success);
     assert!(house.peer().recover("user1", &member.recovery_codes[0]).success);
     assert!(tool_with_input(house.directory(), &["audit", "--verify"], "").2.contains("whole"));
-    // The old key opens nothing any more.
+    // The old key opens nothing now.
     house.stop();
     std::fs::write(&sealing_key, &old_key).expect("written");
     assert!(tool_fails(&house, &["user", "list"]).contains("rekey"));
 }
 
 #[test]
-fn a_rekey_that_was_interrupted_goes_on_when_it_is_run_again() {
+fn an_interrupted_rekey_continues_when_it_is_run_again() {
     let mut house = House::now(|_| ());
     let member = house.member("user1");
     house.stop();
     let at = |name: &str| house.directory().join(name);
     let copy = |from: &str, to: &str| std::fs::copy(at(from), at(to)).expect("copied");
-    // Before anything was sealed anew: the new key is there, and nothing is under it.
+    // Interrupted before anything was sealed anew: the new key exists, and nothing is sealed under it.
     std::fs::write(at("sealing.key.new"), (0..32).map(|n| n * 7).collect::<Vec<u8>>()).expect("written");
     std::fs::set_permissions(at("sealing.key.new"), std::fs::Permissions::from_mode(0o600)).expect("set");
     copy("sealing.key", "before");
     copy("sealing.key.new", "new");
     tool(&house, &["rekey"]);
     assert_eq!(std::fs::read(at("sealing.key")).expect("a key"), std::fs::read(at("new")).expect("a key"));
-    // After it was committed, and before the new key took the old one's place.
+    // Interrupted after the commit, before the new key took the old one's place.
     copy("before", "sealing.key");
     copy("new", "sealing.key.new");
     assert!(tool_fails(&house, &["user", "list"]).contains("running it again"));
@@ -343,7 +343,7 @@ fn a_rekey_that_was_interrupted_goes_on_when_it_is_run_again() {
 }
 
 #[test]
-fn a_new_key_can_be_handed_in_from_outside() {
+fn a_rekey_takes_a_key_from_a_file() {
     let house = &mut House::now(|_| ());
     let member = house.member("user1");
     house.stop();
@@ -361,7 +361,7 @@ fn a_new_key_can_be_handed_in_from_outside() {
 }
 
 #[test]
-fn every_act_is_in_the_audit_and_what_was_done_to_the_audit_is_found() {
+fn every_action_is_in_the_audit_and_tampering_with_it_is_found() {
     let mut house = House::now(|_| ());
     let member = house.member("user1");
     tool(&house, &["user", "lock", "user1"]);
@@ -386,7 +386,7 @@ fn every_act_is_in_the_audit_and_what_was_done_to_the_audit_is_found() {
 }
 
 #[test]
-fn a_token_key_that_somebody_has_read_is_void_at_once_if_that_is_asked_for() {
+fn rotating_the_token_key_with_now_voids_all_tokens() {
     let mut house = House::now(|_| ());
     let member = house.member("user1");
     assert!(tool(&house, &["rotate-token-key", "--now"]).contains("void"));
@@ -397,7 +397,7 @@ fn a_token_key_that_somebody_has_read_is_void_at_once_if_that_is_asked_for() {
 }
 
 #[test]
-fn a_head_of_the_audit_that_was_taken_away_is_in_the_audit_for_good() {
+fn a_missing_audit_head_is_noted_in_the_audit() {
     let mut house = House::now(|_| ());
     house.member("user1");
     house.stop();
@@ -409,7 +409,7 @@ fn a_head_of_the_audit_that_was_taken_away_is_in_the_audit_for_good() {
 }
 
 #[test]
-fn the_tool_makes_no_key_and_no_lock_that_the_server_did_not() {
+fn a_command_makes_no_key() {
     let mut house = House::now(|_| ());
     house.stop();
     let key = house.directory().join("jwt.key");
@@ -419,11 +419,11 @@ fn the_tool_makes_no_key_and_no_lock_that_the_server_did_not() {
 }
 
 #[test]
-fn nobody_but_the_owner_reaches_the_socket_and_without_a_database_there_is_nothing_to_do() {
+fn only_the_owner_reaches_the_socket_and_commands_need_a_database() {
     let house = House::open();
     let directory = house.directory().join("otpchatd.admin");
     assert_eq!(std::fs::metadata(&directory).expect("there").mode() & 0o777, 0o700);
-    // The network does not know the service.
+    // The service does not exist on the network.
     let status = house.peer().send_raw("/Admin/Run", Vec::new()).expect("refused");
     assert_eq!(status.code(), grpcio::RpcStatusCode::UNIMPLEMENTED);
     let nothing = tempfile::tempdir().expect("a directory");
@@ -436,7 +436,7 @@ fn nobody_but_the_owner_reaches_the_socket_and_without_a_database_there_is_nothi
 }
 
 #[test]
-fn what_belongs_to_another_user_is_left_as_it_is_even_before_the_first_start() {
+fn a_database_of_another_user_is_left_alone() {
     let mut house = House::open();
     house.stop();
     let (database, lock) = (house.directory().join("users.db"), house.directory().join("users.db.lock"));

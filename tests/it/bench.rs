@@ -1,4 +1,4 @@
-//! The load generator against a server, for moments and without a word about speed.
+//! The load generator against a server: short runs that check its counts, not its speed.
 
 use std::process::{Command, Output, Stdio};
 
@@ -36,7 +36,7 @@ fn the_load_generator_sees_every_message_on_every_stream_once_however_it_reads()
 }
 
 #[test]
-fn the_load_generator_measures_sending_logging_in_reading_back_and_readers_that_stop() {
+fn the_load_generator_measures_sends_logins_history_and_stalled_readers() {
     let server = Daemon::start();
     let sent = figures(&server, &["send", "--messages", "30", "--in-flight", "4", "--client-ids"]);
     assert_eq!(sent["messages"], 30);
@@ -47,7 +47,7 @@ fn the_load_generator_measures_sending_logging_in_reading_back_and_readers_that_
 }
 
 #[test]
-fn the_load_generator_fails_when_nobody_is_there_and_stays_on_this_machine() {
+fn the_load_generator_fails_without_a_server_and_stays_on_this_machine() {
     let mut server = Daemon::start();
     server.stop();
     assert_eq!(bench(&server, &["send"]).status.code(), Some(1));

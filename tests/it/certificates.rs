@@ -1,4 +1,4 @@
-//! Certificates as tests need them: good, expired, of authorities and for clients.
+//! Certificates for tests: valid, expired, of authorities and for clients.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -17,49 +17,56 @@ use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
 
 /// A certificate and its key.
-pub(crate) struct Made {
+pub(crate) struct TestCertificate {
     pub(crate) certificate: X509,
     pub(crate) key: PKey<Private>,
 }
 
 /// For `localhost` and its addresses, signed by itself.
-pub(crate) fn own() -> Made {
+pub(crate) fn own() -> TestCertificate {
     make("localhost", &["localhost", "127.0.0.1", "::1"], [-1, 30], None, true)
 }
 
-/// For other names, signed by itself.
-pub(crate) fn for_names(names: &[&str]) -> Made {
-    make("somebody", names, [-1, 30], None, true)
+/// For these names, signed by itself.
+pub(crate) fn for_names(names: &[&str]) -> TestCertificate {
+    make("another name", names, [-1, 30], None, true)
 }
 
 /// As [`own`], but yesterday was its last day.
-pub(crate) fn expired() -> Made {
+pub(crate) fn expired() -> TestCertificate {
     make("localhost", &["localhost", "127.0.0.1", "::1"], [-30, -1], None, true)
 }
 
-/// As [`own`], signed by somebody.
-pub(crate) fn signed_by(authority: &Made) -> Made {
+/// As [`own`], signed by `authority`.
+pub(crate) fn signed_by(authority: &TestCertificate) -> TestCertificate {
     make("localhost", &["localhost", "127.0.0.1", "::1"], [-1, 30], Some(authority), false)
 }
 
-/// An authority whose authority is somebody.
-pub(crate) fn intermediate(authority: &Made) -> Made {
+/// An authority, signed by another one.
+pub(crate) fn intermediate(authority: &TestCertificate) -> TestCertificate {
     make("in between", &[], [-1, 30], Some(authority), true)
 }
 
 /// An RSA key too short for TLS today, with its certificate.
-pub(crate) fn weak() -> Made {
+pub(crate) fn weak() -> TestCertificate {
     let key = PKey::from_rsa(Rsa::generate(1024).expect("a key")).expect("a key");
     make_with(key, "localhost", &["localhost"], [-1, 30], None, true)
 }
 
-fn make(name: &str, names: &[&str], days: [i64; 2], by: Option<&Made>, signs: bool) -> Made {
+fn make(name: &str, names: &[&str], days: [i64; 2], by: Option<&TestCertificate>, signs: bool) -> TestCertificate {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("P-256");
     let key = PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key");
     make_with(key, name, names, days, by, signs)
 }
 
-fn make_with(key: PKey<Private>, name: &str, names: &[&str], days: [i64; 2], by: Option<&Made>, signs: bool) -> Made {
+fn make_with(
+    key: PKey<Private>,
+    name: &str,
+    names: &[&str],
+    days: [i64; 2],
+    by: Option<&TestCertificate>,
+    signs: bool,
+) -> TestCertificate {
     let mut subject = X509NameBuilder::new().expect("a name");
     subject.append_entry_by_nid(Nid::COMMONNAME, name).expect("a name");
     let subject = subject.build();
@@ -90,10 +97,10 @@ fn make_with(key: PKey<Private>, name: &str, names: &[&str], days: [i64; 2], by:
         builder.append_extension(extension).expect("an extension");
     }
     builder.sign(by.map_or(&key, |by| &by.key), MessageDigest::sha256()).expect("signed");
-    Made { certificate: builder.build(), key }
+    TestCertificate { certificate: builder.build(), key }
 }
 
-impl Made {
+impl TestCertificate {
     /// The certificate in PEM form.
     pub(crate) fn pem(&self) -> Vec<u8> {
         self.certificate.to_pem().expect("PEM")
@@ -109,7 +116,7 @@ impl Made {
         Fingerprint::from_certificate(&self.certificate).expect("a fingerprint").to_string()
     }
 
-    /// Writes both to a directory, in place of what is there: `<stem>.pem` and, for its owner alone, `<stem>.key`.
+    /// Writes both to a directory, over older files: `<stem>.pem` and, readable by the owner only, `<stem>.key`.
     pub(crate) fn write(&self, directory: &Path, stem: &str) -> (PathBuf, PathBuf) {
         let paths = (directory.join(format!("{stem}.pem")), directory.join(format!("{stem}.key")));
         write_guarded(&paths.1, &self.key_pem());

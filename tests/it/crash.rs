@@ -1,5 +1,5 @@
-//! Faults: a server that is killed at random moments, and a disk that is full. What was acknowledged is there, once and in
-//! order. (Killing the process proves recovery from a crash of the process, not from a loss of power.)
+//! Faults: a server killed at random moments, and a full disk. Every acknowledged message is stored, once and in order.
+//! (Killing the process proves recovery from a crash of the process, not from a loss of power.)
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -31,8 +31,8 @@ fn send(peer: &Peer, text: &str, client_id: &str) -> Result<SendResponse, RpcSta
     peer.call(&methods::SEND_MESSAGE, &message)
 }
 
-/// Says one thing after the other, each until it is acknowledged, whatever becomes of the server. Returns what was
-/// acknowledged, by id.
+/// Sends one text after the other, each until it is acknowledged, through any crash of the server. Returns the acknowledged
+/// texts by their ids.
 fn speak(peer: &Peer, name: usize, over: &AtomicBool, answers: &AtomicUsize) -> Vec<(i64, String)> {
     let mut acknowledged = Vec::new();
     for n in 0.. {
@@ -55,7 +55,7 @@ fn speak(peer: &Peer, name: usize, over: &AtomicBool, answers: &AtomicUsize) -> 
     acknowledged
 }
 
-/// Reads everything from the first message on, resuming at the cursor whenever the line is lost, until `last` is there.
+/// Reads all messages from the first on, resuming at the cursor after each lost connection, until `last` has arrived.
 fn listen(peer: &Peer, last: &Mutex<Option<u64>>) -> Vec<u64> {
     let (mut heard, mut cursor) = (Vec::new(), 0);
     loop {
@@ -74,7 +74,7 @@ fn listen(peer: &Peer, last: &Mutex<Option<u64>>) -> Vec<u64> {
 }
 
 #[test]
-fn every_acknowledged_message_survives_kill_9_once_and_in_order_and_is_heard_once() {
+fn every_acknowledged_message_survives_kill_9_and_is_delivered_once_in_order() {
     let mut server = Daemon::start_with(&["--heartbeat-seconds", "1"]);
     let environment = environment();
     let token = enrolled(&Peer::connect(&environment, server.port()), "user1");
@@ -126,7 +126,7 @@ fn every_acknowledged_message_survives_kill_9_once_and_in_order_and_is_heard_onc
     }
 }
 
-/// Lets the files of the server grow to so many bytes and no further; `None` takes the limit away.
+/// Limits the size of the server's files; `None` lifts the limit.
 fn limit_files(server: &Daemon, bytes: Option<u64>) {
     let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
     let pid = server.pid().to_string();
@@ -135,7 +135,7 @@ fn limit_files(server: &Daemon, bytes: Option<u64>) {
 }
 
 #[test]
-fn a_full_disk_refuses_writers_loses_nothing_and_all_goes_on_when_there_is_room() {
+fn a_full_disk_refuses_writes_loses_nothing_and_recovers_with_free_space() {
     let server = Daemon::start();
     let environment = environment();
     let peer = Peer::connect(&environment, server.port());
@@ -159,7 +159,7 @@ fn a_full_disk_refuses_writers_loses_nothing_and_all_goes_on_when_there_is_room(
         }
     }
     assert_eq!(refused, 5, "the disk was full");
-    // Whoever reads is served.
+    // Readers are still served.
     let page = peer.call(&methods::HISTORY, &grpc_otp_chat::proto::HistoryRequest::new()).expect("a page");
     assert!(!page.messages.is_empty());
     limit_files(&server, None);

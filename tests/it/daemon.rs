@@ -25,22 +25,22 @@ struct Running {
 }
 
 impl Daemon {
-    /// Starts one on any free port.
+    /// Starts a server on any free port.
     pub(crate) fn start() -> Daemon {
         Daemon::start_with(&[])
     }
 
-    /// With flags of its own.
+    /// Starts a server with flags.
     pub(crate) fn start_with(flags: &'static [&'static str]) -> Daemon {
         Daemon::launch(tempfile::tempdir().expect("a directory"), flags)
     }
 
-    /// In a directory that holds something.
+    /// Starts a server in a prepared directory.
     pub(crate) fn start_in(directory: TempDir) -> Daemon {
         Daemon::launch(directory, &[])
     }
 
-    /// Both.
+    /// Starts a server in a prepared directory, with flags.
     pub(crate) fn start_in_with(directory: TempDir, flags: &[&str]) -> Daemon {
         Daemon::launch(directory, flags)
     }
@@ -51,7 +51,7 @@ impl Daemon {
         Daemon { directory, port, flags, running: Some(running) }
     }
 
-    /// What it has logged.
+    /// Its log so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(log_path(self.directory.path())).expect("its log")
     }
@@ -69,24 +69,24 @@ impl Daemon {
         assert!(status.success(), "it stops well: {status}");
     }
 
-    /// Asks it to stop, and does not wait.
+    /// Asks it to stop, without waiting.
     pub(crate) fn ask_to_stop(&self) {
         signal(self.running.as_ref().expect("a running server").pid, "TERM");
     }
 
-    /// Asks it to read its certificate again, and does not wait.
+    /// Asks it to read its certificate again, without waiting.
     pub(crate) fn reload(&self) {
         signal(self.running.as_ref().expect("a running server").pid, "HUP");
     }
 
-    /// Kills it on the spot, as a crash would.
+    /// Kills it, as a crash would.
     pub(crate) fn kill(&mut self) {
         let running = self.running.take().expect("a running server");
         signal(running.pid, "KILL");
         running.ended.recv_timeout(LIMIT).expect("it ends when killed");
     }
 
-    /// Holds it up while `act` runs: whoever calls meanwhile waits.
+    /// Suspends it while `act` runs: calls meanwhile wait.
     pub(crate) fn held_up<T>(&self, act: impl FnOnce() -> T) -> T {
         signal(self.pid(), "STOP");
         let done = act();
@@ -140,7 +140,7 @@ fn log_path(directory: &Path) -> PathBuf {
 
 fn spawn(directory: &Path, port: u16, flags: &[String]) -> (Running, u16) {
     let log = File::options().append(true).create(true).open(log_path(directory)).expect("a log");
-    // A file that may not grow any further is then an error for whoever writes, as a full disk is, and not the end.
+    // A write beyond the file size limit is then an error, as on a full disk, and does not kill the process.
     let mut child = Command::new("sh")
         .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_otpchatd")])
         .args(["--listen", &format!("127.0.0.1:{port}"), "--data-dir"])
@@ -155,7 +155,7 @@ fn spawn(directory: &Path, port: u16, flags: &[String]) -> (Running, u16) {
     let pid = child.id();
     let stdout = BufReader::new(child.stdout.take().expect("its stdout"));
     let (say, said) = bounded(1);
-    // Read to the end, so that it never waits for us.
+    // Read to the end, so that the server never blocks on its standard output.
     Builder::new()
         .spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
@@ -183,7 +183,7 @@ fn spawn(directory: &Path, port: u16, flags: &[String]) -> (Running, u16) {
     (running, port)
 }
 
-/// Signals one of our own children.
+/// Signals a child of this process.
 fn signal(pid: u32, name: &str) {
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("sh");
     assert!(status.success(), "kill -{name}");

@@ -1,4 +1,4 @@
-//! A server within this process, with its clock in our hands, and peers that speak to it over the wire.
+//! A server in this process with a manual clock, and peers that speak to it over the wire.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Barrier};
@@ -20,7 +20,7 @@ use grpc_otp_chat::security::secret::SecretBytes;
 use grpc_otp_chat::security::throttle::Rate;
 use grpc_otp_chat::security::totp;
 use grpc_otp_chat::server::{NoProgress, Running, StartError};
-use grpc_otp_chat::store::OpenError;
+use grpc_otp_chat::store::{DirectoryLock, OpenError};
 use grpcio::{
     CallOption, ChannelBuilder, ChannelCredentials, Client, CompressionAlgorithms, EnvBuilder, Environment, Error,
     GrpcSlice, Marshaller, MetadataBuilder, Method, MethodType, RpcStatus,
@@ -46,12 +46,12 @@ impl House {
         House::with(|_| ())
     }
 
-    /// With settings of its own.
+    /// A server with other settings.
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> House {
         House::at(Time::from_secs(2_000_000_010), change)
     }
 
-    /// In the present, where programs beside it look at the machine's clock.
+    /// A server whose clock starts at the present, for tests with programs that read the machine's clock.
     pub(crate) fn now(change: impl FnOnce(&mut Settings)) -> House {
         House::at(Clock::system().now(), change)
     }
@@ -64,9 +64,9 @@ impl House {
         settings.data_dir = directory.path().to_owned();
         settings.jwt_key = directory.path().join("jwt.key");
         settings.sealing_key = directory.path().join("sealing.key");
-        // These tests are about rules, not about the cost of a hash.
+        // The cost of a hash does not matter here.
         settings.password_cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
-        // Everybody here comes from one address. Tests of the throttles set their own.
+        // All peers share one address. Tests of the throttles set their own limits.
         let much = Rate { burst: 100_000, refill: Duration::from_millis(1) };
         (settings.app.throttles.passwords, settings.app.throttles.hashes, settings.app.throttles.steps) =
             (much, much, much);
@@ -83,12 +83,14 @@ impl House {
 
     pub(crate) fn stop(&mut self) {
         self.running.take().expect("it runs").stop(&|| false);
+        // A child process of another test holds copies of our open files, the lock included, until it has started its program.
+        eventually("the lock is free", || !DirectoryLock::is_taken(self.directory.path()).expect("a lock"));
     }
 
     pub(crate) fn start_again(&mut self) {
         let start = || Running::start(&self.settings, self.clock.clone(), &mut NoProgress);
         let mut running = start();
-        // A process that another test is just starting has our files open until it runs its own program, the lock among them.
+        // As in `stop`.
         eventually("the lock is free", || {
             let in_use = matches!(running, Err(StartError::Open(OpenError::InUse { .. })));
             if in_use {
@@ -99,12 +101,12 @@ impl House {
         self.running = Some(running.expect("a server"));
     }
 
-    /// A connection to the server as it runs now, with what somebody had before.
+    /// A new connection to the restarted server, with the token of an earlier peer.
     pub(crate) fn again(&self, before: &Peer) -> Peer {
         self.peer().with_token(before.token.as_deref())
     }
 
-    /// For the next start.
+    /// Changes the settings of the next start.
     pub(crate) fn change_settings(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
     }
@@ -113,7 +115,7 @@ impl House {
         self.directory.path()
     }
 
-    /// Somebody on a connection of his own.
+    /// A peer on a connection of its own.
     pub(crate) fn peer(&self) -> Peer {
         Peer::connect(&self.environment, self.running().port())
     }
@@ -123,7 +125,7 @@ impl House {
         totp::code_at(secret, self.clock.now().as_secs() / 30 + steps).as_str().to_owned()
     }
 
-    /// An account whose second factor is confirmed, logged in. The clock moves on one step, so that its next code is fresh.
+    /// A new account with a confirmed second factor, logged in. The clock moves on one step, so that its next code is fresh.
     pub(crate) fn member(&self, login: &str) -> Member {
         let mut peer = self.peer();
         assert!(peer.register(login, PASSWORD).success);
@@ -177,7 +179,7 @@ pub(crate) fn secret_of(uri: &str) -> SecretBytes {
     totp::secret_in_uri(uri).and_then(totp::secret_from_base32).expect("a secret in base32")
 }
 
-/// Somebody on a connection of his own, with a token or without.
+/// A client on a connection, with or without a token.
 #[derive(Clone)]
 pub(crate) struct Peer {
     client: Client,
@@ -189,7 +191,7 @@ fn channel_builder(environment: &Arc<Environment>) -> ChannelBuilder {
     ChannelBuilder::new(Arc::clone(environment)).use_local_subchannel_pool(true).enable_http_proxy(false)
 }
 
-/// What connections live in.
+/// The gRPC environment of connections.
 pub(crate) fn environment() -> Arc<Environment> {
     Arc::new(EnvBuilder::new().cq_count(1).name_prefix("test-grpc-").build())
 }
@@ -200,8 +202,8 @@ impl Peer {
         Peer::over(channel_builder(environment), port)
     }
 
-    /// A new connection whose requests are packed.
-    pub(crate) fn packing(house: &House) -> Peer {
+    /// A new connection that compresses its requests.
+    pub(crate) fn compressing(house: &House) -> Peer {
         let gzip = CompressionAlgorithms::GRPC_COMPRESS_GZIP;
         let builder = channel_builder(&house.environment).default_compression_algorithm(gzip);
         Peer::over(builder, house.running().port())
@@ -212,12 +214,12 @@ impl Peer {
         Peer { client: Client::new(channel), token: None, more_metadata: Vec::new() }
     }
 
-    /// The same by TLS.
+    /// A new connection by TLS to a port of this machine.
     pub(crate) fn connect_by_tls(environment: &Arc<Environment>, port: u16, credentials: ChannelCredentials) -> Peer {
         Peer::over(channel_builder(environment).set_credentials(credentials), port)
     }
 
-    /// Sends bytes as they are to a method, and gives the status of the answer; `None` if the call succeeded.
+    /// Sends raw bytes to a method, and returns the status of the answer; `None` if the call succeeded.
     pub(crate) fn send_raw(&self, method: &'static str, body: Vec<u8>) -> Option<RpcStatus> {
         let raw = Method {
             ty: MethodType::Unary,
@@ -234,7 +236,7 @@ impl Peer {
             headers.add_str(TOKEN_KEY, token).expect("a header");
         }
         for (key, value) in &self.more_metadata {
-            // What cannot be metadata at all never leaves a client.
+            // A key or value that grpcio refuses altogether is left out.
             if headers.add_bytes(key, value).is_err() {
                 let _ = headers.add_str(key, &String::from_utf8_lossy(value));
             }
@@ -246,7 +248,7 @@ impl Peer {
         Peer { client: self.client.clone(), token: token.map(str::to_owned), more_metadata: Vec::new() }
     }
 
-    /// The same with more metadata, which may hold further tokens.
+    /// The same peer with more metadata, such as further tokens.
     pub(crate) fn with_metadata(&self, more: &[(&str, &[u8])]) -> Peer {
         let more_metadata = more.iter().map(|(key, value)| ((*key).to_owned(), value.to_vec())).collect();
         Peer { more_metadata, ..self.clone() }
@@ -274,17 +276,17 @@ impl Peer {
         self.client.unary_call(&methods::CHECK_OTP, &request, self.options()).expect("refusals come in the response")
     }
 
-    /// Any call whose refusals are statuses.
+    /// Makes a call whose refusals are statuses.
     pub(crate) fn call<Q, A: Unpin>(&self, method: &Method<Q, A>, request: &Q) -> Result<A, RpcStatus> {
         self.client.unary_call(method, request, self.options()).map_err(status)
     }
 
-    /// Login with all that it may take.
+    /// Makes a login with any fields.
     pub(crate) fn log_in_with(&self, request: &LoginRequest) -> LoginResponse {
         self.client.unary_call(&methods::LOGIN, request, self.options()).expect("refusals come in the response")
     }
 
-    /// Login with a recovery code, or the administrator's enrolment code.
+    /// Makes a login with a recovery code, or the administrator's enrolment code.
     pub(crate) fn recover(&self, login: &str, recovery_code: &str) -> LoginResponse {
         self.log_in_with(&LoginRequest {
             login: login.into(),
@@ -307,8 +309,8 @@ impl Peer {
         self.client.unary_call(&methods::SEND_MESSAGE, &message, self.options()).map_err(status)
     }
 
-    /// Opens a stream whose messages, and whose end, come through a channel. Dropping it hangs up.
-    pub(crate) fn stream(&self) -> Heard {
+    /// Opens a message stream; its messages and its end arrive through a channel. Dropping it closes it.
+    pub(crate) fn stream(&self) -> MessageStream {
         let (sender, items) = crossbeam_channel::unbounded();
         let (hang_up, mut hung_up) = futures_channel::oneshot::channel::<()>();
         let options = self.options().timeout(LIMIT * 10);
@@ -322,7 +324,7 @@ impl Peer {
                 }
             }
         });
-        Heard { items, _hang_up: hang_up }
+        MessageStream { items, _hang_up: hang_up }
     }
 
     /// Subscribes to events.
@@ -349,7 +351,7 @@ impl Peer {
         self.client.server_streaming(&methods::SUBSCRIBE, &SubscribeRequest::new(), options).expect("a call")
     }
 
-    /// Opens a stream that nobody reads, until it is dropped.
+    /// Opens a message stream, and reads nothing until it is dropped.
     pub(crate) fn unread_stream(&self) -> impl Sized + use<> {
         self.client
             .server_streaming(&methods::MESSAGE_STREAM, &Empty::new(), self.options().timeout(LIMIT * 10))
@@ -384,13 +386,13 @@ impl Events {
     }
 }
 
-/// What comes through an open stream.
-pub(crate) struct Heard {
+/// The messages of an open stream.
+pub(crate) struct MessageStream {
     items: Receiver<Result<Message, RpcStatus>>,
     _hang_up: futures_channel::oneshot::Sender<()>,
 }
 
-impl std::ops::Deref for Heard {
+impl std::ops::Deref for MessageStream {
     type Target = Receiver<Result<Message, RpcStatus>>;
     fn deref(&self) -> &Self::Target {
         &self.items
@@ -419,7 +421,7 @@ pub(crate) fn reason(status: &RpcStatus) -> String {
     info.reason
 }
 
-/// Does things at the same moment, each on a thread of its own. Returns what each gave, in their order.
+/// Runs closures at the same moment, each on a thread of its own. Returns their results in order.
 pub(crate) fn at_once<T: Send>(acts: impl IntoIterator<Item = impl FnOnce() -> T + Send>) -> Vec<T> {
     let acts: Vec<_> = acts.into_iter().collect();
     let start = Barrier::new(acts.len());
@@ -438,7 +440,7 @@ pub(crate) fn at_once<T: Send>(acts: impl IntoIterator<Item = impl FnOnce() -> T
     })
 }
 
-/// Waits until something is so, looking again whenever the server had a moment.
+/// Waits until a condition holds, and looks every 10 ms.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let (_never, tick) = crossbeam_channel::bounded::<()>(0);
     let rounds = LIMIT.as_millis() / 10;
@@ -451,7 +453,7 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("not within {LIMIT:?}: {what}");
 }
 
-/// Waits until streams have been opened on the server.
+/// Waits until the server has `count` open streams.
 pub(crate) fn open_streams(house: &House, count: usize) {
     eventually(&format!("{count} open streams"), || house.running().streams() == count);
 }

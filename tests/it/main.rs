@@ -1,13 +1,13 @@
 //! End to end: real processes, real terminals, a real wire.
 //!
-//! Everything here waits for what it expects, with a limit that only a fault can reach. Nothing sleeps.
+//! Every test waits for the event that it expects, with a limit that only a fault can reach. No test sleeps.
 
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test that fails says so by a panic"
+    reason = "a failing test panics"
 )]
 
 mod account;

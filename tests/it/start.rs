@@ -1,4 +1,4 @@
-//! Starting: what the server says, and what it says when it cannot.
+//! Starting: what the server prints, and what it prints when it cannot start.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -23,7 +23,7 @@ fn refused(listen: &str, directory: &Path, args: &[&str]) -> (Option<i32>, Strin
         .stderr(Stdio::piped())
         .spawn()
         .expect("otpchatd runs");
-    // It says nothing there unless it starts, and would then run for ever.
+    // It writes there only if it starts, and would then run for ever.
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("its stdout")).read_line(&mut line).expect("a line or the end");
     if !line.is_empty() {
@@ -43,7 +43,7 @@ pub(crate) fn check(directory: &Path, args: &[&str], code: i32, says: &[&str]) {
 }
 
 #[test]
-fn a_taken_port_is_a_sentence_and_exit_code_1() {
+fn a_busy_port_is_reported_with_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let directory = tempfile::tempdir().expect("a directory");
@@ -54,7 +54,7 @@ fn a_taken_port_is_a_sentence_and_exit_code_1() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_a_sentence_and_exit_code_1() {
+fn an_unusable_directory_is_reported_with_exit_code_1() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("file");
     fs::write(&file, "").expect("a file");
@@ -63,7 +63,7 @@ fn a_directory_that_cannot_be_used_is_a_sentence_and_exit_code_1() {
 }
 
 #[test]
-fn a_newer_database_and_a_foreign_one_are_sentences_and_exit_code_1() {
+fn a_newer_or_foreign_database_is_reported_with_exit_code_1() {
     let directory = tempfile::tempdir().expect("a directory");
     let database = directory.path().join("users.db");
     let connection = rusqlite::Connection::open(&database).expect("a database");
@@ -82,7 +82,7 @@ fn a_second_server_on_the_same_database_is_refused() {
 }
 
 #[test]
-fn a_key_that_others_can_read_or_that_is_lost_is_refused() {
+fn a_key_that_is_readable_by_others_or_lost_stops_the_start() {
     let mut server = Daemon::start();
     enrolled(&Peer::connect(&environment(), server.port()), "user1");
     server.stop();
@@ -101,7 +101,7 @@ fn a_key_that_others_can_read_or_that_is_lost_is_refused() {
 }
 
 #[test]
-fn wrong_flags_are_exit_code_2() {
+fn wrong_flags_are_reported_with_exit_code_2() {
     let directory = tempfile::tempdir().expect("a directory");
     check(directory.path(), &["--no-such-flag"], 2, &["--no-such-flag"]);
     check(directory.path(), &["--listen", "example.org:1"], 2, &["HOST:PORT"]);
@@ -112,7 +112,7 @@ fn wrong_flags_are_exit_code_2() {
 }
 
 #[test]
-fn chat_lines_are_logged_bare_and_escaped_and_can_be_switched_off() {
+fn chat_lines_are_logged_escaped_and_can_be_switched_off() {
     let environment = environment();
     let say = |server: &Daemon| {
         let peer = Peer::connect(&environment, server.port());
@@ -136,7 +136,7 @@ fn chat_lines_are_logged_bare_and_escaped_and_can_be_switched_off() {
 
 /// A service manager or a pager that does not read must not stop the chat.
 #[test]
-fn a_log_that_nobody_reads_stops_nobody() {
+fn a_log_pipe_that_is_not_read_does_not_stop_the_chat() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
         .args(["--listen", "127.0.0.1:0", "--data-dir"])
@@ -151,7 +151,7 @@ fn a_log_that_nobody_reads_stops_nobody() {
     let port = line.trim().rsplit(' ').next().and_then(|port| port.parse().ok()).expect("a port");
     let peer = Peer::connect(&environment(), port);
     let member = peer.with_token(Some(&enrolled(&peer, "user1")));
-    // Each of them is a line of the log; a pipe holds 64 KiB.
+    // Each is a line of the log; a pipe holds 64 KiB.
     for _ in 0..1_500 {
         assert!(peer.send("no token").is_err());
     }

@@ -1,4 +1,4 @@
-//! The fan-out: everybody gets every message, once and in order, and nobody waits for anybody.
+//! The fan-out: every stream gets every message, once and in order, and no stream waits for another.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +19,7 @@ fn take(stream: &Receiver<Result<Message, RpcStatus>>, count: usize) -> Vec<u64>
 }
 
 /// `messages` messages to `streams` streams, on connections of 100 streams each.
-fn everybody_gets_everything(streams: usize, messages: usize) {
+fn check_fan_out(streams: usize, messages: usize) {
     let house = House::with(|settings| settings.hub.streams_per_user = streams);
     let member = house.member("user1");
     let connections: Vec<_> =
@@ -35,26 +35,26 @@ fn everybody_gets_everything(streams: usize, messages: usize) {
     }
     drop(open);
     drop(connections);
-    eventually("the threads end when the clients go", || house.running().stream_threads() == 0);
+    eventually("the threads end when the clients disconnect", || house.running().stream_threads() == 0);
 }
 
 #[test]
 fn twelve_streams_get_every_message_once_in_order() {
-    everybody_gets_everything(12, 50);
+    check_fan_out(12, 50);
 }
 
 #[test]
 fn a_hundred_streams_get_every_message_once_in_order() {
-    everybody_gets_everything(100, 50);
+    check_fan_out(100, 50);
 }
 
 #[test]
 fn a_thousand_streams_get_every_message_once_in_order() {
-    everybody_gets_everything(1_000, 20);
+    check_fan_out(1_000, 20);
 }
 
 #[test]
-fn parallel_senders_are_heard_by_all_in_the_same_order() {
+fn all_streams_get_messages_of_parallel_senders_in_one_order() {
     let house = House::open();
     let members: Vec<_> = (0..4).map(|n| house.member(&format!("user{n}"))).collect();
     let open: Vec<_> = members.iter().map(|m| m.peer.stream()).collect();
@@ -98,7 +98,7 @@ fn a_stream_that_falls_behind_catches_up_without_gap_or_double() {
 }
 
 #[test]
-fn a_client_that_reads_nothing_disturbs_nobody_is_cut_off_and_frees_its_thread() {
+fn a_client_that_reads_nothing_delays_no_other_and_is_cut_off() {
     let house = House::with(|settings| {
         settings.hub.mailbox_bytes = 16 * 8_192;
         settings.rpc.stream_stall = std::time::Duration::from_millis(300);
@@ -122,7 +122,7 @@ fn a_client_that_reads_nothing_disturbs_nobody_is_cut_off_and_frees_its_thread()
 }
 
 #[test]
-fn a_client_that_leaves_frees_its_thread_at_once_also_when_nobody_talks() {
+fn a_client_that_disconnects_frees_its_thread_at_once() {
     let house = House::open();
     let member = house.member("user1");
     let stream = member.peer.unread_stream();
@@ -144,7 +144,7 @@ fn a_user_has_at_most_sixteen_streams() {
 }
 
 #[test]
-fn a_stopping_server_gives_streams_their_last_messages_and_a_status() {
+fn a_stopping_server_sends_streams_their_last_messages_and_a_status() {
     let mut house = House::open();
     let member = house.member("user1");
     let stream = member.peer.stream();
@@ -158,12 +158,12 @@ fn a_stopping_server_gives_streams_their_last_messages_and_a_status() {
     assert_eq!((end.code(), reason(&end).as_str()), (grpcio::RpcStatusCode::UNAVAILABLE, "DRAINING"));
 }
 
-/// What a stream missed may have been deleted meanwhile: it goes on with what is there.
+/// The messages that a stream missed may be deleted before it catches up: it continues with those that exist.
 #[test]
-fn a_stream_behind_messages_that_were_deleted_goes_on() {
+fn a_stream_that_missed_deleted_messages_goes_on() {
     let house = House::with(|settings| settings.hub.mailbox_bytes = 1);
     let member = house.member("user1");
-    // Deletes what was just stored, in the same transaction: published, and nowhere to be read.
+    // Deletes each message in the transaction that stores it: it is published, and not in the database.
     let database = rusqlite::Connection::open(house.directory().join("users.db")).expect("the database");
     let purge = "CREATE TRIGGER purge AFTER INSERT ON events WHEN new.text LIKE 'gone%'
                  BEGIN DELETE FROM events WHERE id = new.id; END";

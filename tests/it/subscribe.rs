@@ -1,4 +1,4 @@
-//! Subscriptions, history, and messages that are sent once.
+//! Subscriptions, history, and messages with a client id.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use grpcio::RpcStatusCode as Code;
 
 use crate::house::{Events, House, Member, Peer, eventually, open_streams, reason};
 
-/// Sends `texts` and gives their ids.
+/// Sends `texts` and returns their ids.
 fn say(peer: &Peer, texts: impl IntoIterator<Item = String>) -> Vec<u64> {
     texts.into_iter().map(|text| peer.send(&text).expect("sent").id.parse().expect("an id")).collect()
 }
@@ -44,7 +44,7 @@ fn house_with_member() -> (House, Member) {
 }
 
 #[test]
-fn history_comes_first_and_what_is_said_next_after_it_without_gap_or_double() {
+fn a_subscription_gets_stored_messages_first_then_live_ones_without_gap_or_double() {
     let house = House::with(|settings| settings.rpc.catch_up_page = 7);
     let member = house.member("user1");
     let old = say(&member.peer, numbered(0, 40));
@@ -66,7 +66,7 @@ fn history_comes_first_and_what_is_said_next_after_it_without_gap_or_double() {
 }
 
 #[test]
-fn subscribers_that_come_while_others_talk_get_everything_once_and_in_order() {
+fn subscribers_that_join_during_a_burst_get_everything_once_in_order() {
     let (house, member) = house_with_member();
     let writers: Vec<Peer> = (0..3).map(|_| house.another_session(&member)).collect();
     let old = say(&member.peer, numbered(0, 50));
@@ -96,7 +96,7 @@ fn subscribers_that_come_while_others_talk_get_everything_once_and_in_order() {
 }
 
 #[test]
-fn a_subscriber_whose_mailbox_overflows_reads_on_from_the_store_and_joins_again() {
+fn a_subscriber_whose_mailbox_overflows_catches_up_from_the_store() {
     let house = House::with(|settings| {
         settings.hub.mailbox_bytes = 1;
         settings.rpc.catch_up_page = 3;
@@ -112,7 +112,7 @@ fn a_subscriber_whose_mailbox_overflows_reads_on_from_the_store_and_joins_again(
 }
 
 #[test]
-fn a_lost_connection_and_a_restart_are_resumed_at_the_cursor() {
+fn a_subscription_resumes_at_its_cursor_after_a_lost_connection_and_a_restart() {
     let (mut house, member) = house_with_member();
     let mut events = member.peer.subscribe(None);
     caught_up(&mut events);
@@ -131,7 +131,7 @@ fn a_lost_connection_and_a_restart_are_resumed_at_the_cursor() {
 }
 
 #[test]
-fn a_cursor_from_the_future_is_refused_and_one_that_was_purged_gets_a_gap() {
+fn a_future_cursor_is_refused_and_a_purged_one_gets_a_gap() {
     let house = House::with(|settings| settings.app.retention = Retention { age: None, count: Some(10) });
     let member = house.member("user1");
     let ids = say(&member.peer, numbered(0, 30));
@@ -145,7 +145,7 @@ fn a_cursor_from_the_future_is_refused_and_one_that_was_purged_gets_a_gap() {
     assert!(matches!(events.next(), (cursor, Happened::Gap(_)) if cursor == ids[19]));
     assert_eq!(messages(&mut events, 10), ids[20..]);
     caught_up(&mut events);
-    // Who asks for the last ones, or begins where nothing was purged, is told of no gap.
+    // A subscription to the last messages, or from a cursor that nothing was purged after, gets no gap.
     for start in [Start::Last(100), Start::After(ids[19])] {
         let mut events = member.peer.subscribe(Some(start));
         assert_eq!(messages(&mut events, 10), ids[20..]);
@@ -153,7 +153,7 @@ fn a_cursor_from_the_future_is_refused_and_one_that_was_purged_gets_a_gap() {
 }
 
 #[test]
-fn what_is_too_old_is_purged_by_itself() {
+fn old_messages_are_purged() {
     let house = House::with(|settings| {
         settings.app.retention = Retention { age: Some(Duration::from_secs(3600)), count: None };
     });
@@ -166,7 +166,7 @@ fn what_is_too_old_is_purged_by_itself() {
 }
 
 #[test]
-fn a_quiet_line_has_a_heartbeat_and_its_cursor_is_good() {
+fn an_idle_subscription_gets_heartbeats_with_its_cursor() {
     let house = House::with(|settings| settings.rpc.heartbeat = Duration::from_millis(50));
     let member = house.member("user1");
     let id = say(&member.peer, ["one".to_owned()])[0];
@@ -178,7 +178,7 @@ fn a_quiet_line_has_a_heartbeat_and_its_cursor_is_good() {
 }
 
 #[test]
-fn a_subscription_ends_with_its_session_with_the_server_and_when_nobody_reads() {
+fn a_subscription_ends_with_its_session_with_the_server_and_when_it_is_not_read() {
     let mut house = House::with(|settings| settings.rpc.stream_stall = Duration::from_millis(200));
     let member = house.member("user1");
     let other = house.another_session(&member);
@@ -188,7 +188,7 @@ fn a_subscription_ends_with_its_session_with_the_server_and_when_nobody_reads() 
     caught_up(&mut stays);
     other.log_out().expect("out");
     assert_eq!(reason(&gone.end()), "SESSION_ENDED");
-    // The stream that nobody reads takes what the transport buffers, and no more.
+    // The unread stream takes as much as the transport buffers, and no more.
     let unread = member.peer.unread_subscription();
     open_streams(&house, 2);
     let text = "x".repeat(4096);
@@ -247,7 +247,7 @@ fn send_as_client(peer: &Peer, text: &str, client_id: &str) -> Result<u64, Strin
 }
 
 #[test]
-fn the_same_client_id_stores_one_message_from_anywhere_and_also_after_a_restart() {
+fn a_client_id_stores_one_message_from_any_session_and_after_a_restart() {
     let (mut house, member) = house_with_member();
     let stranger = house.member("user2");
     let mut events = member.peer.subscribe(None);
@@ -267,7 +267,7 @@ fn the_same_client_id_stores_one_message_from_anywhere_and_also_after_a_restart(
 }
 
 #[test]
-fn many_at_once_with_one_client_id_store_one_message() {
+fn parallel_sends_with_one_client_id_store_one_message() {
     let (house, member) = house_with_member();
     let start = std::sync::Barrier::new(16);
     let ids: Vec<u64> = std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! TLS, from the outside: what is served to whom, what is refused, and a certificate that is replaced while people talk.
+//! TLS from the outside: which clients are served, which are refused, and a certificate that is replaced during a chat.
 
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -17,7 +17,7 @@ use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode, SslVersion};
 use openssl::symm::Cipher;
 use tempfile::TempDir;
 
-use crate::certificates::{self, Made, write_guarded};
+use crate::certificates::{self, TestCertificate, write_guarded};
 use crate::console;
 use crate::daemon::Daemon;
 use crate::house::{House, PASSWORD, Peer, environment, eventually, secret_of};
@@ -28,8 +28,8 @@ fn place() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
-/// Credentials that trust `root`, and show `ours`.
-fn trusting(root: &Made, ours: Option<&Made>) -> ChannelCredentials {
+/// Credentials that trust `root` and present `ours`.
+fn trusting(root: &TestCertificate, ours: Option<&TestCertificate>) -> ChannelCredentials {
     let builder = ChannelCredentialsBuilder::new().root_cert(root.pem());
     match ours {
         Some(ours) => builder.cert(ours.pem(), ours.key_pem()).build(),
@@ -37,20 +37,20 @@ fn trusting(root: &Made, ours: Option<&Made>) -> ChannelCredentials {
     }
 }
 
-/// Somebody who talks by TLS and trusts `root`.
-fn peer(port: u16, root: &Made, ours: Option<&Made>) -> Peer {
+/// A peer by TLS that trusts `root`.
+fn peer(port: u16, root: &TestCertificate, ours: Option<&TestCertificate>) -> Peer {
     Peer::connect_by_tls(&environment(), port, trusting(root, ours))
 }
 
-/// Whether a connection comes about, for somebody who trusts `root` and shows `ours`.
-fn gets_in(port: u16, root: &Made, ours: Option<&Made>) -> bool {
-    // The call needs a token; a refusal that says so came from the server.
+/// Whether a client that trusts `root` and presents `ours` can connect.
+fn gets_in(port: u16, root: &TestCertificate, ours: Option<&TestCertificate>) -> bool {
+    // The call needs a token; a refusal that says so comes from the server.
     let refused = peer(port, root, ours).send("no token").expect_err("no token");
     !refused.details().is_empty()
 }
 
 /// A server in this process with TLS, and a plaintext port beside it.
-fn house(made: &Made, client_ca: Option<&Made>) -> (TempDir, House) {
+fn house(made: &TestCertificate, client_ca: Option<&TestCertificate>) -> (TempDir, House) {
     let files = place();
     let (certificate, key) = made.write(files.path(), "server");
     let client_ca = client_ca.map(|made| made.write(files.path(), "ca").0);
@@ -68,7 +68,7 @@ fn house_with(files: TlsFiles) -> House {
 }
 
 /// A server as a process with TLS, whose files are `server.pem` and `server.key` in the directory.
-fn daemon(made: &Made, more: &[&str]) -> (TempDir, Daemon) {
+fn daemon(made: &TestCertificate, more: &[&str]) -> (TempDir, Daemon) {
     let files = place();
     let (certificate, key) = made.write(files.path(), "server");
     let tls = ["--tls-cert", text(&certificate), "--tls-key", text(&key)];
@@ -80,11 +80,11 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("text")
 }
 
-/// Shakes hands in one version of TLS; gives the fingerprint of the certificate that is shown.
+/// Makes a handshake in one version of TLS; returns the fingerprint of the server's certificate.
 fn handshake(port: u16, version: SslVersion) -> Option<String> {
     let mut context = SslContext::builder(SslMethod::tls_client()).expect("a context");
     context.set_verify(SslVerifyMode::NONE);
-    // Else OpenSSL itself would not even offer what is old.
+    // Otherwise OpenSSL would not offer the old versions.
     context.set_cipher_list("ALL:@SECLEVEL=0").expect("ciphers");
     context.set_min_proto_version(Some(version)).expect("a version");
     context.set_max_proto_version(Some(version)).expect("a version");
@@ -95,13 +95,13 @@ fn handshake(port: u16, version: SslVersion) -> Option<String> {
     Some(Fingerprint::from_certificate(&shown).expect("a fingerprint").to_string())
 }
 
-/// The fingerprint of the certificate that new connections are shown.
+/// The fingerprint of the certificate that new connections get.
 fn shown(port: u16) -> String {
     handshake(port, SslVersion::TLS1_3).expect("a handshake")
 }
 
 #[test]
-fn somebody_who_trusts_the_authority_registers_logs_in_and_chats() {
+fn a_client_that_trusts_the_authority_registers_logs_in_and_chats() {
     let authority = certificates::for_names(&[]);
     let between = certificates::intermediate(&authority);
     let own = certificates::signed_by(&between);
@@ -123,7 +123,7 @@ fn somebody_who_trusts_the_authority_registers_logs_in_and_chats() {
 }
 
 #[test]
-fn whoever_trusts_another_authority_or_is_shown_an_expired_certificate_does_not_connect() {
+fn an_untrusted_or_expired_certificate_is_refused_by_the_client() {
     let (good, other, expired) = (certificates::own(), certificates::own(), certificates::expired());
     let (_files, house) = house(&good, None);
     assert!(gets_in(house.running().port(), &good, None));
@@ -135,7 +135,7 @@ fn whoever_trusts_another_authority_or_is_shown_an_expired_certificate_does_not_
 }
 
 #[test]
-fn a_server_that_asks_for_client_certificates_lets_in_those_of_its_authority_alone() {
+fn a_server_with_a_client_authority_admits_only_certificates_of_it() {
     let (own, authority) = (certificates::own(), certificates::for_names(&[]));
     let (_files, house) = house(&own, Some(&authority));
     let port = house.running().port();
@@ -145,7 +145,7 @@ fn a_server_that_asks_for_client_certificates_lets_in_those_of_its_authority_alo
 }
 
 #[test]
-fn nothing_older_than_tls_1_2_is_spoken() {
+fn nothing_older_than_tls_1_2_is_accepted() {
     let own = certificates::own();
     let (_files, house) = house(&own, None);
     let port = house.running().port();
@@ -156,9 +156,9 @@ fn nothing_older_than_tls_1_2_is_spoken() {
     }
 }
 
-/// wire.md, "old clients only": on a plaintext listener on loopback.
+/// Old clients are served without a token on a plaintext listener on loopback only.
 #[test]
-fn the_predecessors_clients_are_served_their_way_by_plaintext_only() {
+fn the_predecessors_clients_are_served_without_a_token_in_plaintext_only() {
     let own = certificates::own();
     let (_files, house) = house(&own, None);
     let by_tls = peer(house.running().port(), &own, None);
@@ -173,13 +173,13 @@ fn the_predecessors_clients_are_served_their_way_by_plaintext_only() {
     assert!(by_plaintext.log_in("older", PASSWORD, "").success);
     assert!(by_plaintext.check_otp("older", &house.code(&secret, 0)).valid);
     house.next_step();
-    // A session that was opened by TLS is not found without its token either.
+    // Neither is a session that was opened by TLS found without its token.
     assert!(by_tls.log_in("older", PASSWORD, "").success);
     assert!(!by_tls.check_otp("older", &house.code(&secret, 0)).valid);
 }
 
 #[test]
-fn what_cannot_be_served_is_a_sentence_at_the_start() {
+fn unusable_tls_files_are_reported_at_the_start() {
     let (place, home) = (place(), place());
     let file = |name: &str| text(&place.path().join(name)).to_owned();
     let own = certificates::own();
@@ -216,7 +216,7 @@ fn what_cannot_be_served_is_a_sentence_at_the_start() {
 }
 
 #[test]
-fn what_is_loaded_prints_no_key() {
+fn debug_output_holds_no_key() {
     let place = place();
     let (certificate, key) = certificates::own().write(place.path(), "own");
     let pair = grpc_otp_chat::security::certificate::Pair::load(&certificate, &key, KeyGuard::Mode).expect("a pair");
@@ -224,7 +224,7 @@ fn what_is_loaded_prints_no_key() {
 }
 
 #[test]
-fn a_signal_to_reload_ends_no_server_that_has_nothing_to_reload() {
+fn a_reload_signal_without_tls_changes_nothing() {
     let server = Daemon::start();
     server.reload();
     eventually("it says so", || server.log().contains("there is no TLS certificate to read again"));
@@ -232,7 +232,7 @@ fn a_signal_to_reload_ends_no_server_that_has_nothing_to_reload() {
 }
 
 #[test]
-fn a_replaced_certificate_is_served_to_new_connections_while_open_streams_lose_nothing() {
+fn new_connections_get_a_replaced_certificate_and_open_streams_lose_nothing() {
     let (first, second, third) = (certificates::own(), certificates::own(), certificates::own());
     let (files, server) = daemon(&first, &["--chat-log", "off"]);
     let port = server.port();
@@ -276,7 +276,7 @@ fn a_replaced_certificate_is_served_to_new_connections_while_open_streams_lose_n
 }
 
 #[test]
-fn changed_permissions_are_noticed_and_a_changed_client_authority_counts() {
+fn changed_permissions_and_a_changed_client_authority_are_noticed() {
     let (own, old, new) = (certificates::own(), certificates::for_names(&[]), certificates::for_names(&[]));
     let files = place();
     let (certificate, key) = own.write(files.path(), "server");
@@ -295,7 +295,7 @@ fn changed_permissions_are_noticed_and_a_changed_client_authority_counts() {
 }
 
 #[test]
-fn two_consoles_talk_by_tls_and_are_told_of_another_certificate() {
+fn two_consoles_talk_by_tls_and_report_another_certificate() {
     let (own, home) = (certificates::own(), place());
     let (files, mut server) = daemon(&own, &[]);
     let (fingerprint, file) = (own.fingerprint(), files.path().join("server.pem"));
@@ -336,12 +336,12 @@ fn try_console(port: u16, flags: &[&str], store: Option<&Path>) -> Output {
 }
 
 #[test]
-fn the_console_connects_to_whom_it_trusts_and_says_why_it_does_not() {
+fn the_console_connects_only_to_a_trusted_server_and_says_why_not() {
     const IN: &str = "Login, password or code is wrong";
     let place = place();
     let (own, other, odd) = (certificates::own(), certificates::own(), certificates::for_names(&["chat.example.org"]));
     let nameless_ip = certificates::for_names(&[]);
-    let file = |made: &Made, stem: &str| {
+    let file = |made: &TestCertificate, stem: &str| {
         let (certificate, key) = made.write(place.path(), stem);
         (text(&certificate).to_owned(), text(&key).to_owned())
     };
@@ -359,7 +359,7 @@ fn the_console_connects_to_whom_it_trusts_and_says_why_it_does_not() {
 
     let (_files, server) = daemon(&own, &[]);
     let port = server.port();
-    let pin = |made: &Made| made.fingerprint();
+    let pin = |made: &TestCertificate| made.fingerprint();
     expect(port, &["--ca", &own_file], IN);
     expect(port, &["--pin", &pin(&own)], IN);
     expect(port, &["--ca", &other_file], "No authority that this machine trusts has signed");
@@ -379,7 +379,7 @@ fn the_console_connects_to_whom_it_trusts_and_says_why_it_does_not() {
     let starred = certificates::for_names(&["*.example.org"]);
     let (_files, server) = daemon(&starred, &[]);
     expect(server.port(), &["--pin", &pin(&starred)], IN);
-    // One that somebody has signed whom nobody here knows.
+    // Signed by an authority that this machine does not know.
     let signed = certificates::signed_by(&certificates::own());
     let (_files, server) = daemon(&signed, &[]);
     expect(server.port(), &["--pin", &pin(&signed)], IN);

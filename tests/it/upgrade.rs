@@ -1,4 +1,4 @@
-//! A database of the predecessor: upgraded whole or not at all, and no old secret left in it.
+//! A database of the predecessor: it is upgraded as a whole or not at all, and no old secret is left in it.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -25,7 +25,7 @@ pub(crate) struct OldUser {
 
 impl OldUser {
     pub(crate) fn numbered(n: u8) -> OldUser {
-        // Passwords and secrets that today's rules would refuse.
+        // Password and secret would be refused today.
         OldUser {
             login: format!("Old User {n}"),
             password: format!("pw{n}"),
@@ -54,7 +54,7 @@ pub(crate) fn old_database(directory: &Path, users: &[OldUser]) -> Connection {
     connection
 }
 
-/// A code of somebody's secret, `steps` steps from now.
+/// A code of the user's secret, `steps` steps from now.
 pub(crate) fn code_of(user: &OldUser, steps: i64) -> String {
     let secret = SecretBytes::new(user.secret.clone());
     totp::code_at(&secret, Clock::system().now().as_secs() / 30 + steps).as_str().to_owned()
@@ -64,7 +64,7 @@ fn can_log_in(server: &Daemon, user: &OldUser) -> String {
     Peer::connect(&environment(), server.port()).log_in(&user.login, &user.password, &code_of(user, 0)).reason
 }
 
-/// Which files in the directory hold one of the texts; the copy, which is meant to, aside.
+/// The files in the directory that hold one of the texts, except the copy of the old database.
 fn traces(directory: &Path, texts: &[String]) -> Vec<String> {
     let files = fs::read_dir(directory).expect("the directory").map(|entry| entry.expect("an entry").path());
     files
@@ -82,7 +82,7 @@ fn secrets_of(users: &[OldUser]) -> Vec<String> {
 }
 
 #[test]
-fn people_keep_password_and_authenticator_and_nothing_old_is_left() {
+fn an_upgrade_keeps_passwords_and_authenticators_and_leaves_no_old_secret() {
     let directory = tempfile::tempdir().expect("a directory");
     let users: Vec<OldUser> = (1..=5).map(OldUser::numbered).collect();
     drop(old_database(directory.path(), &users));
@@ -105,7 +105,7 @@ fn people_keep_password_and_authenticator_and_nothing_old_is_left() {
 }
 
 #[test]
-fn logins_that_would_be_one_today_stop_the_upgrade_before_anything_is_touched() {
+fn logins_that_count_as_one_today_stop_the_upgrade_before_any_change() {
     let directory = tempfile::tempdir().expect("a directory");
     let named = |login: &str| OldUser { login: login.into(), ..OldUser::numbered(1) };
     drop(old_database(directory.path(), &[named("Bob"), named("alice"), named("bob"), named("аlice")]));
@@ -146,9 +146,9 @@ fn an_account_without_a_readable_secret_waits_for_the_administrator() {
     assert_eq!(can_log_in(&server, &OldUser { password: "wrong".into(), ..user }), "INVALID_CREDENTIALS");
 }
 
-/// Killed at different places, the upgrade leaves the old database or the new one, and the next start goes on from it.
+/// The next start continues from whichever it finds.
 #[test]
-fn an_upgrade_that_is_killed_leaves_the_old_database_or_the_new_one() {
+fn a_killed_upgrade_leaves_the_old_database_or_the_new_one() {
     let users: Vec<OldUser> = (1..=30).map(OldUser::numbered).collect();
     let mut directory = tempfile::tempdir().expect("a directory");
     drop(old_database(directory.path(), &users));
@@ -171,7 +171,7 @@ fn an_upgrade_that_is_killed_leaves_the_old_database_or_the_new_one() {
     assert_eq!(traces(server.directory(), &secrets_of(&users)), Vec::<String>::new());
 }
 
-/// Starts a server and kills it once its log says something, or once it serves.
+/// Starts a server and kills it once its log holds a text, or once it serves.
 fn start_and_kill(directory: TempDir, moment: &str) -> TempDir {
     let mut child = Command::new(env!("CARGO_BIN_EXE_otpchatd"))
         .args(["--listen", "127.0.0.1:0", "--data-dir"])
@@ -192,9 +192,9 @@ fn start_and_kill(directory: TempDir, moment: &str) -> TempDir {
     directory
 }
 
-/// The predecessor's server, still running, may not write into a database that is being replaced.
+/// A running server of the predecessor must not write into a database that is being replaced.
 #[test]
-fn nobody_else_can_write_while_the_upgrade_runs() {
+fn no_other_process_can_write_while_the_upgrade_runs() {
     let directory = tempfile::tempdir().expect("a directory");
     let users: Vec<OldUser> = (1..=30).map(OldUser::numbered).collect();
     let other = old_database(directory.path(), &users);
@@ -214,7 +214,7 @@ fn nobody_else_can_write_while_the_upgrade_runs() {
         if line.contains("listening on") {
             break;
         }
-        // Between two lines of the progress the upgrade is under way.
+        // The upgrade is running between two lines of its progress.
         if line.contains(" of 30") && !line.contains("30 of 30") {
             assert!(other.execute(insert, []).is_err(), "written behind the upgrade's back at {line:?}");
             tries += 1;

@@ -1,4 +1,4 @@
-//! Watches the servers within this process: what they log, and whether a thread of theirs panics.
+//! Watches the servers in this process: what they log, and whether one of their threads panics.
 
 use std::sync::{Mutex, Once, PoisonError};
 
@@ -10,7 +10,7 @@ static FAULTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Watch;
 
-/// What no line of the log may be or hold, whatever was typed.
+/// Whether a line of the log holds something that no input may put there.
 fn is_faulty(line: &str) -> bool {
     // Every token begins with `{"` in base64.
     line.chars().any(char::is_control) || [PASSWORD, "eyJ", "reason=INTERNAL", "panic"].iter().any(|w| line.contains(w))
@@ -35,7 +35,7 @@ impl Log for Watch {
     fn flush(&self) {}
 }
 
-/// From now on.
+/// Starts watching.
 pub(crate) fn begin() {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
@@ -43,7 +43,7 @@ pub(crate) fn begin() {
         log::set_max_level(LevelFilter::Info);
         let show = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            // Threads of the server have names; those of tests are paths, or none.
+            // Threads of a server have plain names; the names of tests are paths.
             if std::thread::current().name().is_some_and(|name| !name.contains("::") && name != "main") {
                 note(format!("panic: {info}"));
             }
@@ -52,7 +52,7 @@ pub(crate) fn begin() {
     });
 }
 
-/// What was wrong so far, with whatever server.
+/// What was wrong so far, with any server of this process.
 pub(crate) fn faults() -> Vec<String> {
     FAULTS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

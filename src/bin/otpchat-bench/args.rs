@@ -1,10 +1,10 @@
-//! Flags of `otpchat-bench`.
+//! The flags of `otpchat-bench`.
 
-use clap::{Args as Flags, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::http2::FIRST_WINDOW;
+use crate::plan::{ReaderKind, StreamKind};
 use crate::text::LEAST_BYTES;
-use crate::{Reader, StreamKind};
 use grpc_otp_chat::client::endpoint::ServerName;
 
 const EXAMPLES: &str = "\
@@ -17,8 +17,8 @@ Examples:
   otpchat-bench send --in-flight 256 --messages 100000
   otpchat-bench send --rate 200 --messages 2000 --json
 
-Start the server with limits and throttles for it; script/bench does, and compares with others. Accounts and messages that
-are made stay: use a data directory that can be thrown away.
+Start the server with limits and throttles for it; script/bench does, and compares with others. The accounts and messages that
+it makes stay on the server: use a throw-away data directory.
 
 Exit code: 0 every stream got every message once and all in the same order, and no call failed; 1 otherwise; 2 wrong flags.";
 
@@ -29,31 +29,31 @@ pub(crate) struct Args {
     /// What to measure.
     #[command(subcommand)]
     pub(crate) scenario: Scenario,
-    /// Where, and how to say it.
+    /// The server, and how to measure it.
     #[command(flatten)]
-    pub(crate) common: Common,
+    pub(crate) common: CommonArgs,
 }
 
 /// What every scenario takes.
-#[derive(Clone, Debug, Flags)]
-pub(crate) struct Common {
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct CommonArgs {
     /// The server; its first address is used
     #[arg(long, global = true, env = "OTPCHAT_SERVER", value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
     pub(crate) server: ServerName,
-    /// The server's process, to say what it used
+    /// The server's process, to report what it used
     #[arg(long, global = true, value_name = "PID")]
     pub(crate) server_pid: Option<u32>,
-    /// Send no token and register nobody: for other servers of the Messaging service
+    /// Register no accounts and send no token: for other servers of the Messaging service
     #[arg(long, global = true)]
     pub(crate) no_login: bool,
-    /// How streams are opened
+    /// The call that opens streams
     #[arg(long, global = true, value_enum, default_value_t = StreamKind::Subscribe)]
     pub(crate) stream_kind: StreamKind,
-    /// Who reads the streams: as little as it takes, so that the server is what is measured, or grpcio, whose reading of a
-    /// message costs more than a fast server's sending
-    #[arg(long, global = true, value_enum, default_value_t = Reader::Light)]
-    pub(crate) reader: Reader,
-    /// Accounts that share the connections among them
+    /// What reads the streams: `light` does as little as it takes, so that the server is what is measured; `grpcio` reads as an
+    /// ordinary client does, which costs more than a fast server's sending
+    #[arg(long, global = true, value_enum, default_value_t = ReaderKind::Light)]
+    pub(crate) reader: ReaderKind,
+    /// Accounts, which share the connections
     #[arg(long, global = true, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) users: u32,
     /// Connections that send
@@ -62,11 +62,11 @@ pub(crate) struct Common {
     /// Bytes of a text
     #[arg(long, global = true, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(LEAST_BYTES as i64..=4_096))]
     pub(crate) bytes: u32,
-    /// Bytes that the server may have under way on a stream before we say that we have read them; what HTTP/2 gives by itself
-    /// is what most clients begin with
+    /// HTTP/2 window of a stream: bytes that the server may send on it before they are acknowledged. Most clients begin with
+    /// the default
     #[arg(long, global = true, value_name = "BYTES", default_value_t = FIRST_WINDOW, value_parser = clap::value_parser!(u32).range(1_024..=0x7fff_ffff))]
     pub(crate) window: u32,
-    /// Give each message an id of its sender's (client_id), as the console does
+    /// Give each message an id of its sender (client_id), as the console does
     #[arg(long, global = true)]
     pub(crate) client_ids: bool,
     /// How long a round may take
@@ -75,7 +75,7 @@ pub(crate) struct Common {
     /// One line of JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Load a server that is not on this machine; passwords and messages cross the network in the clear
+    /// Load a server on another machine; passwords and messages cross the network in the clear
     #[arg(long, global = true)]
     pub(crate) beyond_this_machine: bool,
 }
@@ -85,86 +85,86 @@ pub(crate) struct Common {
 pub(crate) enum Scenario {
     /// Deliveries a second: messages to many streams, as fast as they are answered
     Burst {
-        /// Who listens.
+        /// The streams that listen.
         #[command(flatten)]
-        audience: Audience,
-        /// How much is under way.
+        audience: AudienceArgs,
+        /// How many calls are unanswered at once.
         #[command(flatten)]
-        flight: Flight,
-        /// How many.
+        flight: FlightArgs,
+        /// The number of messages.
         #[command(flatten)]
-        messages: Messages,
+        messages: MessageArgs,
     },
     /// Latency and processor time of deliveries at a rate
     Paced {
-        /// Who listens.
+        /// The streams that listen.
         #[command(flatten)]
-        audience: Audience,
-        /// How fast.
+        audience: AudienceArgs,
+        /// The rate.
         #[command(flatten)]
-        rate: Rate,
-        /// How many.
+        rate: RateArgs,
+        /// The number of messages.
         #[command(flatten)]
-        messages: Messages,
+        messages: MessageArgs,
     },
-    /// Memory of open streams; then one round, so that all are known to be served
+    /// Memory of open streams; then one round, to know that all are served
     Idle {
-        /// Who listens.
+        /// The streams that listen.
         #[command(flatten)]
-        audience: Audience,
-        /// How many.
+        audience: AudienceArgs,
+        /// The number of messages.
         #[command(flatten)]
-        messages: Messages,
+        messages: MessageArgs,
     },
-    /// SendMessage alone, without streams: as fast as answered, or at a --rate
+    /// SendMessage alone, without streams: as fast as it is answered, or at a --rate
     Send {
-        /// How much is under way.
+        /// How many calls are unanswered at once.
         #[command(flatten)]
-        flight: Flight,
-        /// How many.
+        flight: FlightArgs,
+        /// The number of messages.
         #[command(flatten)]
-        messages: Messages,
+        messages: MessageArgs,
         /// Messages a second, whether answered or not
         #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
         rate: Option<f64>,
     },
     /// The first step of Login alone: password checks a second
     Logins {
-        /// How much is under way.
+        /// How many calls are unanswered at once.
         #[command(flatten)]
-        flight: Flight,
-        /// How many.
+        flight: FlightArgs,
+        /// The number of messages.
         #[command(flatten)]
-        messages: Messages,
+        messages: MessageArgs,
     },
-    /// What others notice of streams whose reader has stopped: the same round without them and with them
+    /// What other clients notice of streams that are not read: the same round without them and with them
     Stalled {
-        /// Who listens.
+        /// The streams that listen.
         #[command(flatten)]
-        audience: Audience,
-        /// How fast.
+        audience: AudienceArgs,
+        /// The rate.
         #[command(flatten)]
-        rate: Rate,
-        /// How many.
+        rate: RateArgs,
+        /// The number of messages.
         #[command(flatten)]
-        messages: Messages,
+        messages: MessageArgs,
         /// Streams that are not read, each on a connection of its own
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         stalled: u32,
     },
     /// Processor time of a delivery with 10, 100, 1000 and so on streams, up to --streams
     Slope {
-        /// Who listens.
+        /// The streams that listen.
         #[command(flatten)]
-        audience: Audience,
-        /// How much is under way.
+        audience: AudienceArgs,
+        /// How many calls are unanswered at once.
         #[command(flatten)]
-        flight: Flight,
+        flight: FlightArgs,
         /// Deliveries for each number of streams
         #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=20_000_000))]
         deliveries: u32,
     },
-    /// Pages of the history, from anywhere in it, one after the other
+    /// Pages of the history, from all over it, one after the other
     History {
         /// How many
         #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -175,36 +175,36 @@ pub(crate) enum Scenario {
     },
 }
 
-/// Who listens.
-#[derive(Clone, Copy, Debug, Flags)]
-pub(crate) struct Audience {
+/// The streams that listen.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct AudienceArgs {
     /// Connections that listen
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) connections: u32,
-    /// Streams on them, in all
+    /// Streams on them, in total
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=30_000))]
     pub(crate) streams: u32,
 }
 
-/// How much is under way.
-#[derive(Clone, Copy, Debug, Flags)]
-pub(crate) struct Flight {
-    /// No call goes out before the one that is so many before it has been answered
+/// How many calls are unanswered at once.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct FlightArgs {
+    /// The most unanswered calls: a call waits for the answer to the call this far before it
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4_096))]
     pub(crate) in_flight: u32,
 }
 
-/// How fast.
-#[derive(Clone, Copy, Debug, Flags)]
-pub(crate) struct Rate {
+/// The rate.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct RateArgs {
     /// Messages a second
     #[arg(long, value_name = "PER_SECOND", default_value = "20", value_parser = rate)]
     pub(crate) rate: f64,
 }
 
-/// How many.
-#[derive(Clone, Copy, Debug, Flags)]
-pub(crate) struct Messages {
+/// The number of messages.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct MessageArgs {
     /// Messages, or logins
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) messages: u32,

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use rustix::event::PollFlags;
 
-use crate::connection::{Came, Connection, READ_BYTES, wait};
-use crate::http2::{self, Headers, Messages};
+use crate::connection::{Connection, READ_BYTES, StreamEvent, wait};
+use crate::error::BenchError;
+use crate::http2::{self, Headers, MessageReader};
 use crate::latency::Latencies;
-use crate::{BenchError, Stop};
+use crate::stop::Stop;
 use grpc_otp_chat::base::clock::Stopwatch;
 
 /// How often to look whether to stop.
-const LOOK: Duration = Duration::from_millis(100);
-/// What one connection takes at once, whatever is asked for.
+const STOP_CHECK_EVERY: Duration = Duration::from_millis(100);
+/// The most open calls of one connection, whatever is asked for.
 const MOST_PER_CONNECTION: usize = 100;
 
 /// When the next call goes out.
@@ -27,23 +28,23 @@ pub(crate) enum Pace {
     AsAnswered,
 }
 
-/// What is to be done.
+/// The calls to make.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Work {
     /// How many calls.
     pub(crate) count: u32,
-    /// No call goes out before the one that is so many before it has been answered.
+    /// The most unanswered calls: a call waits for the answer to the call this far before it.
     pub(crate) in_flight: u32,
     /// When they go out.
     pub(crate) pace: Pace,
-    /// How long it may take in all.
+    /// How long all of it may take.
     pub(crate) limit: Duration,
 }
 
-/// How it went.
+/// How the calls went.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Done {
-    /// Calls that went well.
+pub(crate) struct CallResults {
+    /// Calls that succeeded.
     pub(crate) good: u32,
     /// Calls that failed.
     pub(crate) bad: u32,
@@ -55,18 +56,18 @@ pub(crate) struct Done {
 
 /// Connections for calls, used in turn.
 #[derive(Debug)]
-pub(super) struct Calls {
+pub(crate) struct Calls {
     connections: Vec<Connection>,
-    /// Of each connection, since the callers differ.
+    /// One a connection, since each has a caller of its own.
     headers: Vec<Headers>,
     buffer: Vec<u8>,
 }
 
 /// A call that has not been answered.
-struct Open {
+struct OpenCall {
     number: u32,
     begun: Duration,
-    messages: Messages,
+    messages: MessageReader,
     good: bool,
 }
 
@@ -75,7 +76,7 @@ impl Calls {
     ///
     /// # Errors
     /// The server cannot be reached.
-    pub(super) fn open(address: SocketAddr, headers: Vec<Headers>) -> Result<Calls, BenchError> {
+    pub(crate) fn open(address: SocketAddr, headers: Vec<Headers>) -> Result<Calls, BenchError> {
         let connect = |_: &Headers| Connection::open(address, http2::LARGEST_WINDOW);
         let connections = headers.iter().map(connect).collect::<io::Result<_>>().map_err(BenchError::Connection)?;
         Ok(Calls { connections, headers, buffer: vec![0; READ_BYTES] })
@@ -85,82 +86,109 @@ impl Calls {
     /// judges an answer.
     ///
     /// # Errors
-    /// The connection has gone, the time is over, or somebody wants it stopped.
-    pub(super) fn run(
+    /// The connection broke, the time is over, or the user stopped the program.
+    pub(crate) fn run(
         &mut self,
         work: &Work,
         watch: &Stopwatch,
         stop: &Stop,
         mut request: impl FnMut(u32, Duration) -> Vec<u8>,
         mut is_good: impl FnMut(&[u8]) -> bool,
-    ) -> Result<Done, BenchError> {
-        let begun = watch.elapsed();
-        let mut done = Done::default();
-        let mut open: Vec<HashMap<u32, Open>> = self.connections.iter().map(|_| HashMap::new()).collect();
-        let mut unanswered = BTreeSet::new();
-        let (mut next, mut out) = (0, Vec::new());
-        while done.good + done.bad < work.count {
+    ) -> Result<CallResults, BenchError> {
+        let mut run = Run::new(self, work, watch);
+        while run.answered() < work.count {
             stop.check()?;
-            let mut now = watch.elapsed();
-            if now > begun + work.limit {
-                return Err(BenchError::TooSlow { what: "calls", missing: work.count - done.good - done.bad });
+            if watch.elapsed() > run.begun + work.limit {
+                return Err(BenchError::TooSlow { what: "calls", missing: work.count - run.answered() });
             }
-            let mut full = false;
-            let mut pause = LOOK;
-            while next < work.count && !full {
-                let oldest = unanswered.first().copied().unwrap_or(next);
-                if next >= oldest + work.in_flight {
-                    break;
-                }
-                let due = match work.pace {
-                    Pace::Rate(rate) => begun + Duration::from_secs_f64(f64::from(next) / rate),
-                    Pace::AsAnswered => now,
-                };
-                if due > now {
-                    pause = pause.min(due - now);
-                    break;
-                }
-                let which = next as usize % self.connections.len();
-                if open[which].len() >= MOST_PER_CONNECTION {
-                    break;
-                }
-                let message = request(next, due);
-                out.clear();
-                match self.connections[which].call(&mut out, &self.headers[which], &message) {
-                    Some(stream) => {
-                        self.connections[which].write(&out).map_err(BenchError::Connection)?;
-                        let call = Open { number: next, begun: due, messages: Messages::default(), good: false };
-                        open[which].insert(stream, call);
-                        unanswered.insert(next);
-                        next += 1;
-                    }
-                    None => full = true,
-                }
-                now = watch.elapsed();
-            }
-            if !wait(&self.connections, PollFlags::IN, pause).map_err(BenchError::Connection)? {
-                continue;
-            }
-            for (connection, open) in self.connections.iter_mut().zip(&mut open) {
-                let each = |came: Came<'_>| match came {
-                    Came::Data(stream, data) => {
-                        if let Some(call) = open.get_mut(&stream) {
-                            call.messages.take(data, |answer| call.good = is_good(answer));
-                        }
-                    }
-                    Came::End(stream, _) => {
-                        let Some(call) = open.remove(&stream) else { return };
-                        let took = watch.elapsed().saturating_sub(call.begun);
-                        done.latencies.note(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-                        done.good += u32::from(call.good);
-                        done.bad += u32::from(!call.good);
-                        unanswered.remove(&call.number);
-                    }
-                };
-                connection.read(&mut self.buffer, each).map_err(BenchError::Connection)?;
+            let pause = run.send_due(&mut request)?;
+            if wait(&run.calls.connections, PollFlags::IN, pause).map_err(BenchError::Connection)? {
+                run.take_answers(&mut is_good)?;
             }
         }
-        done.took = watch.elapsed().saturating_sub(begun);
-        Ok(done)
+        run.results.took = watch.elapsed().saturating_sub(run.begun);
+        Ok(run.results)
+    }
+}
+
+/// Work on the way.
+struct Run<'a> {
+    calls: &'a mut Calls,
+    work: &'a Work,
+    watch: &'a Stopwatch,
+    begun: Duration,
+    results: CallResults,
+    /// The number of the next call.
+    next: u32,
+    unanswered: BTreeSet<u32>,
+    /// The calls of each connection by their streams.
+    open: Vec<HashMap<u32, OpenCall>>,
+    out: Vec<u8>,
+}
+
+impl<'a> Run<'a> {
+    fn new(calls: &'a mut Calls, work: &'a Work, watch: &'a Stopwatch) -> Run<'a> {
+        let open = calls.connections.iter().map(|_| HashMap::new()).collect();
+        let (results, unanswered) = (CallResults::default(), BTreeSet::new());
+        Run { calls, work, watch, begun: watch.elapsed(), results, next: 0, unanswered, open, out: Vec::new() }
+    }
+
+    fn answered(&self) -> u32 {
+        self.results.good + self.results.bad
+    }
+
+    /// Sends the calls that are due and allowed; returns how long to wait for answers before looking again.
+    fn send_due(&mut self, request: &mut impl FnMut(u32, Duration) -> Vec<u8>) -> Result<Duration, BenchError> {
+        while self.next < self.work.count {
+            let oldest = self.unanswered.first().copied().unwrap_or(self.next);
+            if self.next >= oldest + self.work.in_flight {
+                break;
+            }
+            let now = self.watch.elapsed();
+            let due = match self.work.pace {
+                Pace::Rate(rate) => self.begun + Duration::from_secs_f64(f64::from(self.next) / rate),
+                Pace::AsAnswered => now,
+            };
+            if due > now {
+                return Ok(STOP_CHECK_EVERY.min(due - now));
+            }
+            let which = self.next as usize % self.calls.connections.len();
+            if self.open[which].len() >= MOST_PER_CONNECTION {
+                break;
+            }
+            let message = request(self.next, due);
+            self.out.clear();
+            let connection = &mut self.calls.connections[which];
+            let Some(stream) = connection.call(&mut self.out, &self.calls.headers[which], &message) else { break };
+            connection.write(&self.out).map_err(BenchError::Connection)?;
+            let call = OpenCall { number: self.next, begun: due, messages: MessageReader::default(), good: false };
+            self.open[which].insert(stream, call);
+            self.unanswered.insert(self.next);
+            self.next += 1;
+        }
+        Ok(STOP_CHECK_EVERY)
+    }
+
+    fn take_answers(&mut self, is_good: &mut impl FnMut(&[u8]) -> bool) -> Result<(), BenchError> {
+        let Run { calls, watch, results, unanswered, open, .. } = self;
+        for (connection, open) in calls.connections.iter_mut().zip(open) {
+            let each = |event: StreamEvent<'_>| match event {
+                StreamEvent::Data(stream, data) => {
+                    if let Some(call) = open.get_mut(&stream) {
+                        call.messages.take(data, |answer| call.good = is_good(answer));
+                    }
+                }
+                StreamEvent::End(stream, _) => {
+                    let Some(call) = open.remove(&stream) else { return };
+                    let took = watch.elapsed().saturating_sub(call.begun);
+                    results.latencies.note(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+                    results.good += u32::from(call.good);
+                    results.bad += u32::from(!call.good);
+                    unanswered.remove(&call.number);
+                }
+            };
+            connection.read(&mut calls.buffer, each).map_err(BenchError::Connection)?;
+        }
+        Ok(())
     }
 }

@@ -1,28 +1,28 @@
-//! Whether a stream got every message once, and all streams got them in one order.
+//! Checks that a stream gets every message once, and all streams get them in one order.
 
-/// What was wrong with a stream.
+/// What is wrong with a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
-    /// A message came a second time.
+    /// A message arrived a second time.
     #[error("message {0} came twice")]
     Twice(u32),
-    /// A message that was not sent.
+    /// A message was never sent.
     #[error("message {0} came and was never sent")]
     Unknown(u32),
-    /// Its id is not above the one before.
+    /// An id is not above the one before.
     #[error("the id {now} came after {before}")]
     Id {
         /// The id before.
         before: u64,
-        /// The id that came.
+        /// The id that arrived.
         now: u64,
     },
-    /// It was sent after a message had been answered that came behind it.
+    /// A message arrived behind one that was sent after its answer.
     #[error("message {0} came behind one that was sent when it had been answered")]
     Order(u32),
 }
 
-/// Follows one stream through `expected` messages, numbered from 0.
+/// Checks one stream through `expected` messages, numbered from 0.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Checker {
     expected: u32,
@@ -35,15 +35,15 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// Begins. At most `in_flight` messages are under way at once, so that none may come behind one that is further on.
+    /// Begins. At most `in_flight` messages are unanswered at once, so that none may arrive behind one this far after it.
     pub(crate) fn new(expected: u32, in_flight: u32) -> Checker {
         Checker { expected, in_flight, seen: vec![0; (expected as usize).div_ceil(64)], ..Checker::default() }
     }
 
-    /// The stream brought a message, with its id where the server gives ids (else 0).
+    /// The stream brought a message, with its id, or 0 if the server gives no ids.
     ///
     /// # Errors
-    /// It should not have come, or not now.
+    /// It should not have arrived, or not now.
     pub(crate) fn take(&mut self, number: u32, id: u64) -> Result<(), Fault> {
         if number >= self.expected {
             return Err(Fault::Unknown(number));
@@ -62,12 +62,12 @@ impl Checker {
         }
         self.highest = self.highest.max(number);
         self.count += 1;
-        // Depends on the order, and on all that came before.
+        // Depends on all messages so far and on their order.
         self.fingerprint = (self.fingerprint ^ u64::from(number)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
         Ok(())
     }
 
-    /// Whether every message has come.
+    /// Whether every message has arrived.
     pub(crate) fn is_complete(&self) -> bool {
         self.count == self.expected
     }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn each_message_has_to_come_once_and_in_order() {
+    fn each_message_has_to_arrive_once_and_in_order() {
         let all: Vec<(u32, u64)> = (0..100).map(|n| (n, u64::from(n) + 7)).collect();
         check(1, &all, Ok(true));
         check(1, &all[..99], Ok(false));

@@ -1,4 +1,4 @@
-//! One connection to the server, without blocking.
+//! A connection to the server that never blocks on reading.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -9,46 +9,46 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::http2::{self, Frame, Headers};
 
-/// How long the server may take to accept, and to take what we send.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the server may take to accept a connection, and to take what is sent.
+const SERVER_LIMIT: Duration = Duration::from_secs(10);
 /// How much is read at once.
-pub(super) const READ_BYTES: usize = 256 * 1024;
-/// What the server may send further is renewed when so much has come.
+pub(crate) const READ_BYTES: usize = 256 * 1024;
+/// The connection's window is renewed once this much has arrived.
 const RENEW_BYTES: u32 = 1 << 24;
 
 /// What a connection brings.
 #[derive(Debug)]
-pub(super) enum Came<'a> {
+pub(crate) enum StreamEvent<'a> {
     /// A piece of a stream's answer.
     Data(u32, &'a [u8]),
-    /// A stream has ended, with a code of HTTP/2 if it was cut off.
+    /// A stream has ended, with an HTTP/2 error code if it was reset.
     End(u32, Option<u32>),
 }
 
-/// A connection. Dropping it hangs up.
+/// A connection. Dropping it closes it.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     socket: TcpStream,
-    /// The start of a frame whose end has not come.
+    /// The start of a frame whose end has not arrived.
     partial: Vec<u8>,
-    /// For the next call.
+    /// The id of the next stream.
     next_stream: u32,
-    /// How many bytes the server takes before it says more.
+    /// How many bytes the server takes until it renews the window.
     window: i64,
-    /// How many bytes have come since we said that we take more.
+    /// How many bytes have arrived since the window of the connection was renewed.
     unacknowledged: u32,
-    /// The same of each stream, and what it may have under way.
+    /// The same of each stream, and the window of a stream.
     unacknowledged_of: Vec<u32>,
     stream_window: u32,
 }
 
 impl Connection {
-    /// Connects; the server may have `window` bytes under way to us on each stream.
+    /// Connects; the server may send `window` bytes on a stream before they are acknowledged.
     ///
     /// # Errors
-    /// Nobody listens, or the system refuses.
-    pub(super) fn open(address: SocketAddr, window: u32) -> io::Result<Connection> {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+    /// The server does not listen, or the system refuses.
+    pub(crate) fn open(address: SocketAddr, window: u32) -> io::Result<Connection> {
+        let socket = TcpStream::connect_timeout(&address, SERVER_LIMIT)?;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         let mut new = Connection {
@@ -66,9 +66,9 @@ impl Connection {
         Ok(new)
     }
 
-    /// Appends a call to `out`, to be written at once; returns the stream of its answer, or `None` if the server takes no more
-    /// for the moment.
-    pub(super) fn call(&mut self, out: &mut Vec<u8>, headers: &Headers, message: &[u8]) -> Option<u32> {
+    /// Appends a call to `out`, for the caller to write at once; returns the stream of its answer, or `None` if the server's
+    /// window is used up.
+    pub(crate) fn call(&mut self, out: &mut Vec<u8>, headers: &Headers, message: &[u8]) -> Option<u32> {
         let bytes = i64::try_from(http2::call_bytes(message)).ok()?;
         if bytes > self.window {
             return None;
@@ -83,15 +83,15 @@ impl Connection {
     /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// The connection has gone, or the server takes nothing for ten seconds.
-    pub(super) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    /// The connection broke, or the server takes nothing for ten seconds.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.socket.write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !wait([&*self], PollFlags::OUT, PATIENCE)? {
+                    if !wait([&*self], PollFlags::OUT, SERVER_LIMIT)? {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
                 }
@@ -101,13 +101,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what is there, with a buffer of [`READ_BYTES`] that connections share.
+    /// Reads what has arrived, with a buffer of [`READ_BYTES`] that connections share.
     ///
-    /// Returns whether there may be more.
+    /// Returns whether more may have arrived.
     ///
     /// # Errors
-    /// The connection has gone, or the server says that it goes.
-    pub(super) fn read(&mut self, buffer: &mut [u8], mut each: impl FnMut(Came<'_>)) -> io::Result<bool> {
+    /// The connection broke, or the server ends it.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], mut each: impl FnMut(StreamEvent<'_>)) -> io::Result<bool> {
         let kept = self.partial.len();
         buffer[..kept].copy_from_slice(&self.partial);
         let read = match self.socket.read(&mut buffer[kept..]) {
@@ -138,18 +138,23 @@ impl Connection {
         Ok(filled == buffer.len())
     }
 
-    fn frame(&mut self, frame: &Frame<'_>, answer: &mut Vec<u8>, each: &mut impl FnMut(Came<'_>)) -> io::Result<()> {
+    fn frame(
+        &mut self,
+        frame: &Frame<'_>,
+        answer: &mut Vec<u8>,
+        each: &mut impl FnMut(StreamEvent<'_>),
+    ) -> io::Result<()> {
         let over = frame.flags & http2::END_STREAM != 0;
         match frame.kind {
             http2::DATA => {
                 self.acknowledge(frame, answer);
-                each(Came::Data(frame.stream, frame.data()));
+                each(StreamEvent::Data(frame.stream, frame.data()));
                 if over {
-                    each(Came::End(frame.stream, None));
+                    each(StreamEvent::End(frame.stream, None));
                 }
             }
-            http2::HEADERS if over => each(Came::End(frame.stream, None)),
-            http2::RST_STREAM => each(Came::End(frame.stream, Some(frame.number()))),
+            http2::HEADERS if over => each(StreamEvent::End(frame.stream, None)),
+            http2::RST_STREAM => each(StreamEvent::End(frame.stream, Some(frame.number()))),
             http2::SETTINGS if frame.flags & http2::ACK == 0 => {
                 http2::frame(answer, http2::SETTINGS, http2::ACK, 0, &[])
             }
@@ -166,7 +171,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The server may send as much again, once half of what a stream may have under way has come.
+    /// Renews the window of a stream once half of it has arrived.
     fn acknowledge(&mut self, frame: &Frame<'_>, answer: &mut Vec<u8>) {
         let bytes = u32::try_from(frame.payload.len()).unwrap_or(0);
         self.unacknowledged += bytes;
@@ -195,8 +200,8 @@ impl AsFd for Connection {
 /// Waits until one of the connections can be read or written; returns whether one can.
 ///
 /// # Errors
-/// The system's.
-pub(super) fn wait<'a>(
+/// The system refuses.
+pub(crate) fn wait<'a>(
     connections: impl IntoIterator<Item = &'a Connection>,
     what: PollFlags,
     limit: Duration,
@@ -204,13 +209,13 @@ pub(super) fn wait<'a>(
     let mut each: Vec<_> = connections.into_iter().map(|connection| PollFd::new(connection, what)).collect();
     match poll(&mut each, Some(&timespec(limit))) {
         Ok(ready) => Ok(ready > 0),
-        // A signal: whoever waits looks whether to go on.
+        // A signal: the caller looks whether to stop.
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// As the system has it.
-pub(super) fn timespec(duration: Duration) -> Timespec {
+/// A duration as the system's calls take it.
+pub(crate) fn timespec(duration: Duration) -> Timespec {
     Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 /// What a process has used so far, and holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Time of a processor, in its own code and in the kernel's for it. The kernel counts hundredths of a second.
+    /// Processor time, in its own code and in the kernel. The kernel counts hundredths of a second.
     pub(crate) cpu: Duration,
-    /// Memory that is really there, in bytes.
+    /// Resident memory in bytes.
     pub(crate) rss: u64,
     /// Its threads.
     pub(crate) threads: u64,
@@ -18,24 +18,25 @@ pub(crate) struct Usage {
     pub(crate) files: u64,
 }
 
-/// Looks at a process.
+/// The usage of a process.
 ///
 /// # Errors
-/// There is no such process, or it is somebody else's.
+/// There is no such process, or it may not be examined.
 pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
-    let of = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
+    let path = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
     let unreadable = || io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid} is not as it should be"));
-    let status = fs::read_to_string(of("status"))?;
-    let cpu = cpu(&fs::read_to_string(of("stat"))?, rustix::param::clock_ticks_per_second()).ok_or_else(unreadable)?;
+    let status = fs::read_to_string(path("status"))?;
+    let cpu =
+        cpu(&fs::read_to_string(path("stat"))?, rustix::param::clock_ticks_per_second()).ok_or_else(unreadable)?;
     Ok(Usage {
         cpu,
         rss: field(&status, "VmRSS").ok_or_else(unreadable)? * 1024,
         threads: field(&status, "Threads").ok_or_else(unreadable)?,
-        files: fs::read_dir(of("fd"))?.count() as u64,
+        files: fs::read_dir(path("fd"))?.count() as u64,
     })
 }
 
-/// `utime` and `stime` of `/proc/PID/stat`. The name before them may hold anything, spaces and brackets too.
+/// `utime` and `stime` of `/proc/PID/stat`. The name before them may hold any character, spaces and brackets too.
 fn cpu(stat: &str, ticks_per_second: u64) -> Option<Duration> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stat_is_read_whatever_the_name() {
+    fn stat_is_read_whatever_the_name_of_the_program() {
         let stat = "1234 (a) b (c) R 1 2 3 4 5 6 7 8 9 10 150 50 13 14 15 16 17 18";
         assert_eq!(cpu(stat, 100), Some(Duration::from_secs(2)));
         assert_eq!(cpu("1234 (x) R 1", 100), None);
@@ -61,14 +62,14 @@ mod tests {
     }
 
     #[test]
-    fn status_is_read_by_name() {
+    fn status_is_read_by_the_whole_name_of_a_field() {
         let status = "Name:\tx\nVmRSSother:\t9 kB\nVmRSS:\t  1234 kB\nThreads:\t7\n";
         assert_eq!((field(status, "VmRSS"), field(status, "Threads")), (Some(1234), Some(7)));
         assert_eq!(field(status, "Vm"), None);
     }
 
     #[test]
-    fn this_process_is_there() {
+    fn the_usage_of_this_process_is_known() {
         let usage = usage(std::process::id()).unwrap();
         assert!(usage.rss > 0 && usage.threads > 0 && usage.files > 0);
     }

@@ -11,8 +11,8 @@ use crate::latency::Latencies;
 pub(crate) struct Figures(Vec<(String, Value)>);
 
 impl Figures {
-    /// Begins with what was measured.
-    pub(crate) fn of(scenario: &str) -> Figures {
+    /// Begins with the name of what was measured.
+    pub(crate) fn for_scenario(scenario: &str) -> Figures {
         Figures(vec![("scenario".to_owned(), json!(scenario))])
     }
 
@@ -21,7 +21,7 @@ impl Figures {
         self.0.push((name.to_owned(), json!(count)));
     }
 
-    /// Adds a number, to four significant digits; `None`, and what is not a number, is left out.
+    /// Adds a number, to four significant digits; leaves out `None` and numbers that are not finite.
     pub(crate) fn number(&mut self, name: &str, number: Option<f64>) {
         let Some(number) = number.filter(|number| number.is_finite()) else { return };
         let digits = if number == 0.0 { 0.0 } else { 3.0 - number.abs().log10().floor() };
@@ -29,7 +29,7 @@ impl Figures {
         self.0.push((name.to_owned(), json!((number * scale).round() / scale)));
     }
 
-    /// Adds the percentiles of what took time, in milliseconds.
+    /// Adds percentiles, in milliseconds.
     pub(crate) fn latencies(&mut self, name: &str, latencies: &mut Latencies) {
         let Some(all) = latencies.percentiles() else { return };
         for (rank, value) in [("p50", all.p50), ("p90", all.p90), ("p99", all.p99), ("max", all.max)] {
@@ -51,15 +51,15 @@ impl Figures {
     }
 }
 
-/// How many of something there were in each second.
+/// How many a second.
 pub(crate) fn per_second(count: u64, took: Duration) -> Option<f64> {
-    #[allow(clippy::cast_precision_loss, reason = "nobody counts so far")]
+    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     (!took.is_zero()).then(|| count as f64 / took.as_secs_f64())
 }
 
 /// Microseconds for each of `count`.
 pub(crate) fn micros_each(took: Duration, count: u64) -> Option<f64> {
-    #[allow(clippy::cast_precision_loss, reason = "nobody counts so far")]
+    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     (count > 0).then(|| took.as_secs_f64() * 1e6 / count as f64)
 }
 
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn figures_are_the_same_for_people_and_programs() {
-        let mut figures = Figures::of("x");
+        let mut figures = Figures::for_scenario("x");
         figures.count("messages", 12);
         figures.number("rate", Some(123_456.7));
         figures.number("small", Some(0.012_345));

@@ -1,32 +1,33 @@
-//! The texts that are sent: which round, which message, and when; and finding them in what a stream brings.
+//! The texts that are sent: they say which message of which round they are, and when it was sent. A reader finds them in the
+//! bytes of a stream.
 
-/// No text is shorter.
-pub(super) const LEAST_BYTES: usize = 40;
+/// The shortest text.
+pub(crate) const LEAST_BYTES: usize = 40;
 
-/// What a text says.
+/// What a text says of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    /// The round that it belongs to.
-    pub(super) round: u32,
+pub(crate) struct TextStamp {
+    /// Its round.
+    pub(crate) round: u32,
     /// Its number in the round, from 0.
-    pub(super) number: u32,
-    /// When it was sent, or should have been, in microseconds on the generator's stopwatch.
-    pub(super) micros: u64,
+    pub(crate) number: u32,
+    /// When it was sent, or due, in microseconds by the generator's stopwatch.
+    pub(crate) micros: u64,
 }
 
-impl Mark {
-    /// As a text of at least `bytes`.
-    pub(super) fn text(self, bytes: usize) -> String {
+impl TextStamp {
+    /// A text of at least `bytes`.
+    pub(crate) fn text(self, bytes: usize) -> String {
         let mut text = format!("bench {:06} {:08} {:014} ", self.round, self.number, self.micros);
         text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len())));
         text
     }
 
-    /// Reads a text; `None` if it is somebody else's.
-    pub(super) fn read(text: &[u8]) -> Option<Mark> {
+    /// Reads a text; `None` if it is not from this program.
+    pub(crate) fn read(text: &[u8]) -> Option<TextStamp> {
         let rest = text.strip_prefix(b"bench ")?;
         let small = |from, to| u32::try_from(number(rest, from, to)?).ok();
-        Some(Mark { round: small(0, 6)?, number: small(7, 15)?, micros: number(rest, 16, 30)? })
+        Some(TextStamp { round: small(0, 6)?, number: small(7, 15)?, micros: number(rest, 16, 30)? })
     }
 }
 
@@ -35,39 +36,39 @@ fn number(text: &[u8], from: usize, to: usize) -> Option<u64> {
     digits.iter().try_fold(0, |sum, &digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0')))
 }
 
-/// Something in an event of a subscription.
+/// What a stream brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// A message: what its text says, if it is ours, and its id.
-    Message(Option<Mark>, u64),
-    /// Everything that was stored has come.
+pub(crate) enum StreamItem {
+    /// A message: what its text says, if it is from this program, and its id.
+    Message(Option<TextStamp>, u64),
+    /// All stored messages have arrived.
     CaughtUp,
     /// Something is missing.
     Gap,
 }
 
-/// Looks through a `Message`. Reading only what is needed costs a tenth of taking it apart.
-pub(super) fn message(bytes: &[u8]) -> Found {
-    let (mut mark, mut id) = (None, 0);
+/// Reads an encoded `Message`. Reading only these two fields costs a tenth of decoding it.
+pub(crate) fn message(bytes: &[u8]) -> StreamItem {
+    let (mut stamp, mut id) = (None, 0);
     for field in Fields(bytes) {
         match field {
-            (2, Value::Bytes(text)) => mark = Mark::read(text),
+            (2, Value::Bytes(text)) => stamp = TextStamp::read(text),
             (4, Value::Number(number)) => id = number,
             _ => {}
         }
     }
-    Found::Message(mark, id)
+    StreamItem::Message(stamp, id)
 }
 
-/// Looks through an `EventBatch`.
-pub(super) fn batch(bytes: &[u8], mut each: impl FnMut(Found)) {
+/// Reads an encoded `EventBatch`.
+pub(crate) fn batch(bytes: &[u8], mut each: impl FnMut(StreamItem)) {
     for event in Fields(bytes) {
         let (1, Value::Bytes(event)) = event else { continue };
         for field in Fields(event) {
             match field {
                 (2, Value::Bytes(bytes)) => each(message(bytes)),
-                (3, Value::Bytes(_)) => each(Found::CaughtUp),
-                (4, Value::Bytes(_)) => each(Found::Gap),
+                (3, Value::Bytes(_)) => each(StreamItem::CaughtUp),
+                (4, Value::Bytes(_)) => each(StreamItem::Gap),
                 _ => {}
             }
         }
@@ -81,7 +82,7 @@ enum Value<'a> {
     Other,
 }
 
-/// The fields of a protobuf message; ends early where the bytes make no sense.
+/// The fields of a protobuf message; ends early at malformed bytes.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
@@ -128,24 +129,24 @@ mod tests {
     use super::*;
     use grpc_otp_chat::proto::{CaughtUp, Event, EventBatch, Happened, Heartbeat, Message};
 
-    const MARK: Mark = Mark { round: 3, number: 41, micros: 1_234_567 };
+    const STAMP: TextStamp = TextStamp { round: 3, number: 41, micros: 1_234_567 };
 
     #[test]
-    fn a_text_says_what_was_put_into_it() {
+    fn a_text_is_read_as_it_was_written() {
         for bytes in [0, LEAST_BYTES, 100, 4096] {
-            let text = MARK.text(bytes);
+            let text = STAMP.text(bytes);
             assert_eq!(text.len(), bytes.max(37));
-            assert_eq!(Mark::read(text.as_bytes()), Some(MARK));
+            assert_eq!(TextStamp::read(text.as_bytes()), Some(STAMP));
         }
         for other in ["", "hello", "bench ", "bench 000003 0000004x 00000001234567 "] {
-            assert_eq!(Mark::read(other.as_bytes()), None, "{other}");
+            assert_eq!(TextStamp::read(other.as_bytes()), None, "{other}");
         }
     }
 
     #[test]
-    fn what_streams_bring_is_found() {
-        let sent = Message { text: MARK.text(100), author: "a".into(), id: 300, ..Default::default() };
-        assert_eq!(message(&sent.write_to_bytes().unwrap()), Found::Message(Some(MARK), 300));
+    fn messages_are_found_in_the_bytes_of_both_streams() {
+        let sent = Message { text: STAMP.text(100), author: "a".into(), id: 300, ..Default::default() };
+        assert_eq!(message(&sent.write_to_bytes().unwrap()), StreamItem::Message(Some(STAMP), 300));
         let event = |event| Event { cursor: 9, event: Some(event), ..Default::default() };
         let events = vec![
             event(Happened::CaughtUp(CaughtUp::new())),
@@ -155,7 +156,7 @@ mod tests {
         let bytes = EventBatch { events, ..Default::default() }.write_to_bytes().unwrap();
         let mut found = Vec::new();
         batch(&bytes, |one| found.push(one));
-        assert_eq!(found, [Found::CaughtUp, Found::Message(Some(MARK), 300)]);
+        assert_eq!(found, [StreamItem::CaughtUp, StreamItem::Message(Some(STAMP), 300)]);
         for cut in 0..bytes.len() {
             batch(&bytes[..cut], |_| ());
         }

@@ -6,6 +6,7 @@ use crate::base::wait::{Alarm, Waited, wait};
 use crate::client::error::CallError;
 use crate::client::link::{CALL_LIMIT, Link, SEND_CONNECT_LIMIT, refusal, with_token};
 use crate::client::types::{HistoryPage, ReceivedMessage, SendReceipt};
+use crate::model::ids::EventId;
 use crate::model::reason::Reason;
 use crate::proto::methods;
 use crate::proto::time_of;
@@ -40,13 +41,13 @@ impl Link {
         Ok(SendReceipt { server_time: answer.server_time.as_ref().map(time_of) })
     }
 
-    /// Returns the newest messages of the common room with ids below `before` (0: all ids), at most `limit` of them and at most
+    /// Returns the newest messages of the common room with ids below `before` (`None`: all ids), at most `limit` of them and at most
     /// [`PAGE`].
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn history(&self, token: &SecretText, before: u64, limit: u32) -> Result<HistoryPage, CallError> {
-        let from = Some(HistoryFrom::Before(before));
+    pub fn history(&self, token: &SecretText, before: Option<EventId>, limit: u32) -> Result<HistoryPage, CallError> {
+        let from = Some(HistoryFrom::Before(before.map_or(0, EventId::to_wire)));
         let request = HistoryRequest { from, limit: limit.min(PAGE), ..Default::default() };
         let answer = self.call(&methods::HISTORY, &request, Some(token), CALL_LIMIT)?;
         Ok(HistoryPage {

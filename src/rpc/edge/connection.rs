@@ -15,7 +15,7 @@ const LOOKS: usize = 20;
 /// The pause between looks, once the first few have not found it.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
-/// The connection whose other end is at `peer`. `None` if there is none, or more than one, or the system does not tell.
+/// The connection with its other end at `peer`. `None` if there is none, or more than one, or the system does not tell.
 ///
 /// Not for poll threads: it reads the system's list of sockets.
 pub fn from_peer(peer: SocketAddr) -> Option<Connection> {

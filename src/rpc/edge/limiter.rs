@@ -33,7 +33,7 @@ const HELD_UP: Duration = Duration::from_millis(50);
 /// Where the transport copes, no connection has more than this unread, and not for so many looks.
 const UNREAD_BYTES: u32 = 32 * 1024;
 const STUCK_LOOKS: u32 = 5;
-/// The same for a trusted proxy, whose connection many people may share: so many times as many looks.
+/// The same for a trusted proxy, since many people may share its connection: so many times as many looks.
 const PROXY_FACTOR: u32 = 5;
 /// With very many connections a look takes longer; the pause is then so many times as long as the look.
 const PAUSE_FACTOR: u32 = 20;
@@ -50,7 +50,7 @@ pub struct Watched {
     pub ports: Vec<u16>,
     /// Whether the poll thread gets to its work.
     pub pulse: Pulse,
-    /// The calls whose message has not come yet.
+    /// The calls without their message yet.
     pub pending: Arc<PendingCalls>,
     /// Proxies that many people come through.
     pub proxies: TrustedProxies,

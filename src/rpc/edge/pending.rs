@@ -1,4 +1,4 @@
-//! Calls whose message has not come yet.
+//! Pending calls: their headers have come, but not yet their message.
 //!
 //! A call begins with its headers, and costs memory from then on; its message may follow, or never. An honest client sends
 //! both at once. So the calls of each connection are counted from their headers to their message. The limiter closes a

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 /// The metadata key in which proxies write the address of their client.
 pub const FORWARDED_KEY: &str = "x-forwarded-for";
 
-/// Proxies whose forwarded client address we trust.
+/// The proxies that we trust to forward the address of their client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 

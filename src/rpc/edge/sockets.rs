@@ -23,7 +23,7 @@ pub(super) struct Socket {
     pub(super) unread: u32,
 }
 
-/// The established connections whose local and remote port are wanted.
+/// The established connections with wanted ports.
 ///
 /// While connections come and go, the list may name a socket twice, or leave one out.
 pub(super) fn established(wanted: impl Fn(PortPair) -> bool) -> Vec<Socket> {

@@ -1,4 +1,4 @@
-//! One session, token or account taken for another.
+//! One session, token or account mistaken for another.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) fn recovering(house: &House, member: &Member, code: usize) -> Peer {
 }
 
 #[test]
-fn two_tokens_are_none_on_every_call() {
+fn every_call_refuses_two_tokens() {
     let house = House::open();
     let member = house.member("user1");
     let waiting = attacker(&house, &member).token.expect("a token");
@@ -43,7 +43,7 @@ fn two_tokens_are_none_on_every_call() {
 }
 
 #[test]
-fn a_token_serves_no_login_but_its_own() {
+fn a_token_is_valid_for_its_own_login_only() {
     let house = House::open();
     let (one, two) = (house.member("user1"), house.member("user2"));
     let code = house.code(&two.secret, 0);
@@ -51,11 +51,11 @@ fn a_token_serves_no_login_but_its_own() {
         assert_eq!(peer.check_otp("user2", &code).reason, "INVALID_CODE");
         assert_eq!(peer.init_otp("user2", PASSWORD, &code).reason, "ENROLMENT_REFUSED");
     }
-    assert!(house.peer().log_in("user2", PASSWORD, &code).success, "his code was not spent by that");
+    assert!(house.peer().log_in("user2", PASSWORD, &code).success, "the code was not spent by that");
 }
 
 #[test]
-fn a_recovery_session_is_not_completed_by_the_factor_that_it_is_to_replace() {
+fn a_recovery_session_is_not_completed_by_the_factor_that_it_replaces() {
     let house = House::open();
     let member = house.member("user1");
     let peer = recovering(&house, &member, 0);
@@ -68,7 +68,7 @@ fn a_recovery_session_is_not_completed_by_the_factor_that_it_is_to_replace() {
 }
 
 #[test]
-fn a_recovery_session_dies_with_the_factor_that_it_was_to_replace() {
+fn a_recovery_session_ends_when_another_session_replaces_the_factor() {
     let house = House::open();
     let member = house.member("user1");
     let late = recovering(&house, &member, 0);
@@ -79,9 +79,9 @@ fn a_recovery_session_dies_with_the_factor_that_it_was_to_replace() {
     assert_eq!(late.init_otp("user1", "", "").reason, "SESSION_ENDED");
 }
 
-/// Who knows the password, and nothing else, must not be able to waste the recovery codes of the owner.
+/// An attacker that knows only the password must not be able to use up the owner's recovery codes.
 #[test]
-fn no_flood_of_logins_pushes_a_recovery_out() {
+fn a_flood_of_logins_does_not_end_a_recovery_session() {
     let house = House::open();
     let member = house.member("user1");
     let peer = recovering(&house, &member, 0);
@@ -94,7 +94,7 @@ fn no_flood_of_logins_pushes_a_recovery_out() {
 }
 
 #[test]
-fn what_a_list_shows_of_a_session_opens_nothing_and_ends_no_other() {
+fn a_listed_session_id_opens_nothing_and_ends_no_session_of_another_account() {
     let house = House::open();
     let (one, two) = (house.member("user1"), house.member("user2"));
     let list = |peer: &Peer| peer.call(&methods::LIST_SESSIONS, &ListSessionsRequest::new()).expect("a list").sessions;
@@ -108,8 +108,8 @@ fn what_a_list_shows_of_a_session_opens_nothing_and_ends_no_other() {
     assert!(one.peer.send("still here").is_ok());
 }
 
-/// What each door for a code says to one, in the name of somebody who knows the password and holds a session.
-fn doors(house: &House, member: &Member, mut code: impl FnMut() -> String) -> Vec<String> {
+/// The answer of each call that takes a code, to an attacker that knows the password and has a session.
+fn answers_to_codes(house: &House, member: &Member, mut code: impl FnMut() -> String) -> Vec<String> {
     let mut wait = || {
         house.clock.advance(Duration::from_secs(300));
         code()
@@ -134,20 +134,24 @@ fn doors(house: &House, member: &Member, mut code: impl FnMut() -> String) -> Ve
 }
 
 #[test]
-fn every_door_draws_on_one_budget_the_old_clients_one_included() {
+fn every_call_that_takes_a_code_shares_one_budget() {
     let house = House::with(|settings| settings.app.guesses.budget = 8);
     let member = house.member("victim");
     let mut codes = wrong_codes(&house, &member);
-    let mut said = doors(&house, &member, || codes.next().expect("a code"));
-    // A login does not say that it was the code.
+    let mut said = answers_to_codes(&house, &member, || codes.next().expect("a code"));
+    // A login does not say that the code was wrong.
     assert_eq!(said.remove(0), "INVALID_CREDENTIALS");
     assert_eq!(said, ["INVALID_CODE"; 7]);
-    assert_eq!(doors(&house, &member, || house.code(&member.secret, 0)), ["GUESSES_SPENT"; 8], "right ones, too late");
+    assert_eq!(
+        answers_to_codes(&house, &member, || house.code(&member.secret, 0)),
+        ["GUESSES_SPENT"; 8],
+        "right ones, too late"
+    );
     assert!(member.peer.send("still here").is_ok());
 }
 
 #[test]
-fn a_locked_account_opens_to_nothing_and_says_so_only_to_who_knows_the_password() {
+fn a_locked_account_refuses_every_login_and_says_why_only_after_the_right_password() {
     let house = House::open();
     let member = house.member("user1");
     let database = Connection::open(house.directory().join("users.db")).expect("the database");
@@ -164,7 +168,7 @@ fn a_locked_account_opens_to_nothing_and_says_so_only_to_who_knows_the_password(
 }
 
 #[test]
-fn a_clock_that_is_set_back_makes_no_code_good_again_and_revives_no_session() {
+fn a_clock_set_back_revives_no_code_and_no_session() {
     let mut house = House::open();
     let member = house.member("user1");
     let used = house.code(&member.secret, 0);
@@ -183,7 +187,7 @@ fn a_clock_that_is_set_back_makes_no_code_good_again_and_revives_no_session() {
 }
 
 #[test]
-fn no_spelling_of_a_login_has_a_throttle_of_its_own() {
+fn all_spellings_of_a_login_share_one_throttle() {
     let house = House::with(|settings| settings.app.throttles.passwords.burst = 3);
     house.member("victim");
     house.clock.advance(Duration::from_secs(3600));

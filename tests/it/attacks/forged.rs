@@ -1,4 +1,4 @@
-//! Tokens that this server never issued, or whose session is not there.
+//! Tokens that this server never issued, or whose session does not exist.
 
 use data_encoding::BASE64URL_NOPAD;
 use grpc_otp_chat::model::ids::UserId;
@@ -12,8 +12,8 @@ use super::gate::stream_end;
 use crate::account::{change_password, delete_account};
 use crate::house::{House, Member, PASSWORD, reason};
 
-/// What the calls say to a token; the same word each.
-fn said_to(house: &House, member: &Member, token: &str) -> String {
+/// The reason with which every call refuses a token.
+fn refusal_of(house: &House, member: &Member, token: &str) -> String {
     let peer = house.peer().with_token(Some(token));
     let code = house.code(&member.secret, 0);
     let said = [
@@ -35,20 +35,20 @@ fn part(json: &str) -> String {
 }
 
 #[test]
-fn a_token_that_was_changed_or_made_by_somebody_else_is_refused_by_every_call() {
+fn every_call_refuses_a_changed_or_forged_token() {
     let house = House::open();
     let (member, other) = (house.member("user1"), house.member("user2"));
     let token = member.peer.token.clone().expect("a token");
     let [header, payload, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
     let claims = String::from_utf8(BASE64URL_NOPAD.decode(payload.as_bytes()).expect("base64")).expect("JSON");
-    let somebody_else = claims.replace("\"user_id\":1", "\"user_id\":2").replace("user1", "user2");
-    assert_ne!(claims, somebody_else);
+    let of_another_user = claims.replace("\"user_id\":1", "\"user_id\":2").replace("user1", "user2");
+    assert_ne!(claims, of_another_user);
     let forgeries = [
         format!("{}.{payload}.", part(r#"{"alg":"none","typ":"JWT"}"#)),
         format!("{}.{payload}.{signature}", part(r#"{"alg":"none","typ":"JWT"}"#)),
         format!("{}.{payload}.{signature}", part(r#"{"alg":"HS512","typ":"JWT"}"#)),
         format!("{}.{payload}.{signature}", part(r#"{"alg":"RS256","typ":"JWT"}"#)),
-        format!("{header}.{}.{signature}", part(&somebody_else)),
+        format!("{header}.{}.{signature}", part(&of_another_user)),
         format!("{header}.{payload}."),
         format!("{header}.{payload}"),
         format!("{header}.{payload}.{}", signature.to_lowercase()),
@@ -57,15 +57,15 @@ fn a_token_that_was_changed_or_made_by_somebody_else_is_refused_by_every_call() 
         String::new(),
     ];
     for forgery in forgeries {
-        assert_eq!(said_to(&house, &member, &forgery), "TOKEN_INVALID", "{forgery}");
+        assert_eq!(refusal_of(&house, &member, &forgery), "TOKEN_INVALID", "{forgery}");
     }
     let code = house.code(&member.secret, 0);
     assert!(house.peer().log_in("user1", PASSWORD, &code).success, "no code was spent by any of them");
 }
 
-/// Even who has the key needs a session that is there, and is that account's.
+/// Even a token signed with the right key needs a live session of that account.
 #[test]
-fn a_token_is_worth_no_more_than_the_session_that_it_names() {
+fn a_token_is_valid_only_with_the_session_that_it_names() {
     let house = House::open();
     let (member, other) = (house.member("user1"), house.member("user2"));
     let tokens = Tokens::new(&load(&house.directory().join("jwt.key"), KeyGuard::Mode).expect("the key"));
@@ -73,7 +73,7 @@ fn a_token_is_worth_no_more_than_the_session_that_it_names() {
     let claims = tokens.prove(member.peer.token.as_deref().expect("a token"), now).expect("its claims");
     let check = |claims: Claims, why: &str| {
         let token = tokens.issue(&claims).expect("signed");
-        assert_eq!(said_to(&house, &member, token.expose()), why, "{claims:?}");
+        assert_eq!(refusal_of(&house, &member, token.expose()), why, "{claims:?}");
     };
     check(Claims { sid: "0".repeat(32), ..claims.clone() }, "SESSION_ENDED");
     check(Claims { sid: claims.sid[..16].to_owned(), ..claims.clone() }, "TOKEN_INVALID");
@@ -82,21 +82,21 @@ fn a_token_is_worth_no_more_than_the_session_that_it_names() {
     check(Claims { exp: now.as_secs(), ..claims.clone() }, "SESSION_ENDED");
     check(Claims { exp: 0, ..claims.clone() }, "SESSION_ENDED");
     check(Claims { iss: "somebody".into(), ..claims.clone() }, "TOKEN_INVALID");
-    // A later end in the token does not move the session's own; a session of somebody who has left is none.
+    // The session of a deleted account is over; a later end in the token does not move the session's own.
     delete_account(&other.peer, PASSWORD, &house.code(&other.secret, 0)).expect("gone");
-    assert_eq!(said_to(&house, &member, other.peer.token.as_deref().expect("a token")), "SESSION_ENDED");
+    assert_eq!(refusal_of(&house, &member, other.peer.token.as_deref().expect("a token")), "SESSION_ENDED");
     house.clock.advance(std::time::Duration::from_secs(24 * 3600));
     check(Claims { exp: i64::MAX, ..claims }, "SESSION_ENDED");
 }
 
 #[test]
-fn another_key_signs_nothing() {
+fn a_token_signed_with_another_key_is_refused() {
     let house = House::open();
     let member = house.member("user1");
     let ours = Tokens::new(&load(&house.directory().join("jwt.key"), KeyGuard::Mode).expect("the key"));
     let claims = ours.prove(member.peer.token.as_deref().expect("a token"), house.clock.now()).expect("its claims");
     for key in [vec![0; 32], b"your-secret-key-that-should-be-long".to_vec(), (0..32).collect()] {
         let token = Tokens::new(&SecretBytes::new(key)).issue(&claims).expect("signed");
-        assert_eq!(said_to(&house, &member, token.expose()), "TOKEN_INVALID");
+        assert_eq!(refusal_of(&house, &member, token.expose()), "TOKEN_INVALID");
     }
 }

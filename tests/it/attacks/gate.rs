@@ -1,4 +1,4 @@
-//! Who gets in: the states of a session, and the holes that must stay closed.
+//! Logging in: the states of a session, and the holes that must stay closed.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) fn stream_end(peer: &Peer) -> String {
 }
 
 #[test]
-fn nobody_chats_before_the_second_factor() {
+fn a_session_without_its_second_factor_cannot_chat() {
     let house = House::open();
     let mut peer = house.peer();
     refused(peer.send("hi"), Code::UNAUTHENTICATED, "TOKEN_MISSING");
@@ -62,7 +62,7 @@ fn a_login_never_says_what_was_wrong() {
 }
 
 #[test]
-fn of_64_parallel_logins_with_one_code_one_passes() {
+fn one_of_64_parallel_logins_with_one_code_passes() {
     let house = House::open();
     let member = house.member("user1");
     let code = house.code(&member.secret, 0);
@@ -73,7 +73,7 @@ fn of_64_parallel_logins_with_one_code_one_passes() {
 }
 
 #[test]
-fn of_parallel_checks_of_one_code_one_passes() {
+fn one_of_many_parallel_checks_of_a_code_passes() {
     let house = House::open();
     let member = house.member("user1");
     let waiting: Vec<Peer> = (0..5)
@@ -161,7 +161,7 @@ fn old_clients_complete_their_one_session_on_their_connection_and_no_other() {
     old.with_token(Some(&opened.token)).send("hi").expect("the token of Login is complete now");
     assert_eq!(old.init_otp("user1", "", "").reason, "ENROLMENT_REFUSED", "enrolled");
 
-    // Two waiting sessions on one connection: it could be either, so it is none.
+    // With two waiting sessions on one connection it is unclear which one is meant: neither is completed.
     house.next_step();
     old.log_in("user1", PASSWORD, "");
     old.log_in("user1", PASSWORD, "");
@@ -182,7 +182,7 @@ fn the_registering_connection_may_enrol_for_ten_minutes() {
 }
 
 #[test]
-fn without_old_clients_nothing_goes_without_a_token() {
+fn with_old_clients_switched_off_every_step_needs_a_token() {
     let house = House::with(|settings| settings.legacy_clients = false);
     let old = house.peer();
     assert!(old.register("user1", PASSWORD).success);
@@ -264,7 +264,7 @@ fn at_most_five_sessions_of_an_account_wait() {
 }
 
 #[test]
-fn an_account_that_nobody_enrols_is_deleted_after_a_day_and_its_login_free_again() {
+fn an_unenrolled_account_is_deleted_after_a_day_and_its_login_is_free_again() {
     let house = House::open();
     let peer = house.peer();
     let member = house.member("enrolled");
@@ -294,7 +294,7 @@ fn logging_out_ends_the_session_and_its_streams_and_no_other() {
 }
 
 #[test]
-fn sessions_outlive_a_restart_and_connections_do_not() {
+fn sessions_survive_a_restart() {
     let mut house = House::open();
     let member = house.member("user1");
     house.peer().register("user2", PASSWORD);
@@ -305,7 +305,7 @@ fn sessions_outlive_a_restart_and_connections_do_not() {
 }
 
 #[test]
-fn nobody_writes_in_another_name_and_texts_keep_the_rules() {
+fn a_message_has_its_senders_name_and_a_valid_text() {
     let house = House::open();
     let member = house.member("Вася");
     let me = &member.peer;
@@ -321,11 +321,11 @@ fn nobody_writes_in_another_name_and_texts_keep_the_rules() {
 }
 
 #[test]
-fn a_login_in_another_spelling_is_the_same_account_all_the_way() {
+fn a_login_in_another_spelling_is_the_same_account() {
     let house = House::open();
     let peer = house.peer();
     peer.register("ivan", PASSWORD);
-    // A capital I looks like a small l, and is still an i.
+    // A capital I looks like a small l, but counts as an i.
     let waiting = peer.with_token(Some(&peer.log_in("Ivan", PASSWORD, "").token));
     let secret = secret_of(&waiting.init_otp("IVAN", "", "").secret);
     assert!(waiting.check_otp("Ivan", &house.code(&secret, 0)).valid);
@@ -333,7 +333,7 @@ fn a_login_in_another_spelling_is_the_same_account_all_the_way() {
 }
 
 #[test]
-fn the_session_in_hand_is_never_the_one_that_gives_way() {
+fn completing_a_session_never_ends_that_session() {
     let house = House::with(|settings| {
         settings.app.complete_sessions_per_user = 1;
         settings.app.waiting_sessions_per_user = 2;
@@ -364,7 +364,7 @@ fn a_code_without_a_token_gives_no_token() {
 }
 
 #[test]
-fn a_code_for_an_enrolment_that_was_not_started_says_so() {
+fn a_code_before_the_enrolment_was_started_is_refused_with_that_reason() {
     let house = House::open();
     let old = house.peer();
     old.register("user1", PASSWORD);

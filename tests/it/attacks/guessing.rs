@@ -1,4 +1,4 @@
-//! Guessing codes and passwords: in turn and at once, from many connections, and what an honest user notices of it.
+//! Guessing codes and passwords, one by one and in parallel, from many connections; and what an honest user notices of it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) fn wrong_codes(house: &House, member: &Member) -> impl Iterator<Item 
     (0..1_000_000).map(|n| format!("{n:06}")).filter(move |code| !near.contains(code))
 }
 
-/// Somebody who knows the password, on a connection of his own.
+/// An attacker that knows the password, on a connection of its own.
 pub(super) fn attacker(house: &House, member: &Member) -> Peer {
     let peer = house.peer();
     let token = peer.log_in(&member.login, PASSWORD, "").token;
@@ -23,7 +23,7 @@ pub(super) fn attacker(house: &House, member: &Member) -> Peer {
 }
 
 #[test]
-fn sixty_guesses_from_sixty_connections_at_once_are_two_and_then_one_after_each_delay() {
+fn sixty_parallel_guesses_count_as_two_and_then_one_after_each_delay() {
     let house = House::with(|settings| settings.app.waiting_sessions_per_user = 100);
     let member = house.member("victim");
     let attackers: Vec<(Peer, String)> =
@@ -32,14 +32,14 @@ fn sixty_guesses_from_sixty_connections_at_once_are_two_and_then_one_after_each_
     let count = |reason: &str| answers.iter().filter(|answer| answer.reason == reason).count();
     assert_eq!((count("INVALID_CODE"), count("THROTTLED")), (2, 58));
     assert!(answers.iter().filter(|a| a.reason == "THROTTLED").all(|a| a.retry_after_seconds == 1));
-    // The delay holds for all of them, and for the right code as well.
+    // The delay holds for all connections, and for the right code as well.
     assert_eq!(attackers[7].0.check_otp("victim", &house.code(&member.secret, 0)).reason, "THROTTLED");
     house.clock.advance(Duration::from_secs(1));
     assert!(attackers[7].0.check_otp("victim", &house.code(&member.secret, 0)).valid);
 }
 
 #[test]
-fn sixty_guesses_in_turn_are_thirty_whoever_logs_in_between_and_then_one_a_day() {
+fn sixty_guesses_one_by_one_count_as_thirty_and_then_one_a_day() {
     let house = House::open();
     let member = house.member("victim");
     let mut codes = wrong_codes(&house, &member);
@@ -47,12 +47,12 @@ fn sixty_guesses_in_turn_are_thirty_whoever_logs_in_between_and_then_one_a_day()
     let mut last = ResponseCheckOtp::new();
     for n in 0..60 {
         house.clock.advance(Duration::from_secs(300));
-        // A new connection for each; in a year nobody guesses more.
+        // Each guess has a new connection.
         last = attacker(&house, &member).check_otp("victim", &codes.next().expect("a code"));
         if last.reason == "INVALID_CODE" {
             tested += 1;
         }
-        // The owner logs in now and then: that clears the delay, and brings no guess back.
+        // The owner logs in now and then: that clears the delay, and returns no guess.
         if n % 7 == 0 && last.reason == "INVALID_CODE" {
             house.clock.advance(Duration::from_secs(300));
             let opened = house.peer().log_in("victim", PASSWORD, &house.code(&member.secret, 0));
@@ -63,13 +63,13 @@ fn sixty_guesses_in_turn_are_thirty_whoever_logs_in_between_and_then_one_a_day()
     assert_eq!(tested, 30);
     assert_eq!(last.reason, "GUESSES_SPENT");
     assert!(last.retry_after_seconds > 0 && Duration::from_secs(last.retry_after_seconds.into()) <= DAY);
-    // Nothing that he knows opens the door now, and a restart does not either.
+    // Now not even a right code is accepted, and a restart does not change that.
     let mut house = house;
     house.stop();
     house.start_again();
     let code = house.code(&member.secret, 0);
     assert_eq!(house.peer().log_in("victim", PASSWORD, &code).reason, "GUESSES_SPENT");
-    // A day later there is one guess: a right code passes, and is not counted.
+    // A day later one guess is allowed: a right code passes, and is not counted.
     house.clock.advance(DAY);
     assert!(house.peer().log_in("victim", PASSWORD, &house.code(&member.secret, 0)).success);
     house.next_step();
@@ -77,7 +77,7 @@ fn sixty_guesses_in_turn_are_thirty_whoever_logs_in_between_and_then_one_a_day()
 }
 
 #[test]
-fn a_spent_budget_leaves_recovery_codes_and_a_new_factor_makes_it_whole() {
+fn a_spent_budget_leaves_recovery_codes_and_a_new_factor_restores_it() {
     let house = House::with(|settings| settings.app.guesses.budget = 3);
     let member = house.member("victim");
     for code in wrong_codes(&house, &member).take(3) {
@@ -90,7 +90,7 @@ fn a_spent_budget_leaves_recovery_codes_and_a_new_factor_makes_it_whole() {
     assert_eq!(opened.state.enum_value(), Ok(SessionState::NEEDS_ENROLMENT), "{}", opened.error);
     let peer = house.peer().with_token(Some(&opened.token));
     let secret = crate::house::secret_of(&peer.init_otp("victim", "", "").secret);
-    // Whoever was told the secret guesses nothing: wrong codes there are no guesses.
+    // This session has been shown the secret, so its wrong codes are not guesses.
     for code in ["000000", "000001", "000002", "000003", "000004"] {
         assert_eq!(peer.check_otp("victim", code).reason, "INVALID_CODE");
     }
@@ -101,7 +101,7 @@ fn a_spent_budget_leaves_recovery_codes_and_a_new_factor_makes_it_whole() {
 }
 
 #[test]
-fn neither_used_codes_nor_what_is_no_code_are_guesses_and_a_wrong_password_moves_nothing() {
+fn used_and_malformed_codes_are_not_guesses_and_a_wrong_password_counts_nothing() {
     let house = House::with(|settings| settings.app.guesses.budget = 1);
     let member = house.member("victim");
     let used = house.code(&member.secret, -1);
@@ -109,7 +109,7 @@ fn neither_used_codes_nor_what_is_no_code_are_guesses_and_a_wrong_password_moves
         assert_eq!(attacker(&house, &member).check_otp("victim", &used).reason, "CODE_ALREADY_USED");
         assert_eq!(attacker(&house, &member).check_otp("victim", "12345").reason, "INVALID_CODE");
         assert_eq!(house.peer().log_in("victim", "wrong password", "123456").reason, "INVALID_CREDENTIALS");
-        // A session that is complete tests nothing, whatever codes it gives.
+        // A complete session has no code to check.
         assert_eq!(member.peer.check_otp("victim", "123456").reason, "INVALID_CODE");
     }
     assert!(house.peer().log_in("victim", PASSWORD, &house.code(&member.secret, 0)).success);
@@ -130,7 +130,7 @@ fn a_complete_session_cannot_be_used_to_guess_beyond_the_budget() {
 }
 
 #[test]
-fn wrong_passwords_have_to_wait_and_right_ones_do_not_count() {
+fn wrong_passwords_are_throttled_and_right_ones_do_not_count() {
     let house = House::with(|settings| {
         settings.app.throttles.passwords = Rate { burst: 3, refill: Duration::from_secs(30) };
     });
@@ -144,8 +144,8 @@ fn wrong_passwords_have_to_wait_and_right_ones_do_not_count() {
     assert_eq!(reasons, [wrong, wrong, wrong, wait, wait]);
     assert_eq!(tries[4].retry_after_seconds, 30);
     assert_eq!(house.peer().log_in("VICTIM", PASSWORD, "").reason, wait, "however it is spelt");
-    assert_eq!(house.peer().log_in("nobody", PASSWORD, "").reason, wrong, "one that is not there looks the same");
-    // The same door, another way in.
+    assert_eq!(house.peer().log_in("nobody", PASSWORD, "").reason, wrong, "an unknown login looks the same");
+    // The same throttle holds for another call.
     assert_eq!(victim.peer.init_otp("victim", PASSWORD, &house.code(&victim.secret, 0)).reason, wait);
     assert!(house.peer().log_in("other", PASSWORD, &house.code(&other.secret, 0)).success);
     house.clock.advance(Duration::from_secs(30));
@@ -153,7 +153,7 @@ fn wrong_passwords_have_to_wait_and_right_ones_do_not_count() {
 }
 
 #[test]
-fn an_address_has_to_wait_whatever_accounts_it_tries() {
+fn an_address_is_throttled_over_all_accounts() {
     let house = House::with(|settings| {
         settings.app.throttles.hashes = Rate { burst: 5, refill: Duration::from_secs(10) };
         settings.app.throttles.registrations = Rate { burst: 2, refill: Duration::from_secs(60) };

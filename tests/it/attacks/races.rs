@@ -1,4 +1,4 @@
-//! Two things at the same moment, of which one may happen.
+//! Races between calls of which only one may succeed.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::house::{House, PASSWORD, Peer, at_once, eventually, secret_of};
 
 const NEW_PASSWORD: &str = "another horse, another battery";
 
-/// Lets enrolments be confirmed at the same moment: one wins, and its secret is the account's.
+/// Confirms enrolments at the same moment: one wins, and its secret becomes the account's.
 fn one_enrolment_wins(house: &House, login: &str, racers: &[(Peer, SecretBytes)]) {
     let confirm = |(peer, secret): &(Peer, SecretBytes)| {
         let code = house.code(secret, 0);
@@ -23,14 +23,14 @@ fn one_enrolment_wins(house: &House, login: &str, racers: &[(Peer, SecretBytes)]
     assert_eq!(lost.len(), racers.len() - 1, "{answers:?}");
     assert!(lost.iter().all(|reason| ["ENROLMENT_OVERTAKEN", "SESSION_ENDED"].contains(reason)), "{lost:?}");
     for ((_, secret), answer) in racers.iter().zip(&answers) {
-        // As long as the delay after wrong codes is at most.
+        // The longest delay after wrong codes.
         house.clock.advance(Duration::from_secs(300));
         assert_eq!(house.peer().log_in(login, PASSWORD, &house.code(secret, 0)).success, answer.valid);
     }
 }
 
 #[test]
-fn of_a_re_enrolment_and_a_recovery_one_wins() {
+fn either_a_re_enrolment_or_a_recovery_wins() {
     let house = House::open();
     for n in 0..4 {
         let login = format!("user{n}");
@@ -43,7 +43,7 @@ fn of_a_re_enrolment_and_a_recovery_one_wins() {
 }
 
 #[test]
-fn of_parallel_recoveries_one_wins() {
+fn one_of_many_parallel_recoveries_wins() {
     let house = House::open();
     let member = house.member("user1");
     let racers: Vec<_> = (0..4)
@@ -57,7 +57,7 @@ fn of_parallel_recoveries_one_wins() {
 }
 
 #[test]
-fn of_parallel_secrets_for_one_session_the_last_one_counts() {
+fn the_last_of_many_parallel_secrets_counts() {
     let house = House::open();
     let peer = house.peer();
     peer.register("user1", PASSWORD);
@@ -79,7 +79,7 @@ fn one_waiting_session_of_an_old_client_is_completed_once() {
     assert_eq!(valid.into_iter().filter(|valid| *valid).count(), 1);
 }
 
-/// Whoever logs in with the old password while it is changed is out, however close it was.
+/// Logins with the old password race with its change.
 #[test]
 fn no_session_of_the_old_password_outlives_its_change() {
     let house = House::open();
@@ -108,9 +108,9 @@ fn no_session_of_the_old_password_outlives_its_change() {
     assert!(house.peer().log_in("user1", NEW_PASSWORD, &house.code(&member.secret, 0)).success);
 }
 
-/// What somebody says while he leaves is not left behind under his name.
+/// Sends race with the deletion of their account.
 #[test]
-fn nothing_is_said_by_who_has_left() {
+fn no_message_stays_under_the_name_of_a_deleted_account() {
     let house = House::open();
     let member = house.member("leaver");
     let code = house.code(&member.secret, 0);
@@ -128,9 +128,9 @@ fn nothing_is_said_by_who_has_left() {
 }
 
 #[test]
-fn one_of_many_gets_a_login_however_each_spells_it() {
+fn one_of_many_parallel_registrations_gets_a_login_in_any_spelling() {
     let house = House::open();
-    // The last one has a Cyrillic letter that looks the same.
+    // The last one has a Cyrillic letter of the same shape.
     let racers = ["ivan", "IVAN", "Ivan", "ｉｖａｎ", "іvan"].map(|login| (house.peer(), login));
     let taken = at_once(racers.map(|(peer, login)| move || peer.register(login, PASSWORD).success));
     assert_eq!(taken.iter().filter(|success| **success).count(), 1, "{taken:?}");

@@ -1,5 +1,5 @@
-//! A thief has every file of the data directory but the keys: copied while the server runs, with the database's log. What he
-//! must not find in it, in whatever form.
+//! A thief has every file of the data directory but the keys, copied while the server runs, with the database's log. No secret
+//! may be in them, in any encoding.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ use crate::upgrade::{OldUser, code_of, old_database};
 
 const NEW_PASSWORD: &str = "another horse, another battery";
 
-/// What must not be found: a name for it, and its bytes.
+/// Secrets that must not be found, each with a name.
 #[derive(Default)]
 struct Secrets(Vec<(String, Vec<u8>)>);
 
@@ -35,7 +35,7 @@ impl Secrets {
         self.0.push((name.to_owned(), bytes.to_vec()));
     }
 
-    /// Random bytes, raw and in every usual writing.
+    /// Random bytes, raw and in every usual encoding.
     fn bytes(&mut self, name: &str, bytes: &[u8]) {
         self.add(name, bytes);
         for (how, text) in [
@@ -58,7 +58,7 @@ impl Secrets {
         self.bytes(&format!("SHA-256 of {name}"), &Sha256::digest(text));
     }
 
-    /// A one-time code, as it is shown, as it is hashed, and as it was drawn.
+    /// A one-time code: as shown, as hashed, and its random bytes.
     fn code(&mut self, name: &str, shown: &str) {
         let letters = shown.replace('-', "");
         self.text(name, shown);
@@ -66,14 +66,14 @@ impl Secrets {
         self.bytes(name, &BASE32_NOPAD.decode(letters.as_bytes()).expect("base32"));
     }
 
-    /// A token, and what makes it good. (Its other parts are no secret; what they name is a row.)
+    /// A token and its signature. (Its other parts name a session, which is a row of the database.)
     fn token(&mut self, name: &str, token: &str) {
         self.text(name, token);
         let signature = token.rsplit('.').next().expect("three parts");
         self.bytes(&format!("signature of {name}"), &BASE64URL_NOPAD.decode(signature.as_bytes()).expect("base64"));
     }
 
-    /// The keys, those that lie sealed in the database among them. Gives those.
+    /// The keys, with those that lie sealed in the database. Returns the latter.
     fn keys(&mut self, directory: &Path) -> Vec<(InnerKey, SecretBytes)> {
         let key = |name: &str| load(&directory.join(name), KeyGuard::Mode).expect("a key");
         self.bytes("jwt.key", key("jwt.key").expose());
@@ -94,7 +94,7 @@ impl Secrets {
         inner
     }
 
-    /// What of it is in the files of a directory: keys, and the copy that the upgrade leaves in the clear, aside.
+    /// The secrets that are found in the files of a directory, except the key files and the copy that an upgrade leaves.
     fn found_in(&self, directory: &Path) -> Vec<String> {
         let (mut found, mut read, mut open) = (Vec::new(), 0, vec![directory.to_owned()]);
         while let Some(path) = open.pop() {
@@ -114,7 +114,7 @@ impl Secrets {
     }
 }
 
-/// A code from the administrator, put where his tool puts it.
+/// A code from the administrator, stored as the administrator's commands store it.
 fn one_time_code(house: &House, purpose: CodePurpose) -> String {
     let inner = Secrets::default().keys(house.directory());
     let key = &inner.iter().find(|(key, _)| *key == InnerKey::Codes).expect("the key for codes").1;
@@ -142,12 +142,12 @@ fn one_time_code(house: &House, purpose: CodePurpose) -> String {
 }
 
 #[test]
-fn a_stolen_database_holds_nothing_that_lets_anybody_in() {
+fn a_stolen_database_holds_nothing_that_helps_to_log_in() {
     let house = House::open();
     let mut secrets = Secrets::default();
     secrets.keys(house.directory());
 
-    // Somebody whose every secret is used, replaced, or left lying.
+    // An account whose every secret is used, replaced, or left over.
     let member = house.member("thievesmark");
     secrets.text("the password", PASSWORD);
     secrets.bytes("the first secret", member.secret.expose());
@@ -168,7 +168,7 @@ fn a_stolen_database_holds_nothing_that_lets_anybody_in() {
     checked.recovery_codes.iter().for_each(|code| secrets.code("one of the last recovery codes", code));
     secrets.token("the second token", &checked.token);
 
-    // Somebody who came by invitation and lost his telephone, and one who never finished.
+    // An account by invitation that lost its phone, and one whose enrolment was never finished.
     let invitation = one_time_code(&house, CodePurpose::Invitation);
     let unused = one_time_code(&house, CodePurpose::Invitation);
     for code in [&invitation, &unused] {
@@ -205,7 +205,7 @@ fn a_stolen_database_holds_nothing_that_lets_anybody_in() {
 }
 
 #[test]
-fn a_stolen_database_of_the_predecessor_holds_nothing_old_either_once_it_is_upgraded() {
+fn an_upgraded_database_holds_no_old_secret() {
     let directory = tempfile::tempdir().expect("a directory");
     let users: Vec<OldUser> = (1..=5).map(OldUser::numbered).collect();
     drop(old_database(directory.path(), &users));

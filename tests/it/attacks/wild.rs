@@ -1,6 +1,6 @@
-//! Wild input, over the wire: always a proper answer, never a panic, and the server lives on.
+//! Wild input over the wire: the server always answers properly, never panics, and goes on.
 //!
-//! `PROPTEST_CASES` says how many cases; `script/fuzz MINUTES` runs rounds of them for as long as that.
+//! `PROPTEST_CASES` sets the number of cases; `script/fuzz MINUTES` runs rounds of them for that time.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -15,19 +15,19 @@ use crate::account::{change_password, delete_account, end_sessions, new_recovery
 use crate::house::{House, PASSWORD, Peer, reason};
 use crate::watch;
 
-/// A house for all cases, and who lives there; they go with the process.
-struct Inhabited {
+/// A server for all cases, with a member; it ends with the process.
+struct SharedServer {
     house: Mutex<House>,
     member: Peer,
     recovery_codes: Vec<String>,
 }
 
-fn house() -> &'static Inhabited {
-    static HOUSE: OnceLock<Inhabited> = OnceLock::new();
+fn house() -> &'static SharedServer {
+    static HOUSE: OnceLock<SharedServer> = OnceLock::new();
     HOUSE.get_or_init(|| {
         let house = House::open();
         let member = house.member("member");
-        Inhabited { house: Mutex::new(house), member: member.peer, recovery_codes: member.recovery_codes }
+        SharedServer { house: Mutex::new(house), member: member.peer, recovery_codes: member.recovery_codes }
     })
 }
 
@@ -49,19 +49,19 @@ const UNARY: [&str; 11] = [
     "/Messaging/SendMessage",
 ];
 
-/// The server answers, and nothing went wrong that it did not tell.
+/// Checks that the server still answers and has logged no fault.
 fn is_well() {
     member().send("still here").expect("the server lives");
     assert_eq!(watch::faults(), Vec::<String>::new());
 }
 
-/// A refusal of ours, or of the C core: that one has no details.
+/// Whether a refusal comes from the server, or from the C core, whose refusals have no details.
 fn is_proper(status: &RpcStatus) -> bool {
     status.details().is_empty() || status.code() != Code::INTERNAL && !reason(status).is_empty()
 }
 
-/// A field of a message: a number from 1 to 15, any wire type (groups among them), and any content, of the length it says or
-/// not.
+/// A field of a message: a number from 1 to 15, any wire type, groups included, and any content, with a true or a false
+/// length.
 fn field() -> impl Strategy<Value = Vec<u8>> {
     let lying = prop_oneof![4 => Just(0u8), 1 => any::<u8>()];
     (1u8..16, 0u8..8, vec(any::<u8>(), 0..60), lying).prop_map(|(number, kind, content, lie)| {
@@ -74,7 +74,7 @@ fn field() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A real text with a few characters changed, left out or put in.
+/// A real text with a few characters changed, removed or inserted.
 fn mutated(text: &str, changes: &[(Index, u8, char)]) -> String {
     let mut letters: Vec<char> = text.chars().collect();
     for (at, how, letter) in changes {
@@ -116,7 +116,7 @@ proptest! {
 
     #[test]
     fn codes(otp in "[0-9０-９٠-٩ \\-]{0,10}") {
-        // Six digits by chance are right three times in a million.
+        // Six random digits are right three times in a million.
         prop_assume!(!otp.bytes().all(|b| b.is_ascii_digit()) || otp.len() != 6);
         let opened = member().log_in("member", PASSWORD, &otp);
         prop_assert!(!opened.success || otp.is_empty());
@@ -194,11 +194,11 @@ proptest! {
 
     #[test]
     fn bodies(method in select(&UNARY[..]), noise in vec(any::<u8>(), 0..600), fields in vec(field(), 0..12)) {
-        // On a connection of its own: the server may hang up on one whose calls never come to anything.
+        // On a connection of its own: the server may close one whose calls are all broken off.
         let stranger = house().house.lock().expect("no panic").peer();
         let me = stranger.with_token(member().token.as_deref());
         for body in [noise, fields.concat()] {
-            // An empty one, in a member's name, would be a logout.
+            // An empty request with a member's token would be a logout.
             let peers = if method == "/Auth/Logout" { vec![&stranger] } else { vec![&stranger, &me] };
             for peer in peers {
                 if let Some(status) = peer.send_raw(method, body.clone()) {
@@ -211,7 +211,7 @@ proptest! {
 }
 
 #[test]
-fn a_request_beyond_the_limit_is_refused_and_the_server_lives() {
+fn a_request_beyond_the_limit_is_refused() {
     let status = member().send_raw("/Auth/Login", vec![0x0a; 70_000]).expect("refused");
     assert_eq!(status.code(), Code::RESOURCE_EXHAUSTED);
     let status = member().send_raw("/Auth/NoSuchMethod", Vec::new()).expect("refused");
@@ -219,9 +219,9 @@ fn a_request_beyond_the_limit_is_refused_and_the_server_lives() {
     is_well();
 }
 
-/// Groups within groups, which a careless parser follows until the stack is gone (RUSTSEC-2024-0437).
+/// Nested groups overflow the stack of a parser without a depth limit (RUSTSEC-2024-0437).
 #[test]
-fn no_depth_of_nesting_ends_the_server() {
+fn deeply_nested_groups_are_refused() {
     for method in UNARY {
         for opening in [0x0b, 0x7b] {
             if let Some(status) = member().with_token(None).send_raw(method, vec![opening; 60_000]) {
@@ -235,7 +235,7 @@ fn no_depth_of_nesting_ends_the_server() {
 #[test]
 fn fields_as_long_as_a_request_may_be_are_refused() {
     let stranger = member().with_token(None);
-    // The second one grows to eighteen times its length when it is normalised.
+    // The second one grows to eighteen times its length in normalisation.
     for long in ["x".repeat(60_000), "\u{fdfa}".repeat(20_000), "\u{301}".repeat(30_000)] {
         assert_eq!(stranger.register(&long, PASSWORD).reason, "LOGIN_INVALID");
         assert_eq!(stranger.register("user1", &long).reason, "WEAK_PASSWORD");
@@ -253,12 +253,12 @@ fn fields_as_long_as_a_request_may_be_are_refused() {
     is_well();
 }
 
-/// Sixty megabytes of zeros travel as sixty kilobytes, and would keep the one poll thread busy.
+/// Sixty megabytes of zeros are sixty kilobytes when compressed, and decompressing them would keep the one poll thread busy.
 #[test]
-fn what_comes_packed_is_not_unpacked() {
+fn a_compressed_request_is_not_decompressed() {
     let house = House::open();
     let member = house.member("user1");
-    let packing = Peer::packing(&house);
+    let packing = Peer::compressing(&house);
     for bytes in [1_000, 60_000, 60_000_000] {
         let status = packing.send_raw("/Auth/Login", vec![0; bytes]).expect("refused");
         assert_eq!(status.code(), Code::UNIMPLEMENTED, "{bytes} bytes: {status:?}");

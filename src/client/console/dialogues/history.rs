@@ -10,6 +10,7 @@ use crate::client::error::CallError;
 use crate::client::link::Link;
 use crate::client::link::room::PAGE;
 use crate::client::types::HistoryPage;
+use crate::model::ids::EventId;
 use crate::security::secret::SecretText;
 
 /// `/history`: shows the `count` messages before the oldest one on the screen.
@@ -40,8 +41,8 @@ pub fn show_history(cx: &mut ConsoleContext, count: u32) -> io::Result<AfterLine
     Ok(AfterLine::ReadNext)
 }
 
-/// The newest `count` messages below the id `before`, in as many calls as necessary.
-fn fetch(link: &Link, token: &SecretText, before: u64, count: u32) -> Result<HistoryPage, CallError> {
+/// The newest `count` messages, of those below the id `before` if there is one, in as many calls as necessary.
+fn fetch(link: &Link, token: &SecretText, before: Option<EventId>, count: u32) -> Result<HistoryPage, CallError> {
     let mut pages = Vec::new();
     let (mut before, mut left, mut has_more) = (before, count, true);
     while left > 0 && has_more {

@@ -143,6 +143,8 @@ mod tests {
     use crate::client::console::terminal::paint::Paint;
     use crate::client::error::{CallError, ServerRefusal};
     use crate::client::session::ClientSession;
+    use crate::model::ids::EventId;
+    use crate::model::ids::testing::cursor;
     use crate::security::secret::SecretText;
 
     #[derive(Clone, Default)]
@@ -184,6 +186,7 @@ mod tests {
     }
 
     fn message(id: u64, text: &str) -> StreamEvent {
+        let id = EventId::from_wire(id).ok();
         StreamEvent::Message(ReceivedMessage { id, author: "bob".to_owned(), text: text.to_owned(), time: None })
     }
 
@@ -234,7 +237,7 @@ mod tests {
         current.set(session(10_000));
         let at = |server: i64| {
             let said = ReceivedMessage {
-                id: 0,
+                id: None,
                 author: String::new(),
                 text: String::new(),
                 time: Some(Time::from_secs(server)),
@@ -250,7 +253,7 @@ mod tests {
     fn a_lost_connection_and_its_return_are_reported_with_the_messages_between() {
         let current = Arc::new(CurrentSession::default());
         let mark = current.set(session(1_000_000));
-        let caught_up = |cursor| (mark, StreamEvent::CaughtUp { cursor });
+        let caught_up = |number| (mark, StreamEvent::CaughtUp { cursor: cursor(number) });
         let lost = || (mark, StreamEvent::Lost(CallError::Unreachable));
         let events = vec![
             (mark, message(1, "a")),
@@ -288,7 +291,7 @@ mod tests {
             (
                 1,
                 StreamEvent::Message(ReceivedMessage {
-                    id,
+                    id: EventId::from_wire(id).ok(),
                     author,
                     text,
                     time: Some(Time::from_secs(43_200 + days * 86_400)),

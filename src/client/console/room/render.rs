@@ -3,7 +3,8 @@
 
 use crate::base::clock::Time;
 use crate::base::escape::one_line;
-use crate::client::console::terminal::layout::{NARROW_INDENT, columns, wrap_into};
+use crate::base::text_width::text_width;
+use crate::client::console::terminal::layout::{NARROW_INDENT, wrap_into};
 use crate::client::console::terminal::paint::Paint;
 use crate::client::console::terminal::screen::Screen;
 use crate::client::types::ReceivedMessage;
@@ -27,7 +28,7 @@ pub fn block(message: &ReceivedMessage, starts_day: bool, screen: &Screen) -> St
 /// without it lines are not broken.
 pub fn message(clock_time: &str, author: &str, text: &str, window: Option<usize>, paint: Paint) -> String {
     let author = one_line(author);
-    let head_columns = clock_time.chars().count() + 3 + columns(&author) + 2;
+    let head_columns = clock_time.chars().count() + 3 + text_width(&author) + 2;
     let head = format!("{} {}: ", paint.dim(&format!("[{clock_time}]")), paint.bold(&author));
     let indent = if window.is_some_and(|columns| columns < NARROW) { NARROW_INDENT } else { INDENT };
     let mut block = head;
@@ -109,7 +110,7 @@ mod tests {
                 for row in shown.split('\n').skip(1) {
                     assert!(row.starts_with(&" ".repeat(INDENT)), "{shown}");
                 }
-                assert!(shown.split('\n').all(|row| columns(row) <= 80), "{shown}");
+                assert!(shown.split('\n').all(|row| text_width(row) <= 80), "{shown}");
             }
         }
     }

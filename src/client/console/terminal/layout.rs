@@ -1,6 +1,6 @@
 //! Where a text is broken in a window.
 
-use unicode_width::UnicodeWidthChar;
+use crate::base::text_width::{letter_width, text_width};
 
 /// Indent of further rows in a narrow window.
 pub const NARROW_INDENT: usize = 4;
@@ -10,7 +10,7 @@ const NARROW_HELP: usize = 60;
 /// A notice of the program after `sign` (`* ` or `! `), which starts no message. `window` is the width in columns; without it
 /// the text is not broken.
 pub fn notice(sign: &str, text: &str, window: Option<usize>) -> String {
-    let indent = columns(sign);
+    let indent = text_width(sign);
     let mut block = sign.to_owned();
     match window {
         Some(window) => wrap_into(&mut block, text, indent, indent, window),
@@ -27,7 +27,7 @@ pub fn help_line(line: &str, window: Option<usize>) -> String {
     let (head, words) = line.split_at(behind);
     let narrow = window < NARROW_HELP && !head.is_empty();
     let head = if narrow { format!("{}  ", head.trim_end()) } else { head.to_owned() };
-    let start = columns(&head);
+    let start = text_width(&head);
     let mut block = head;
     wrap_into(&mut block, words, start, if narrow { NARROW_INDENT } else { start }, window);
     block
@@ -42,7 +42,7 @@ pub fn typed_rows(prompt: &str, line: &str, window: usize) -> Option<usize> {
             (rows, column) = (rows + 1, 0);
             continue;
         }
-        let width = letter.width().filter(|&width| width > 0)?;
+        let width = letter_width(letter).filter(|&width| width > 0)?;
         if column + width > window {
             (rows, column) = (rows + 1, 0);
         }
@@ -61,13 +61,13 @@ pub fn wrap_into(block: &mut String, line: &str, start: usize, indent: usize, wi
         *column = indent;
     };
     for word in line.split_inclusive(char::is_whitespace) {
-        let width = columns(word.trim_end());
+        let width = text_width(word.trim_end());
         if column + width > window && column > indent && !(column == start && may_stay_whole(word)) {
             break_here(block, &mut column);
         }
         let whole = may_stay_whole(word);
         for letter in word.chars() {
-            let width = letter.width().unwrap_or(0);
+            let width = letter_width(letter).unwrap_or(0);
             let full = column + width > window;
             if full && !whole && !letter.is_whitespace() {
                 break_here(block, &mut column);
@@ -84,11 +84,6 @@ pub fn wrap_into(block: &mut String, line: &str, start: usize, indent: usize, wi
 /// Whether the terminal may break the word: none of its characters can start a line of ours.
 fn may_stay_whole(word: &str) -> bool {
     word.trim_end().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?#@$&'()+,;=%".contains(&byte))
-}
-
-/// Width of `text` in columns.
-pub fn columns(text: &str) -> usize {
-    text.chars().map(|letter| letter.width().unwrap_or(0)).sum()
 }
 
 #[cfg(test)]

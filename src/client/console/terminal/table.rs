@@ -1,6 +1,7 @@
 //! Tables that are readable in any window: as columns if they fit, otherwise one block per row.
 
-use crate::base::table::{GAP, aligned, width};
+use crate::base::table::{GAP, aligned};
+use crate::base::text_width::text_width;
 use crate::client::console::terminal::layout::wrap_into;
 
 /// A table with `heads` above its columns. If a row does not fit into `window` columns, each row becomes a block: its first and
@@ -9,7 +10,7 @@ pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]], window: Opt
     let body = rows.iter().map(|row| row.each_ref().map(String::as_str));
     let whole = aligned(&std::iter::once(heads).chain(body).collect::<Vec<_>>());
     match window {
-        Some(window) if whole.lines().any(|line| width(line) > window) => blocks(heads, rows, window),
+        Some(window) if whole.lines().any(|line| text_width(line) > window) => blocks(heads, rows, window),
         _ => whole,
     }
 }
@@ -32,7 +33,6 @@ fn blocks<const N: usize>(heads: [&str; N], rows: &[[String; N]], window: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::console::terminal::layout::columns;
 
     fn rows() -> Vec<[String; 4]> {
         [["1", "2026-11-23 15:14", "127.0.0.1", "этот"], ["10", "2026-11-23 16:00", "2001:db8::1", ""]]
@@ -57,6 +57,6 @@ mod tests {
                       10\n  opened: 2026-11-23 16:00\n  from: 2001:db8::1\n";
         assert_eq!(shown, blocks);
         let narrow = table(["", "opened", "from", ""], &rows(), Some(20));
-        assert!(narrow.lines().all(|line| columns(line) <= 20), "{narrow}");
+        assert!(narrow.lines().all(|line| text_width(line) <= 20), "{narrow}");
     }
 }

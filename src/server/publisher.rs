@@ -1,0 +1,60 @@
+//! The thread between writer and hub.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::base::threads::Thread;
+use crate::hub::Hub;
+use crate::model::event::Event;
+use crate::rpc::stream::Outlet;
+use crate::rpc::wire::{self, Batch};
+
+/// The hub of the streams of this server.
+pub(super) type StreamHub = Arc<Hub<Outlet>>;
+
+/// How many commits may wait for the publisher; after that the writer waits.
+const QUEUE_COMMITS: usize = 256;
+
+/// Publishes committed messages on a thread of its own, so that a sender is answered before its message is written to a
+/// thousand streams. Commits that queue up meanwhile are published together.
+pub(super) struct Publisher {
+    // Dropped first: the thread ends once its queue is empty.
+    commits: Sender<Vec<Event>>,
+    _thread: Thread,
+}
+
+impl Publisher {
+    /// Starts the thread. The hub has to be set before the first commit; a write to the streams has about `batch_bytes`.
+    pub(super) fn start(hub: Arc<OnceLock<StreamHub>>, batch_bytes: usize) -> io::Result<Publisher> {
+        let (commits, committed) = bounded(QUEUE_COMMITS);
+        let thread = Thread::spawn("publisher", move || publish_all(&committed, &hub, batch_bytes))?;
+        Ok(Publisher { commits, _thread: thread })
+    }
+
+    /// Queues a commit. Calls have to come in the order of the commits.
+    pub(super) fn publish(&self, messages: Vec<Event>) {
+        // The thread lives as long as its sender.
+        let _ = self.commits.send(messages);
+    }
+}
+
+fn publish_all(committed: &Receiver<Vec<Event>>, hub: &OnceLock<StreamHub>, batch_bytes: usize) {
+    // A commit that did not fit into the write before it.
+    let mut next = None;
+    while let Some(mut messages) = next.take().or_else(|| committed.recv().ok()) {
+        let mut size = wire::event_bytes(&messages);
+        while let Ok(more) = committed.try_recv() {
+            size += wire::event_bytes(&more);
+            if size > batch_bytes {
+                next = Some(more);
+                break;
+            }
+            messages.extend(more);
+        }
+        if let Some(hub) = hub.get() {
+            hub.publish(&Batch::frames(messages, batch_bytes));
+        }
+    }
+}
