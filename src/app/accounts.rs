@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::audit_context::{AuditContext, TxEnd, Welcome};
-use super::credential::{Connection, Credential};
+use super::credential::{ConnectionId, Credential};
 use super::enrolment::accept_code;
 use super::limits::Registration;
 use super::refusal::{Error, Refusal};
@@ -30,7 +30,7 @@ pub struct RegisterAttempt {
     /// An invitation, where registration is by invitation; else empty.
     pub invitation: SecretText,
     /// The connection, where it may enrol without a token later.
-    pub connection: Option<Connection>,
+    pub connection: Option<ConnectionId>,
     /// Where it comes from.
     pub address: Option<IpAddr>,
 }
@@ -45,7 +45,7 @@ pub struct LoginAttempt {
     /// What comes with the password.
     pub second: Second,
     /// The connection, where it may give its code without a token later.
-    pub connection: Option<Connection>,
+    pub connection: Option<ConnectionId>,
     /// Where it comes from.
     pub address: Option<IpAddr>,
 }

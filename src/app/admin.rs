@@ -282,7 +282,7 @@ impl App {
     }
 }
 
-/// Ends every session of an account, and deletes what was pending.
+/// Ends every session of an account, and deletes its pending factors.
 fn shut_out(tx: &Tx<'_>, user_id: UserId) -> Result<usize, DbError> {
     let ended = rows::end(tx, End::All(user_id))?;
     factors::delete_pending(tx, user_id)?;

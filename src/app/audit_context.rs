@@ -18,7 +18,7 @@ use crate::store::guesses::{self, Wait};
 use crate::store::sessions::{self, End, Session, Stage};
 use crate::store::{DbError, Tx, codes, users};
 
-/// The keys that open, hash and chain what is in the database.
+/// The keys that open, hash and chain rows of the database.
 pub struct Keys {
     /// Seals secrets.
     pub vault: Vault,

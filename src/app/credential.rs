@@ -3,15 +3,15 @@
 use super::refusal::Refusal;
 use crate::security::secret::SecretText;
 
-/// A connection, as the wire names it: the same for all calls on it, and never the same for two.
+/// Names a connection: the same for all calls on it, and never the same for two connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection(pub String);
+pub struct ConnectionId(pub String);
 
 /// What a caller shows, before anything is proved.
 #[derive(Clone, Debug)]
 pub enum Credential {
     /// No token, on a connection that a client without tokens for its code may use.
-    NoneOn(Connection),
+    NoneOn(ConnectionId),
     /// No token, elsewhere.
     None,
     /// One token.

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::audit_context::{AuditContext, Guessing, TxEnd};
-use super::credential::{Connection, Credential};
+use super::caller::Person;
+use super::credential::{ConnectionId, Credential};
 use super::refusal::{Error, Refusal};
-use super::sessions::Person;
 use super::system::{App, Opened};
 use crate::base::clock::Time;
 use crate::model::ids::{FactorId, SessionId};
@@ -84,7 +84,7 @@ impl App {
     fn enrol_registering_connection(
         &self,
         key: &LoginKey,
-        on: &Connection,
+        on: &ConnectionId,
         context: AuditContext,
     ) -> Result<SecretText, Error> {
         let secret = totp::new_secret()?;
@@ -170,7 +170,7 @@ impl App {
 /// The session that a code is for.
 enum CodeFor {
     Named(SessionId),
-    WaitingOn(Connection),
+    WaitingOn(ConnectionId),
 }
 
 /// The session that a code is for.

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod audit_context;
+pub mod caller;
 mod credential;
 pub mod enrolment;
 mod limits;
@@ -16,6 +17,6 @@ mod sweep;
 mod system;
 pub mod throttles;
 
-pub use self::credential::{Connection, Credential};
+pub use self::credential::{ConnectionId, Credential};
 pub use self::limits::{AppLimits, Registration};
 pub use self::system::{App, Opened, TokenKey};

@@ -31,7 +31,7 @@ pub struct App {
     pub sessions: Arc<Sessions>,
     /// Hashes and verifies passwords.
     pub passwords: Passwords,
-    /// The keys that open, hash and chain what is kept.
+    /// The keys that open, hash and chain rows of the database.
     pub keys: Arc<Keys>,
     /// How often anything may be tried.
     pub throttles: Throttles,

@@ -6,7 +6,7 @@ use grpcio::{Metadata, RpcContext};
 
 use super::edge::connection;
 use super::edge::proxy::{FORWARDED_KEY, TrustedProxies};
-use crate::app::{Connection, Credential};
+use crate::app::{ConnectionId, Credential};
 use crate::proto::methods::TOKEN_KEY;
 use crate::security::secret::SecretText;
 
@@ -42,7 +42,7 @@ impl Incoming {
     }
 
     /// The connection, if clients of the predecessor are served their way on it. Not for poll threads.
-    pub fn legacy_connection(&self) -> Option<Connection> {
+    pub fn legacy_connection(&self) -> Option<ConnectionId> {
         self.legacy.and_then(connection::from_peer)
     }
 

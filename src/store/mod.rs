@@ -1,7 +1,9 @@
-//! Everything that is kept, and all SQL.
+//! The database: everything that survives a restart, and all SQL.
 //!
-//! One SQLite file in WAL mode with `synchronous=FULL`: what a caller was told is stored survives a crash. Many threads read
-//! through a bounded pool; one thread writes. Times are microseconds since the Unix epoch.
+//! One SQLite file in WAL mode with `synchronous=FULL`: an acknowledged write survives a crash. Many threads read through a
+//! bounded pool; one thread writes. Each table has a file, with its statements in one list; the functions in there take a view
+//! of the database (`ReadTx`) or the right to write (`Tx`), and nothing else gets at either. A transaction carries what follows
+//! its commit (`effects`), and the writer applies it in one place (`tail`). Times are microseconds since the Unix epoch.
 
 pub mod audit;
 pub mod codes;
@@ -79,7 +81,7 @@ impl Store {
     /// Opens the database in `data_dir`, making it if it is not there, and brings its schema up to date. A database of the
     /// predecessor must have been upgraded before ([`upgrade`]).
     ///
-    /// `followers` hear of every commit, on the writer's thread. They take what is in the database already as known.
+    /// `followers` hear of every commit from now on, on the writer's thread.
     ///
     /// # Errors
     /// [`OpenError`], each with a sentence that says what to do.

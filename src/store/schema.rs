@@ -158,7 +158,7 @@ ALTER TABLE events ADD COLUMN kind   TEXT NOT NULL DEFAULT 'message';
 ALTER TABLE events ADD COLUMN room   INTEGER DEFAULT 1;  -- the common room; none: the event is for a person only
 ALTER TABLE events ADD COLUMN person INTEGER;            -- the person whom it is for, beside the room or alone
 
--- The last number that was given, by what is numbered.
+-- The last number that was given in each sequence.
 CREATE TABLE lanes (
     name           TEXT PRIMARY KEY,
     last           INTEGER NOT NULL

@@ -1,5 +1,4 @@
-//! The database as the tables see it: statements, values, rows and errors. What is written against it runs on SQLite and on
-//! PostgreSQL.
+//! The database as the tables see it: statements, values, rows and errors. Code against it runs on SQLite and on PostgreSQL.
 //!
 //! A statement is declared once, with [`statements`], which lists it as well: a test prepares every listed one on both
 //! engines. Parameters are `?1`, `?2` (PostgreSQL: `$1`, `$2`).

@@ -1,5 +1,5 @@
-//! SQLite: opening the file, and the connections that read. What is in here is SQLite's alone: files, pragmas and locks have
-//! no counterpart in PostgreSQL.
+//! SQLite: opening the file, and the connections that read. All of it is SQLite's alone: files, pragmas and locks have no
+//! counterpart in PostgreSQL.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;

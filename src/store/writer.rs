@@ -79,8 +79,8 @@ impl Writer {
         let (sender, receiver) = bounded(limits.write_queue);
         let batch = limits.write_batch;
         let kept = head_file.read();
-        let mut work = Work { connection, tail, head_file, kept };
-        let thread = Thread::spawn("store-writer", move || work.run(&receiver, batch))?;
+        let mut writer = WriterThread { connection, tail, head_file, kept };
+        let thread = Thread::spawn("store-writer", move || writer.run(&receiver, batch))?;
         Ok(Writer { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -117,7 +117,7 @@ impl Drop for Writer {
 }
 
 /// What the writer's thread works with.
-struct Work {
+struct WriterThread {
     connection: Connection,
     tail: Tail,
     head_file: HeadFile,
@@ -125,7 +125,7 @@ struct Work {
     kept: Option<AuditHead>,
 }
 
-impl Work {
+impl WriterThread {
     fn run(&mut self, jobs: &Receiver<Box<dyn Job>>, batch: usize) {
         let mut group = Vec::with_capacity(batch);
         while let Ok(first) = jobs.recv() {

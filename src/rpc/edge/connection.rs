@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::sockets;
-use crate::app::Connection;
+use crate::app::ConnectionId;
 
 /// How often to look for a socket that is not listed.
 const LOOKS: usize = 20;
@@ -18,7 +18,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(2);
 /// The connection with its other end at `peer`. `None` if there is none, or more than one, or the system does not tell.
 ///
 /// Not for poll threads: it reads the system's list of sockets.
-pub fn from_peer(peer: SocketAddr) -> Option<Connection> {
+pub fn from_peer(peer: SocketAddr) -> Option<ConnectionId> {
     let canonical = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let look = || {
         let listed = sockets::established(|ports| ports.remote == canonical.port());
@@ -37,7 +37,7 @@ pub fn from_peer(peer: SocketAddr) -> Option<Connection> {
         look()
     };
     match (0..LOOKS).map(look_again).find(|inodes| !inodes.is_empty())?.as_slice() {
-        [inode] => Some(Connection(format!("{peer} socket {inode}"))),
+        [inode] => Some(ConnectionId(format!("{peer} socket {inode}"))),
         // The other end has a connection to another of our addresses from the same port: it could be either.
         _ => None,
     }
@@ -56,7 +56,7 @@ mod tests {
         let first = from_peer(peer).expect("it is established");
         assert_eq!(from_peer(peer), Some(first.clone()));
         let mapped = peer.to_string().replace("127.0.0.1", "[::ffff:127.0.0.1]").parse().unwrap();
-        let inode = |connection: Connection| connection.0.rsplit(' ').next().map(str::to_owned);
+        let inode = |connection: ConnectionId| connection.0.rsplit(' ').next().map(str::to_owned);
         assert_eq!(from_peer(mapped).and_then(inode), inode(first), "the same socket, as an IPv6 listener names it");
         // The server closes first, so that the client's port is free at once.
         drop(server);
