@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::audit_context::{AuditContext, Guessing, TxEnd};
+use super::caller::Person;
 use super::credential::{ConnectionId, Credential};
 use super::refusal::{Error, Refusal};
-use super::sessions::Person;
 use super::system::{App, Opened};
 use crate::base::clock::Time;
 use crate::model::ids::{FactorId, SessionId};

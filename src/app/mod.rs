@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod audit_context;
+pub mod caller;
 mod credential;
 pub mod enrolment;
 mod limits;

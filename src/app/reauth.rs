@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::audit_context::{AuditContext, Guessing, TxEnd};
+use super::caller::Caller;
 use super::credential::Credential;
 use super::refusal::{Error, Refusal};
-use super::sessions::Caller;
 use super::system::App;
 use crate::security::passwords::Verified;
 use crate::security::secret::SecretText;

@@ -6,54 +6,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
+use super::caller::{Caller, Person, Rights};
 use super::credential::Credential;
 use super::refusal::Refusal;
 use crate::base::clock::Time;
 use crate::base::lock::{read, write};
 use crate::model::event::Event;
-use crate::model::ids::{SessionId, UserId};
-use crate::model::login::LoginKey;
+use crate::model::ids::SessionId;
 use crate::security::tokens::Tokens;
 use crate::store::sessions::Stage;
 use crate::store::{Followers, LiveSession, Store, StoreError, sessions as rows};
-
-/// An account, as its sessions know it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Person {
-    /// Its id.
-    pub id: UserId,
-    /// The login as it is shown.
-    pub login: String,
-    /// The login as it is compared.
-    pub key: LoginKey,
-}
-
-impl Person {
-    /// An account with an id and a login.
-    pub fn new(id: UserId, login: String) -> Arc<Person> {
-        let key = LoginKey::from_text(&login);
-        Arc::new(Person { id, login, key })
-    }
-}
-
-/// Proof that a call comes from a session that is complete.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    session: SessionId,
-    person: Arc<Person>,
-}
-
-impl Caller {
-    /// The session.
-    pub fn session(&self) -> SessionId {
-        self.session
-    }
-
-    /// Its account.
-    pub fn person(&self) -> &Person {
-        &self.person
-    }
-}
 
 #[derive(Debug)]
 struct Entry {
@@ -135,7 +97,7 @@ impl Sessions {
     /// As [`Sessions::named`], or the second factor is still missing.
     pub fn caller(&self, by: &Credential, tokens: &Tokens, now: Time) -> Result<Caller, Refusal> {
         match self.find(by, tokens, now)? {
-            (session, person, Stage::Complete) => Ok(Caller { session, person }),
+            (session, person, Stage::Complete) => Ok(Caller::new(session, person, Rights::Member)),
             (_, _, Stage::NeedsCode | Stage::NeedsEnrolment) => Err(Refusal::SecondFactorMissing),
         }
     }

@@ -7,7 +7,8 @@ use std::thread::{self, Thread};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::{Audience, Deliver, Frame, HubLimits, Offered};
+use super::frame::{Audience, Deliver, Frame, Offered};
+use super::limits::HubLimits;
 use crate::base::lock::lock;
 use crate::model::ids::{Cursor, SessionId, UserId};
 

@@ -4,18 +4,28 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::frame::{Deliver, Frame};
+use super::registry::Registry;
 use super::subscriber::{Lent, Mailbox, Subscriber};
-use super::{Deliver, Ended, Frame, Hub};
 use crate::model::ids::Cursor;
 
 /// A reader's end of a mailbox. Dropping it leaves the hub.
 pub struct Subscription<O: Deliver> {
-    hub: Arc<Hub<O>>,
+    registry: Arc<Registry<O>>,
     id: u64,
     opened_at: Cursor,
     cursor: Cursor,
     frames: Mailbox<O::Body>,
     shared: Arc<Subscriber<O>>,
+}
+
+/// Why a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its session ended.
+    Session,
+    /// The server stops.
+    Draining,
 }
 
 /// What a reader should do next.
@@ -34,14 +44,14 @@ pub enum Next<B> {
 
 impl<O: Deliver> Subscription<O> {
     pub(super) fn new(
-        hub: Arc<Hub<O>>,
+        registry: Arc<Registry<O>>,
         id: u64,
         opened_at: Cursor,
         cursor: Cursor,
         frames: Mailbox<O::Body>,
         shared: Arc<Subscriber<O>>,
     ) -> Subscription<O> {
-        Subscription { hub, id, opened_at, cursor, frames, shared }
+        Subscription { registry, id, opened_at, cursor, frames, shared }
     }
 
     /// A number that no other subscription of this run has.
@@ -62,7 +72,7 @@ impl<O: Deliver> Subscription<O> {
     /// Makes the calling thread the one that is woken. To be called before the first [`Subscription::take_next`].
     pub fn attach(&self) {
         // Under the lock: a flag is either set after this and wakes the thread, or seen by its first look.
-        let _state = self.hub.state();
+        let _state = self.registry.state();
         self.shared.attach_this_thread();
     }
 
@@ -72,7 +82,7 @@ impl<O: Deliver> Subscription<O> {
             return Next::Ended(Ended::Session);
         }
         // Read before the mailbox: a frame that was delivered before these reads is seen after them.
-        let published = self.hub.published();
+        let published = self.registry.published();
         let behind = self.shared.inbox().behind;
         let draining = self.shared.is_draining();
         while let Ok(queued) = self.frames.try_recv() {
@@ -92,7 +102,7 @@ impl<O: Deliver> Subscription<O> {
     }
 
     fn has_passed_the_drain(&self) -> bool {
-        self.hub.state().drain_through.is_some_and(|through| self.cursor >= through)
+        self.registry.state().drain_through.is_some_and(|through| self.cursor >= through)
     }
 
     /// Parks until there is something to do, or for `limit`; may return early. Meanwhile the publisher writes through the
@@ -137,7 +147,7 @@ impl<O: Deliver> Subscription<O> {
     /// Takes up the mailbox again, if everything whose publication has begun has been delivered. Otherwise returns false:
     /// there is more to read from the store.
     pub fn rejoin(&mut self) -> bool {
-        let state = self.hub.state();
+        let state = self.registry.state();
         if self.cursor < state.last {
             return false;
         }
@@ -148,7 +158,7 @@ impl<O: Deliver> Subscription<O> {
 
 impl<O: Deliver> Drop for Subscription<O> {
     fn drop(&mut self) {
-        self.hub.leave(self.id, self.shared.user_id());
+        self.registry.leave(self.id, self.shared.user_id());
         // Under the inbox's lock: the publisher, which may still hold the subscriber, puts in nothing after this.
         let mut inbox = self.shared.inbox();
         inbox.behind = true;

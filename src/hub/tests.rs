@@ -1,6 +1,6 @@
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicU8;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -191,7 +191,7 @@ fn a_reader_passes_what_was_published_also_where_nothing_came_by_its_mailbox() {
     let hub = hub();
     let mut reader = hub.subscribe(user(1), session(), at(100)).unwrap();
     // As if the frames had been for others.
-    hub.published.raise_to(at(150));
+    hub.registry.raise_published_to(at(150));
     assert!(matches!(reader.take_next(), Next::Idle));
     assert_eq!(reader.cursor(), at(150), "a heartbeat tells the client this cursor");
 }
@@ -424,7 +424,7 @@ fn an_idle_reader_is_woken_when_the_publisher_reaches_the_end_of_a_drain() {
 }
 
 fn no_reader_is_idle(hub: &Hub<Recorder>) -> bool {
-    hub.state().subscribers.values().all(|subscriber| subscriber.inbox().lent.is_none())
+    hub.registry.state().subscribers.values().all(|subscriber| subscriber.inbox().lent.is_none())
 }
 
 #[derive(Clone, Debug)]

@@ -15,14 +15,13 @@ use crate::proto::{
 
 /// Proves the caller and hands the message to the writer, which answers after the commit. No worker waits for it.
 pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message, reply: Reply<SendResponse>) {
-    let app = &shared.app;
-    let caller = match app.sessions.caller(&incoming.credential, &app.tokens, app.clock.now()) {
+    let caller = match shared.caller(&incoming) {
         Ok(caller) => caller,
         Err(refusal) => return reply.about(|| shared.login_of(&incoming)).send(Err(refusal.into())),
     };
     let reply = reply.about(|| Some(caller.person().login.clone()));
     let draft = Draft { author: request.author, text: request.text, client_id: request.client_id };
-    app.send(&caller, draft, move |result| {
+    shared.app.send(caller.member(), draft, move |result| {
         reply.send(result.map(|stored| {
             let mut response = SendResponse::new();
             response.success = true;
@@ -40,7 +39,7 @@ pub(super) fn history(shared: &Shared, incoming: Incoming, request: HistoryReque
         None => PageFrom::Newest,
         Some(HistoryFrom::After(id)) => PageFrom::After(Cursor::from_wire(id).unwrap_or(Cursor::END)),
     };
-    let page = shared.app.history(&incoming.credential, from, request.limit)?;
+    let page = shared.app.history(shared.caller(&incoming)?.member(), from, request.limit)?;
     Ok(HistoryResponse {
         messages: page.messages.iter().map(wire::message).collect(),
         has_more: page.has_more,

@@ -71,8 +71,7 @@ impl Drop for Opening {
 pub(super) fn open_stream<Q: StreamRequest>(shared: &Shared, incoming: Incoming, request: &Q, mut opening: Opening) {
     opening.started = true;
     let app = &shared.app;
-    let now = app.clock.now();
-    let caller = match app.sessions.caller(&incoming.credential, &app.tokens, now) {
+    let caller = match shared.caller(&incoming) {
         Ok(caller) => caller,
         Err(refusal) => {
             opening.context.account = shared.login_of(&incoming);
@@ -80,7 +79,8 @@ pub(super) fn open_stream<Q: StreamRequest>(shared: &Shared, incoming: Incoming,
         }
     };
     opening.context.account = Some(caller.person().login.clone());
-    let after = match request.beginning().map_err(Error::from).and_then(|beginning| app.cursor_of(beginning)) {
+    let beginning = request.beginning().map_err(Error::from);
+    let after = match beginning.and_then(|beginning| app.cursor_of(caller.member(), beginning)) {
         Ok(after) => after,
         Err(error) => return opening.refuse(error),
     };
@@ -89,7 +89,7 @@ pub(super) fn open_stream<Q: StreamRequest>(shared: &Shared, incoming: Incoming,
         Err(error) => return opening.refuse(Refusal::from(error).into()),
     };
     // A session that ended before the subscription existed did not end this stream.
-    if !app.sessions.is_complete(caller.session(), now) {
+    if !app.sessions.is_complete(caller.session(), app.clock.now()) {
         return opening.refuse(Refusal::SessionEnded.into());
     }
     // The thread gets the ends of the call once it runs. Without a thread, they are still here to refuse with.

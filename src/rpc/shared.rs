@@ -9,6 +9,8 @@ use super::limits::RpcLimits;
 use super::status::CallContext;
 use super::stream::{Outlet, Streams};
 use crate::app::App;
+use crate::app::caller::Caller;
+use crate::app::refusal::Refusal;
 use crate::base::threads::Pool;
 use crate::hub::Hub;
 
@@ -39,6 +41,15 @@ impl Shared {
     pub(super) fn context(&self, method: &'static str, incoming: &Incoming, account: Option<&str>) -> CallContext {
         let account = account.map(str::to_owned);
         CallContext { method, address: incoming.address, account, clock: self.app.clock.clone() }
+    }
+
+    /// Proves the caller: their token names a complete session.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn caller(&self, incoming: &Incoming) -> Result<Caller, Refusal> {
+        let app = &self.app;
+        app.sessions.caller(&incoming.credential, &app.tokens, app.clock.now())
     }
 
     /// The account that the caller's token names, for the log.

@@ -17,8 +17,8 @@ pub(super) type StreamHub = Arc<Hub<Outlet>>;
 /// How many commits may wait for the publisher; after that the writer waits.
 const QUEUE_COMMITS: usize = 256;
 
-/// Publishes committed messages on a thread of its own, so that a sender is answered before its message is written to a
-/// thousand streams. Commits that queue up meanwhile are published together.
+/// Publishes committed events on a thread of its own, so that a sender is answered before its message is written to a thousand
+/// streams. Commits that queue up meanwhile are published together.
 pub(super) struct Publisher {
     // Dropped first: the thread ends once its queue is empty.
     commits: Sender<Vec<Event>>,
@@ -34,27 +34,27 @@ impl Publisher {
     }
 
     /// Queues a commit. Calls have to come in the order of the commits.
-    pub(super) fn publish(&self, messages: Vec<Event>) {
+    pub(super) fn publish(&self, events: Vec<Event>) {
         // The thread lives as long as its sender.
-        let _ = self.commits.send(messages);
+        let _ = self.commits.send(events);
     }
 }
 
 fn publish_all(committed: &Receiver<Vec<Event>>, hub: &OnceLock<StreamHub>, batch_bytes: usize) {
     // A commit that did not fit into the write before it.
     let mut next = None;
-    while let Some(mut messages) = next.take().or_else(|| committed.recv().ok()) {
-        let mut size = wire::event_bytes(&messages);
+    while let Some(mut events) = next.take().or_else(|| committed.recv().ok()) {
+        let mut size = wire::event_bytes(&events);
         while let Ok(more) = committed.try_recv() {
             size += wire::event_bytes(&more);
             if size > batch_bytes {
                 next = Some(more);
                 break;
             }
-            messages.extend(more);
+            events.extend(more);
         }
         if let Some(hub) = hub.get() {
-            hub.publish(&Batch::frames(messages, batch_bytes));
+            hub.publish(&Batch::frames(events, batch_bytes));
         }
     }
 }

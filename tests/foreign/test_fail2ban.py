@@ -1,5 +1,5 @@
-"""fail2ban reads the log: a guessing address is banned, an honest user is not, and no user can get another one banned. With the
-real `fail2ban-regex`, the shipped filter, and the lines of a real server."""
+"""fail2ban reads the log: a guessing address is banned, an honest user is not, and no user can get another one banned.
+With the real `fail2ban-regex`, the shipped filter, and the lines of a real server."""
 
 import collections
 import os
