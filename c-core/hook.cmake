@@ -1,14 +1,15 @@
-# Builds less of gRPC's C core, and builds it faster. README.md in this folder says what is left out.
+# Builds less of gRPC's C core, and builds it faster. README.md in this folder says what is left out and what is mended.
 #
 # CMake includes this file after each `project()`. It acts on the C core only, and on Linux only: on another system the C core
 # is built as its authors have it.
 #
 # Every pattern below must match a source. If one does not, the build stops: a new version of the crate must not lose a trim
-# in silence.
+# or a mend in silence.
 if(NOT PROJECT_NAME STREQUAL "grpc" OR NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
   return()
 endif()
 set(C_CORE_FOLDER "${CMAKE_CURRENT_LIST_DIR}")
+include("${CMAKE_CURRENT_LIST_DIR}/mends.cmake")
 
 # Nothing that is kept needs these two libraries: names are resolved by the system, and only xDS has regular expressions.
 set(gRPC_CARES_PROVIDER none CACHE STRING "")
@@ -135,6 +136,7 @@ function(c_core)
     "/windows/" "_windows\\." "apple" "cfstream" "/cf_engine/" "/(android|iphone|msys)/"
   )
   target_sources(grpc PRIVATE "${C_CORE_FOLDER}/left_out.cc")
+  c_core_mends()
   c_core_unity(12
     "/iomgr/ev_" "/posix_engine/ev_" "/tsi/ssl_transport_security\\.cc" "/bin_encoder" "/upb-generated/" "/absl/time/time\\.cc"
     "/absl/strings/numbers\\.cc" "/time_zone_posix" "/randen_hwaes\\.cc")
