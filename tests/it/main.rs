@@ -15,6 +15,7 @@ mod admin;
 mod attacks;
 mod authenticator;
 mod bench;
+mod c_core;
 mod certificates;
 mod console;
 mod crash;
