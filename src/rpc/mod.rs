@@ -1,7 +1,7 @@
 //! The wire: the only server-side folder that names grpcio.
 //!
 //! Handlers run on poll threads, where nothing may block. They read the headers, hand a job to a bounded pool and return
-//! ([`dispatch`]); [`calls`] lists them. The job proves the caller, does the work and fills a [`reply`]. Each stream has a
+//! (`dispatch`); `calls` lists them. The job proves the caller, does the work and fills a [`reply`]. Each stream has a
 //! thread ([`stream`]). [`edge`] bounds what strangers can do before a call reaches a handler, and [`front`] listens.
 
 pub mod admin_socket;

@@ -1,7 +1,7 @@
 //! TLS as the console asks for it: which certificates it trusts, and why a connection failed.
 //!
 //! The calls go through grpcio, which connects and verifies by itself and reports only that it failed. To tell a person why,
-//! this module makes one more handshake of its own, with the same OpenSSL and the same rules ([`handshake`]); it sends nothing
+//! this module makes one more handshake of its own, with the same OpenSSL and the same rules (`handshake`); it sends nothing
 //! over that connection.
 //!
 //! A pinned certificate is known by its fingerprint. The client fetches it first; if the fingerprint matches, grpcio is told to

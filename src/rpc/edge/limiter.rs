@@ -2,7 +2,7 @@
 //!
 //! It accepts every connection up to the limit on open files, and offers no way to refuse one. So a thread looks at the
 //! connections some times a second and closes those beyond the bounds: the newest ones of the network that has most
-//! ([`super::bounds`]), those that flood the transport, and those with too many unfinished calls ([`super::pending`]).
+//! (`bounds`), those that flood the transport, and those with too many unfinished calls ([`super::pending`]).
 
 use std::collections::{HashMap, HashSet};
 use std::io;
