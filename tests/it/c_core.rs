@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use crate::LIMIT;
-use crate::house::House;
+use crate::test_server::TestServer;
 
 /// A build that has the C core from before a mend fails here; cargo does not always notice.
 const REMEDY: &str = "the C core of this build is not the one of c-core/: run `cargo clean -p grpcio-sys --release`";
@@ -64,8 +64,8 @@ fn answers<const N: usize>(connection: &mut TcpStream, streams: [u8; N]) -> [u8;
 /// the calls of many clients over one connection, and one of them could have had the others refused.
 #[test]
 fn an_error_of_one_header_field_stays_with_that_field() {
-    let house = House::open();
-    let mut connection = TcpStream::connect(("127.0.0.1", house.running().port())).expect("it listens");
+    let server = TestServer::open();
+    let mut connection = TcpStream::connect(("127.0.0.1", server.running().port())).expect("it listens");
     connection.set_read_timeout(Some(LIMIT)).expect("a limit");
     // Capitals are against the rules. After the first call, entry 63 of the table is the bad field, and 62 the good one.
     let bytes = [
