@@ -48,7 +48,7 @@ pub(crate) fn prose(text: &str) -> Vec<(usize, String)> {
         if line.trim_start().starts_with("```") {
             fenced = !fenced;
         } else if !fenced {
-            lines.push((number, line.split('`').step_by(2).collect::<Vec<_>>().join("`")));
+            lines.push((number, line.split('`').step_by(2).collect::<Vec<_>>().join(" ")));
         }
     }
     lines
