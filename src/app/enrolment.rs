@@ -1,4 +1,5 @@
-//! The second factor: starting an enrolment, and checking a code. `wire.md`'s table of sessions, as code.
+//! The second factor: starting an enrolment, and checking a code. The table of session states is in docs/protocol.md,
+//! "Getting in".
 
 use std::net::IpAddr;
 

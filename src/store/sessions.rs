@@ -161,7 +161,7 @@ pub enum End {
     All(UserId),
     /// Those of an account that wait for a code or enrolment.
     Waiting(UserId),
-    /// The oldest of an account beside the one in hand, so that at most so many stay with it.
+    /// The oldest of an account, until no more than `keep` are left. The one in hand stays.
     Oldest {
         /// The account.
         user_id: UserId,

@@ -30,10 +30,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 /// A poll thread that takes longer to answer is held up. While a connection may be at fault, looks follow each other as fast.
 const HELD_UP: Duration = Duration::from_millis(50);
-/// Where the transport copes, no connection has more than this unread, and not for so many looks.
+/// While the transport keeps up, no connection has this many bytes unread for [`STUCK_LOOKS`] looks in a row.
 const UNREAD_BYTES: u32 = 32 * 1024;
 const STUCK_LOOKS: u32 = 5;
-/// The same for a trusted proxy, since many people may share its connection: so many times as many looks.
+/// Multiplies [`STUCK_LOOKS`] for a trusted proxy, because many people may share its connection.
 const PROXY_FACTOR: u32 = 5;
 /// With very many connections a look takes longer; the pause is then so many times as long as the look.
 const PAUSE_FACTOR: u32 = 20;
