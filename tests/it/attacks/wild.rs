@@ -35,7 +35,7 @@ fn member() -> &'static Peer {
     &shared().member
 }
 
-const UNARY: [&str; 11] = [
+const UNARY: [&str; 12] = [
     "/Auth/Register",
     "/Auth/Login",
     "/Auth/Logout",
@@ -47,6 +47,7 @@ const UNARY: [&str; 11] = [
     "/Otp/CheckOtp",
     "/Otp/NewRecoveryCodes",
     "/Messaging/SendMessage",
+    "/Messaging/History",
 ];
 
 /// Checks that the server still answers and has logged no fault.
