@@ -122,7 +122,7 @@ impl<O: Deliver> Hub<O> {
     }
 
     /// Takes no more subscribers. Ends every stream once it has passed `through`, which is in the store but may not have
-    /// been published yet, and everything that was published.
+    /// been published yet, and everything that was published until now.
     pub fn drain(&self, through: Cursor) {
         let mut state = self.registry.state();
         state.drain_through = Some(through.max(state.last));

@@ -81,10 +81,13 @@ impl<O: Deliver> Subscription<O> {
         if self.is_revoked() {
             return Next::Ended(Ended::Session);
         }
+        // Also where more was published since: else a stream that is slower than its senders would not end.
+        if self.has_drained() {
+            return Next::Ended(Ended::Draining);
+        }
         // Read before the mailbox: a frame that was delivered before these reads is seen after them.
         let published = self.registry.published();
         let behind = self.shared.inbox().behind;
-        let draining = self.shared.is_draining();
         while let Ok(queued) = self.frames.try_recv() {
             self.shared.took(&queued);
             // After a catch-up from the store, the mailbox may hold frames that the store gave already.
@@ -98,11 +101,12 @@ impl<O: Deliver> Subscription<O> {
         }
         // The mailbox is empty, so what was published until then was delivered, or was not for this reader.
         self.cursor = self.cursor.max(published);
-        if draining && self.has_passed_the_drain() { Next::Ended(Ended::Draining) } else { Next::Idle }
+        if self.has_drained() { Next::Ended(Ended::Draining) } else { Next::Idle }
     }
 
-    fn has_passed_the_drain(&self) -> bool {
-        self.registry.state().drain_through.is_some_and(|through| self.cursor >= through)
+    /// Whether the hub drains, and everything up to the end of the drain was delivered.
+    fn has_drained(&self) -> bool {
+        self.shared.is_draining() && self.registry.state().drain_through.is_some_and(|through| self.cursor >= through)
     }
 
     /// Parks until there is something to do, or for `limit`; may return early. Meanwhile the publisher writes through the

@@ -248,6 +248,22 @@ fn a_drain_waits_for_what_is_stored_and_not_published_yet() {
 }
 
 #[test]
+fn a_stream_ends_at_the_drain_also_while_more_is_published() {
+    let hub = hub();
+    let mut mailbox = hub.subscribe(user(1), session(), at(100)).unwrap();
+    let mut behind = hub.subscribe(user(2), session(), at(90)).unwrap();
+    hub.publish(&frames(101..=101));
+    hub.drain(at(101));
+    hub.publish(&frames(102..=103));
+    assert!(matches!(mailbox.take_next(), Next::Frame(..)));
+    assert_eq!(mailbox.cursor(), at(101));
+    assert!(matches!(mailbox.take_next(), Next::Ended(Ended::Draining)));
+    assert!(matches!(behind.take_next(), Next::Behind));
+    behind.skip_to(at(101));
+    assert!(matches!(behind.take_next(), Next::Ended(Ended::Draining)));
+}
+
+#[test]
 fn a_drain_lets_a_reader_that_is_behind_catch_up_first() {
     let hub = hub();
     let mut behind = hub.subscribe(user(1), session(), at(90)).unwrap();

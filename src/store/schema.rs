@@ -261,7 +261,8 @@ mod tests {
     use crate::model::ids::{Cursor, RoomId};
     use crate::store::sqlite::read_in;
     use crate::store::{
-        DirectoryLock, FILE_NAME, ReadTx, Store, events, factors, guesses, messages, sessions, testing, users,
+        DirectoryLock, FILE_NAME, NewEvent, ReadTx, Store, StoreError, Tx, events, factors, guesses, messages,
+        sessions, testing, users,
     };
 
     #[test]
@@ -315,6 +316,39 @@ mod tests {
         check_upgraded(&open(directory.path()));
         let store = open(directory.path());
         assert_eq!(store.read(|tx| tx.messages_stored(RoomId::COMMON)).unwrap(), 995, "a second start changes nothing");
+    }
+
+    #[test]
+    fn where_every_message_of_version_3_was_purged_numbers_the_mark_and_the_senders_ids_go_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE_NAME);
+        version_3(&path);
+        let connection = Connection::open(&path).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO purged_client_ids SELECT user_id, client_id, id, sent_at FROM messages
+                     WHERE client_id IS NOT NULL;
+                 DELETE FROM messages; UPDATE purged SET through = 999;",
+            )
+            .unwrap();
+        drop(connection);
+        let store = open(directory.path());
+        let author = testing::account(&store, "new");
+        let user_id = author.session.user_id.number();
+        let give = move |tx: &Tx<'_>| {
+            tx.conn.batch(&format!("UPDATE purged_client_ids SET user_id = {user_id} WHERE client_id = 'c999'"))
+        };
+        store.write(move |tx| Ok::<_, StoreError>(give(tx)?)).unwrap();
+        let read = |tx: &ReadTx<'_>| {
+            let purged = messages::purged_through(tx, RoomId::COMMON)?;
+            Ok((tx.last_event_id()?.to_db(), tx.messages_stored(RoomId::COMMON)?, purged.to_db()))
+        };
+        assert_eq!(store.read(read).unwrap(), (1000, 0, 999));
+        let send = |client_id: &str| {
+            let new = NewEvent { client_id: Some(client_id.into()), ..testing::new_message(&author, "x") };
+            store.append_and_wait(new).unwrap().id.to_db()
+        };
+        assert_eq!((send("c999"), send("c1002")), (999, 1001));
     }
 
     #[test]

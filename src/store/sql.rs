@@ -341,6 +341,11 @@ impl DbError {
         DbError { kind: DbErrorKind::Other, text: format!("{} is at its end", counter.name) }
     }
 
+    /// Rights could not be taken away in memory, so what takes them is not committed either.
+    pub(super) fn rights_not_taken() -> DbError {
+        DbError { kind: DbErrorKind::Other, text: "rights could not be taken away".into() }
+    }
+
     fn no_row(sql: Sql) -> DbError {
         DbError { kind: DbErrorKind::Other, text: format!("{} found no row", sql.name) }
     }

@@ -19,7 +19,7 @@ pub trait Followers: Send {
     /// failed, and their rows, read anew, are still there.
     fn give_rights(&mut self, sessions: Vec<LiveSession>);
 
-    /// Ends the streams of sessions: their ending is committed.
+    /// Ends the streams of sessions: their ending is committed, or may be.
     fn end_streams(&mut self, ended: &[SessionId]);
 
     /// Publishes events, in the order of their ids.
@@ -39,17 +39,19 @@ impl Tail {
         Tail { followers, applied }
     }
 
-    /// Before a commit: sessions that it ends lose their rights.
-    pub(super) fn before_commit(&mut self, effects: &Effects) {
-        if !effects.ended.is_empty() {
-            self.followers.take_rights(&effects.ended);
-        }
+    /// Before a commit: sessions that it ends lose their rights. Returns whether they did: else nothing may be committed.
+    pub(super) fn before_commit(&mut self, effects: &Effects) -> bool {
+        effects.ended.is_empty() || guarded("the taking of rights", || self.followers.take_rights(&effects.ended))
     }
 
-    /// A commit failed. Sessions that it would have ended are let in again if their rows, read anew, are still there.
-    pub(super) fn commit_failed(&mut self, still_there: Vec<LiveSession>) {
+    /// A commit failed. Of the sessions that it would have ended, those whose rows, read anew, are still there are let in
+    /// again. The streams of all others end.
+    pub(super) fn commit_failed(&mut self, still_there: Vec<LiveSession>, others: &[SessionId]) {
+        if !others.is_empty() {
+            guarded("the end of streams", || self.followers.end_streams(others));
+        }
         if !still_there.is_empty() {
-            self.followers.give_rights(still_there);
+            guarded("the return of sessions", || self.followers.give_rights(still_there));
         }
     }
 
@@ -70,11 +72,13 @@ impl Tail {
     }
 }
 
-/// Runs code that may panic; the thread survives it.
-pub(super) fn guarded(what: &str, run: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(run)).is_err() {
+/// Runs code that may panic; the thread survives it. Returns whether it ran to its end.
+pub(super) fn guarded(what: &str, run: impl FnOnce()) -> bool {
+    let ran = catch_unwind(AssertUnwindSafe(run)).is_ok();
+    if !ran {
         log::error!("{what} panicked; the thread goes on");
     }
+    ran
 }
 
 #[cfg(test)]

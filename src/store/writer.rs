@@ -169,27 +169,33 @@ impl WriterThread {
             }
         }
         log.write(Conn::new(&transaction))?;
-        self.tail.before_commit(&effects);
-        match transaction.commit() {
-            Ok(()) => Ok(effects),
-            Err(error) => {
-                self.readmit(&effects.ended);
-                Err(error.into())
-            }
+        let committed = if self.tail.before_commit(&effects) {
+            transaction.commit().map_err(DbError::from)
+        } else {
+            drop(transaction);
+            Err(DbError::rights_not_taken())
+        };
+        if committed.is_err() {
+            self.readmit(&effects.ended);
         }
+        committed.map(|()| effects)
     }
 
     /// After a commit that failed: only what the rows say counts. A session whose row cannot be read stays out until the
-    /// next start.
+    /// next start, and its streams end.
     fn readmit(&mut self, ended: &[SessionId]) {
-        let read = |id: &SessionId| sessions::with_login(Conn::new(&self.connection), *id);
-        match ended.iter().filter_map(|id| read(id).transpose()).collect::<Result<Vec<_>, _>>() {
-            Ok(still_there) => self.tail.commit_failed(still_there),
-            Err(error) => log::error!(
-                "{} sessions whose ending could not be committed stay out until the next start: {error}",
-                ended.len()
-            ),
+        let (mut still_there, mut others) = (Vec::new(), Vec::new());
+        for &id in ended {
+            match sessions::with_login(Conn::new(&self.connection), id) {
+                Ok(Some(live)) => still_there.push(live),
+                Ok(None) => others.push(id),
+                Err(error) => {
+                    log::error!("{id:?}, whose ending could not be committed, stays out until the next start: {error}");
+                    others.push(id);
+                }
+            }
         }
+        self.tail.commit_failed(still_there, &others);
     }
 
     /// Applies what follows a commit, before any caller is answered.
@@ -396,5 +402,56 @@ mod tests {
         assert!(matches!(failed, Err(StoreError::Write(WriteFailed::Commit(_)))), "{failed:?}");
         assert_eq!(notes.take(), [Told::RightsTaken(vec![id]), Told::RightsGiven(vec![id])]);
         assert!(store.read(|c| users::by_id(c, user)).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_session_whose_row_cannot_be_read_after_a_failed_commit_stays_out_alone_and_has_no_stream_left() {
+        let notes = Notes::default();
+        let (_dir, store) = store_with(notes.clone());
+        let (whole, broken) = (account(&store, "user1").session, account(&store, "user1").session);
+        let text = format!("UPDATE sessions SET opened_from = CAST(x'ff' AS TEXT) WHERE id = '{}'", broken.id);
+        store.write(move |tx| Ok::<_, StoreError>(tx.conn.batch(&text)?)).unwrap();
+        notes.take();
+        let failed = store.write(move |tx| {
+            sessions::end(tx, sessions::End::All(whole.user_id))?;
+            // Fails at the commit, and no earlier.
+            tx.conn.batch(
+                "PRAGMA defer_foreign_keys = ON;
+                 INSERT INTO one_time_codes (hash, user_id, purpose) VALUES (x'00', 0, 'recovery')",
+            )?;
+            Ok::<_, StoreError>(())
+        });
+        assert!(matches!(failed, Err(StoreError::Write(WriteFailed::Commit(_)))), "{failed:?}");
+        let told = notes.take();
+        assert_eq!(told[1..], [Told::StreamsEnded(vec![broken.id]), Told::RightsGiven(vec![whole.id])], "{told:?}");
+    }
+
+    /// Panics whenever it is to take rights, or to give them.
+    struct Panics;
+
+    impl Followers for Panics {
+        fn take_rights(&mut self, _: &[SessionId]) {
+            panic!("on purpose");
+        }
+
+        fn give_rights(&mut self, _: Vec<LiveSession>) {
+            panic!("on purpose");
+        }
+
+        fn end_streams(&mut self, _: &[SessionId]) {}
+
+        fn publish(&mut self, _: Vec<Event>) {}
+    }
+
+    #[test]
+    fn a_panic_in_a_follower_does_not_stop_the_writer_and_what_takes_rights_is_not_committed_without_it() {
+        let (_dir, store) = store_with(Panics);
+        let session = account(&store, "user1").session;
+        let (id, now) = (session.id, session.created_at);
+        let failed = store.write(move |tx| Ok::<_, StoreError>(sessions::end(tx, sessions::End::One(id))?));
+        assert!(matches!(failed, Err(StoreError::Write(WriteFailed::Commit(_)))), "{failed:?}");
+        assert!(store.read(|tx| sessions::is_complete(tx, id, now)).unwrap(), "its end is not committed");
+        store.write(|tx| invite(tx, "later")).unwrap();
+        assert_eq!(notes(&store), ["later"]);
     }
 }
