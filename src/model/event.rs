@@ -33,7 +33,7 @@ pub enum Audience {
     Room(RoomId),
     /// One person.
     Person(UserId),
-    /// The members of a room, and a person outside of them perhaps: a member who is removed, for example.
+    /// The members of a room, and a person outside of them perhaps: a removed member, for example.
     RoomAndPerson(RoomId, UserId),
 }
 

@@ -164,7 +164,10 @@ impl Deliver for Outlet {
             Err(ClientGone) => return Offered::Gone,
         }
         let slice = match self.form {
-            StreamForm::Events => frame.body.events_after(after),
+            StreamForm::Events => match frame.body.events_after(after) {
+                Some(slice) => slice,
+                None => return Offered::Taken,
+            },
             StreamForm::Messages => {
                 let mut each = frame.body.each_after(after);
                 match (each.next(), each.next()) {
@@ -284,17 +287,17 @@ impl Stream {
                 Ok(())
             }
             StreamForm::Events => {
-                let mut batches = vec![frame.body.events_after(after)];
+                let mut batches: Vec<_> = frame.body.events_after(after).into_iter().collect();
                 let mut bytes = batches.iter().map(GrpcSlice::len).sum::<usize>();
                 // More frames may come while the last write goes on: they leave together.
                 self.wait_for_room(outlet)?;
                 while bytes < self.limits.batch_bytes {
                     let Next::Frame(frame, after) = self.subscription.take_next() else { break };
                     let batch = frame.body.events_after(after);
-                    bytes += batch.len();
-                    batches.push(batch);
+                    bytes += batch.as_ref().map_or(0, GrpcSlice::len);
+                    batches.extend(batch);
                 }
-                self.write(outlet, wire::joined(&batches), false)
+                if batches.is_empty() { Ok(()) } else { self.write(outlet, wire::joined(&batches), false) }
             }
         }
     }

@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use grpcio::{Error, GrpcSlice, Marshaller, Method, MethodType, pb_de, pb_ser};
 
-use crate::hub::{Audience, Frame};
-use crate::model::event;
-use crate::model::ids::Cursor;
+use crate::hub::{self, Frame};
+use crate::model::event::{self, Audience, EventKind};
+use crate::model::ids::{Cursor, RoomId};
 use crate::proto::methods;
 use crate::proto::{Empty, Event, EventBatch, Happened, Message, SubscribeRequest, timestamp};
 
@@ -44,13 +44,14 @@ pub struct Batch {
 pub type BatchFrame = Frame<Arc<Batch>>;
 
 impl Batch {
-    /// The messages, of which there is at least one, as a frame.
-    pub fn frame(messages: Vec<event::Event>) -> Option<BatchFrame> {
+    /// Events, of which there is at least one, as a frame. Its body has the events that streams carry.
+    pub fn frame(mut messages: Vec<event::Event>) -> Option<BatchFrame> {
         let (first, last) = (messages.first()?.id, messages.last()?.id);
+        messages.retain(is_carried);
         // They are kept as they came, and encoded in one form or both.
         let bytes = 2 * event_bytes(&messages);
         let body = Arc::new(Batch { messages, each: OnceLock::new(), events: OnceLock::new() });
-        Some(Frame { first, last, audience: Audience::Everyone, bytes, body })
+        Some(Frame { first, last, audience: hub::Audience::Everyone, bytes, body })
     }
 
     /// Frames of a commit: together, but none beyond `bytes` unless a single message is.
@@ -76,13 +77,22 @@ impl Batch {
         each.get(from..).unwrap_or_default().iter().cloned()
     }
 
-    /// The messages after a cursor as events of one batch.
-    pub fn events_after(&self, after: Cursor) -> GrpcSlice {
+    /// The messages after a cursor as events of one batch; `None` if there is none.
+    pub fn events_after(&self, after: Cursor) -> Option<GrpcSlice> {
         let from = self.messages.partition_point(|m| !m.id.is_after(after));
-        match from {
-            0 => filled(&self.events, || events(&self.messages)).clone(),
-            from => events(self.messages.get(from..).unwrap_or_default()),
+        match (from, self.messages.get(from..).unwrap_or_default()) {
+            (_, []) => None,
+            (0, all) => Some(filled(&self.events, || events(all)).clone()),
+            (_, rest) => Some(events(rest)),
         }
+    }
+}
+
+/// Whether streams carry an event: they do messages of the common room. They pass over every other event.
+fn is_carried(event: &event::Event) -> bool {
+    match (event.kind, event.audience) {
+        (EventKind::Message, Audience::Room(room) | Audience::RoomAndPerson(room, _)) => room == RoomId::COMMON,
+        (EventKind::Message, Audience::Person(_)) => false,
     }
 }
 
@@ -191,14 +201,30 @@ mod tests {
     #[test]
     fn events_come_together_from_wherever_and_may_be_joined() {
         let one = Batch::frame(stored(1..=3)).unwrap().body;
-        assert_eq!(cursors(&one.events_after(Cursor::START)), [1, 2, 3]);
-        assert_eq!(cursors(&one.events_after(cursor(2))), [3]);
+        assert_eq!(cursors(&one.events_after(Cursor::START).unwrap()), [1, 2, 3]);
+        assert_eq!(cursors(&one.events_after(cursor(2)).unwrap()), [3]);
         let two = Batch::frame(stored(4..=5)).unwrap().body;
         let caught_up = event(cursor(5), Happened::CaughtUp(crate::proto::CaughtUp::new()));
         assert_eq!(
-            cursors(&joined(&[one.events_after(cursor(1)), two.events_after(Cursor::START), caught_up])),
+            cursors(&joined(&[
+                one.events_after(cursor(1)).unwrap(),
+                two.events_after(Cursor::START).unwrap(),
+                caught_up
+            ])),
             [2, 3, 4, 5, 5]
         );
+    }
+
+    #[test]
+    fn events_for_others_than_the_common_room_are_passed_over() {
+        let mut all = stored(1..=4);
+        all[1].audience = Audience::Person(UserId::from_number(7));
+        all[3].audience = Audience::Room(RoomId::from_number(2));
+        let frame = Batch::frame(all).unwrap();
+        assert_eq!((frame.first, frame.last), (id(1), id(4)), "the cursor moves over them");
+        assert_eq!(cursors(&frame.body.events_after(Cursor::START).unwrap()), [1, 3]);
+        assert_eq!(frame.body.each_after(cursor(1)).count(), 1);
+        assert!(frame.body.events_after(cursor(3)).is_none());
     }
 
     #[test]
@@ -206,10 +232,12 @@ mod tests {
         for bytes in [1, 100, 200, 100_000] {
             let frames = Batch::frames(stored(1..=9), bytes);
             let ids: Vec<u64> =
-                frames.iter().flat_map(|frame| cursors(&frame.body.events_after(Cursor::START))).collect();
+                frames.iter().flat_map(|frame| cursors(&frame.body.events_after(Cursor::START).unwrap())).collect();
             assert_eq!(ids, (1..=9).collect::<Vec<u64>>(), "{bytes}");
             assert!(
-                frames.iter().all(|f| f.body.messages.len() == 1 || f.body.events_after(Cursor::START).len() <= bytes)
+                frames
+                    .iter()
+                    .all(|f| f.body.messages.len() == 1 || f.body.events_after(Cursor::START).unwrap().len() <= bytes)
             );
             assert!(frames.windows(2).all(|w| w[0].last < w[1].first));
         }

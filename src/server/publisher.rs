@@ -1,6 +1,8 @@
 //! The thread between writer and hub.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -29,7 +31,15 @@ impl Publisher {
     /// Starts the thread. The hub has to be set before the first commit; a write to the streams has about `batch_bytes`.
     pub(super) fn start(hub: Arc<OnceLock<StreamHub>>, batch_bytes: usize) -> io::Result<Publisher> {
         let (commits, committed) = bounded(QUEUE_COMMITS);
-        let thread = Thread::spawn("publisher", move || publish_all(&committed, &hub, batch_bytes))?;
+        let thread = Thread::spawn("publisher", move || {
+            let publishing = AssertUnwindSafe(|| publish_all(&committed, &hub, batch_bytes));
+            if catch_unwind(publishing).is_err() {
+                // Streams that stay silent while messages are acknowledged are worse than no server: the service manager starts
+                // another one, and every client resumes at its cursor.
+                log::error!("publishing panicked: the server ends at once");
+                process::abort();
+            }
+        })?;
         Ok(Publisher { commits, _thread: thread })
     }
 
