@@ -4,6 +4,7 @@ reading of error details by Google's own definitions of them. Every wait has a l
 import atexit
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -111,6 +112,15 @@ class Server:
 
     def log_text(self):
         return (self.data_dir / "server.log").read_text(encoding="utf-8", errors="replace")
+
+    def wait_for_log(self, pattern, seconds=30):
+        """What `pattern` finds in the log, which the server writes on a thread of its own."""
+        end = time.monotonic() + seconds
+        while not (found := re.search(pattern, self.log_text())):
+            if time.monotonic() > end:
+                raise AssertionError(f"the log never had {pattern!r}")
+            time.sleep(0.02)
+        return found
 
     @property
     def address(self):

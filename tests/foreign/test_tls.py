@@ -162,7 +162,7 @@ class Tls(unittest.TestCase):
     def test_the_plaintext_port_beside_tls_serves_this_machine(self):
         self.certificates.sign("server")
         server = self.serve("server", "--listen-plaintext", "localhost:0")
-        port = re.search(r"listening on 127.0.0.1:(\d+) in plaintext", server.log_text())[1]
+        port = server.wait_for_log(r"listening on 127.0.0.1:(\d+) in plaintext")[1]
         plaintext = Peer(f"localhost:{port}")
         self.addCleanup(plaintext.close)
         self.assertTrue(plaintext.register("ann", PASSWORD).success)
