@@ -79,16 +79,34 @@ impl App {
             PageFrom::Before(before) => messages::before(tx, RoomId::COMMON, Some(before), count),
             PageFrom::After(after) => messages::after(tx, RoomId::COMMON, after, count),
         })?;
-        let has_more = messages.len() > limit;
-        if has_more {
-            match from {
-                PageFrom::Newest | PageFrom::Before(_) => drop(messages.remove(0)),
-                PageFrom::After(_) => messages.truncate(limit),
-            }
+        let kept = match from {
+            PageFrom::Newest | PageFrom::Before(_) => how_many_fit(messages.iter().rev(), limit),
+            PageFrom::After(_) => how_many_fit(messages.iter(), limit),
+        };
+        let has_more = kept < messages.len();
+        match from {
+            PageFrom::Newest | PageFrom::Before(_) => drop(messages.drain(..messages.len() - kept)),
+            PageFrom::After(_) => messages.truncate(kept),
         }
         Ok(Page { messages, has_more })
     }
 }
+
+/// How many of the first messages a page takes: at most `limit`, and at most [`PAGE_BYTES`] beyond the first one.
+fn how_many_fit<'m>(messages: impl Iterator<Item = &'m Event>, limit: usize) -> usize {
+    let mut bytes = 0;
+    let fits = |message: &&Event| {
+        let first = bytes == 0;
+        bytes += message.author.len() + message.text.len() + MESSAGE_BYTES;
+        first || bytes <= PAGE_BYTES
+    };
+    messages.take(limit).take_while(fits).count()
+}
+
+/// How many bytes a page of the history has at most, unless a single message is longer.
+const PAGE_BYTES: usize = 256 * 1024;
+/// About what a message takes beside author and text.
+const MESSAGE_BYTES: usize = 40;
 
 /// How many messages a page has if the caller does not say.
 const DEFAULT_PAGE: usize = 50;

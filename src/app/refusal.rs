@@ -138,6 +138,10 @@ refusals! {
         field: "client_id",
         text: "`client_id` has at most 64 bytes and no control characters: use a UUID".to_owned()
     };
+    /// More messages than the rate allows. How long to wait.
+    MessageRate(wait: Duration) => MessageRate { retry_after: wait };
+    /// As many calls under way as the caller may have.
+    TooManyCalls => TooManyCalls { retry_after: TRY_AGAIN };
     /// Too many streams.
     Streams(error: SubscribeError) => TooManyStreams { text: format!("{error}: close one and try again") };
     /// A stream that was not read.

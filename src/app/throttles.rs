@@ -3,13 +3,19 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::refusal::Refusal;
 use crate::base::clock::Clock;
-use crate::model::ids::SessionId;
+use crate::model::ids::{SessionId, UserId};
 use crate::model::login::LoginKey;
 use crate::security::origin::Origin;
 use crate::security::throttle::{Rate, Throttle};
+
+/// How long a message waits for its turn at most.
+const LONGEST_TURN: Duration = Duration::from_secs(5);
+/// How many messages of one person wait at most.
+const MOST_TURNS: u32 = 16;
 
 /// The rates.
 #[derive(Clone, Debug)]
@@ -22,6 +28,8 @@ pub struct ThrottleLimits {
     pub registrations: Rate,
     /// Codes and enrolments of one session: each is a write.
     pub steps: Rate,
+    /// Messages of one person; `None` for any number.
+    pub messages: Option<Rate>,
     /// How many buckets of each kind are kept.
     pub buckets: usize,
 }
@@ -34,6 +42,7 @@ pub struct Throttles {
     hashes: Throttle<Origin>,
     registrations: Throttle<Origin>,
     steps: Throttle<SessionId>,
+    messages: Option<(Throttle<UserId>, Duration)>,
     hasher: RandomState,
 }
 
@@ -53,6 +62,10 @@ impl Throttles {
             hashes: Throttle::new(limits.hashes, limits.buckets),
             registrations: Throttle::new(limits.registrations, limits.buckets),
             steps: Throttle::new(limits.steps, limits.buckets),
+            messages: limits.messages.map(|rate| {
+                let longest = LONGEST_TURN.min(rate.refill.saturating_mul(MOST_TURNS));
+                (Throttle::new(rate, limits.buckets), longest)
+            }),
             hasher: RandomState::new(),
         }
     }
@@ -88,6 +101,16 @@ impl Throttles {
         self.steps.take(session, self.clock.elapsed()).map_err(Refusal::Throttled)
     }
 
+    /// Gives a message of a person its turn: how long it waits before it is appended. Messages that are sent in order get
+    /// their turns in order.
+    ///
+    /// # Errors
+    /// [`Refusal::MessageRate`]: too many messages of this person wait already.
+    pub fn message(&self, person: UserId) -> Result<Duration, Refusal> {
+        let Some((throttle, longest)) = &self.messages else { return Ok(Duration::ZERO) };
+        throttle.reserve(person, self.clock.elapsed(), *longest).map_err(Refusal::MessageRate)
+    }
+
     /// Forgets full buckets.
     pub(super) fn sweep(&self) {
         let now = self.clock.elapsed();
@@ -95,6 +118,9 @@ impl Throttles {
         self.hashes.sweep(now);
         self.registrations.sweep(now);
         self.steps.sweep(now);
+        if let Some((messages, _)) = &self.messages {
+            messages.sweep(now);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod durable;
 pub mod duration_words;
 pub mod escape;
+pub mod fair_pool;
 pub mod lang;
 pub mod lock;
 pub mod logging;

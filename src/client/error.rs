@@ -29,6 +29,16 @@ pub enum CallError {
     Refused(ServerRefusal),
 }
 
+impl CallError {
+    /// How long the server asks to wait before the next try, if it says so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            CallError::Refused(refusal) => refusal.retry_after,
+            CallError::Unreachable | CallError::Tls(_) | CallError::NoAnswer | CallError::TooOld => None,
+        }
+    }
+}
+
 /// A refusal by the server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", if sentence.is_empty() { word } else { sentence })]

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use crate::app::throttles::ThrottleLimits;
 use crate::hub::HubLimits;
-use crate::rpc::limits::RpcLimits;
+use crate::rpc::limits::{RpcLimits, ShareLimits};
 use crate::security::throttle::Rate;
 use crate::store::StoreLimits;
 use crate::store::guesses::GuessLimits;
 
 /// How long a stream that ends waits for its client to take the status.
 const STREAM_END: Duration = Duration::from_millis(500);
+/// Threads that work for the administrator alone: one may wait for a commit or a hash.
+const ADMINISTRATOR_WORKERS: usize = 2;
 /// How many messages a stream that fell behind reads from the store at once.
 const CATCH_UP_PAGE: usize = 256;
 /// How long a database connection waits for a lock of another process.
@@ -130,6 +132,26 @@ pub struct LimitFlags {
     /// Hours that the administrator's enrolment code is valid.
     #[arg(long, env = "OTPCHAT_ENROLMENT_CODE_HOURS", default_value_t = 72, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub enrolment_code_hours: u64,
+    /// Messages that one person may send in a second, over time; a faster one waits for its turn, up to five seconds. 0 for any
+    /// number.
+    #[arg(long, env = "OTPCHAT_MESSAGES_PER_SECOND", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub messages_per_second: u32,
+    /// Messages that one person may send at once before that rate holds.
+    #[arg(long, env = "OTPCHAT_MESSAGE_BURST", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub message_burst: u32,
+    /// Calls that one person may have under way, in all sessions together; 0 for any number.
+    #[arg(long, env = "OTPCHAT_MAX_CALLS_PER_PERSON", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=65_536))]
+    pub max_calls_per_person: u32,
+    /// Of these, calls for a page of the history and calls that open a stream; 0 for any number.
+    #[arg(long, env = "OTPCHAT_MAX_LARGE_CALLS_PER_PERSON", default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=65_536))]
+    pub max_large_calls_per_person: u32,
+    /// Calls under way from one network (an IPv4 /24, an IPv6 /56) without a token that was seen before; 0 for any number.
+    #[arg(long, env = "OTPCHAT_MAX_CALLS_PER_NETWORK", default_value_t = 512, value_parser = clap::value_parser!(u32).range(0..=65_536))]
+    pub max_calls_per_network: u32,
+    /// Kibibytes of answers that one person, or one such network, may leave unread; 0 for any number. One answer always goes
+    /// out. An answer that stays unread for --stream-stall-seconds ends its call.
+    #[arg(long, env = "OTPCHAT_MAX_UNREAD_KIB", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
+    pub max_unread_kib: u32,
     /// Threads that carry out calls.
     #[arg(long, env = "OTPCHAT_WORKERS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub workers: u32,
@@ -175,6 +197,8 @@ impl LimitFlags {
                 refill: Duration::from_secs(self.registration_seconds),
             },
             steps: Rate { burst: self.steps_per_session, refill: Duration::from_secs(1) },
+            messages: (self.messages_per_second > 0)
+                .then(|| Rate { burst: self.message_burst, refill: Duration::from_secs(1) / self.messages_per_second }),
             buckets: self.throttle_buckets as usize,
         }
     }
@@ -214,6 +238,14 @@ impl LimitFlags {
             work_queue: self.work_queue as usize,
             hashers: self.hashers.map_or(cores, |count| count as usize),
             hash_queue: self.hash_queue as usize,
+            administrator_workers: ADMINISTRATOR_WORKERS,
+            share: ShareLimits {
+                calls_per_person: self.max_calls_per_person as usize,
+                large_calls_per_person: self.max_large_calls_per_person as usize,
+                calls_per_network: self.max_calls_per_network as usize,
+                unread_bytes: self.max_unread_kib as usize * 1024,
+                answer_stall: Duration::from_secs(self.stream_stall_seconds),
+            },
             request_bytes: self.max_request_bytes,
             header_bytes: self.max_header_bytes,
             connections: self.max_connections as usize,

@@ -205,6 +205,14 @@ reasons! {
     ClientIdInvalid = "CLIENT_ID_INVALID", InvalidArgument, Info,
         "The message's own id is too long or holds control characters: update the client.",
         "Собственный номер сообщения слишком длинный или содержит управляющие символы: обновите клиент.";
+    /// This person sends messages faster than the rate allows, and enough of them wait already.
+    MessageRate = "MESSAGE_RATE", ResourceExhausted, Warn,
+        "You send messages too fast: wait a moment, then send this one again.",
+        "Вы отправляете сообщения слишком быстро: подождите немного и отправьте ещё раз.";
+    /// The caller has as many calls under way as it may have.
+    TooManyCalls = "TOO_MANY_CALLS", ResourceExhausted, Warn,
+        "Too many calls are under way: wait for their answers, then try again.",
+        "Слишком много вызовов выполняется одновременно: дождитесь ответов и повторите.";
     /// This user, or all users together, have as many streams open as are allowed.
     TooManyStreams = "TOO_MANY_STREAMS", ResourceExhausted, Warn,
         "Too many streams are open: close another client and try again.",

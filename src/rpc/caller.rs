@@ -7,7 +7,7 @@ use grpcio::{Metadata, RpcContext};
 use super::edge::connection;
 use super::edge::proxy::{FORWARDED_KEY, TrustedProxies};
 use crate::app::{ConnectionId, Credential};
-use crate::proto::methods::TOKEN_KEY;
+use crate::proto::methods::{CLIENT_KEY, TOKEN_KEY};
 use crate::security::secret::SecretText;
 
 /// The caller, before anything is proved.
@@ -36,7 +36,8 @@ impl Incoming {
         let forwarded = values(headers, FORWARDED_KEY);
         // Callers behind a proxy, known or not, share the connection.
         let is_local = |other: &SocketAddr| other.ip().to_canonical().is_loopback() && is_plaintext(ctx);
-        let legacy = connection.filter(|other| legacy_clients && is_local(other) && forwarded.is_empty());
+        let may_be_old = legacy_clients && !headers.iter().any(|(key, _)| rules_out_an_old_client(key));
+        let legacy = connection.filter(|other| may_be_old && is_local(other));
         let address = connection.map(|other| proxies.client_address(other.ip(), forwarded.into_iter()));
         Incoming { connection, header_bytes, address, credential, legacy }
     }
@@ -53,6 +54,12 @@ impl Incoming {
             shown => shown.clone(),
         }
     }
+}
+
+/// Whether a header comes from a client of ours, or from a proxy, behind which many people may share the connection.
+fn rules_out_an_old_client(key: &str) -> bool {
+    const PROXY_KEYS: [&str; 5] = ["via", "forwarded", "x-real-ip", "x-forwarded-host", "x-forwarded-proto"];
+    key == CLIENT_KEY || key == FORWARDED_KEY || PROXY_KEYS.contains(&key)
 }
 
 /// The values of a header, in their order.
@@ -123,6 +130,16 @@ mod tests {
         assert!(matches!(read(&[b"a", b"b"]), Credential::Garbled));
         assert!(matches!(read(&[b""]), Credential::Token(t) if t.is_empty()), "an empty token is a bad one, not none");
         assert!(matches!(read(&[b"\xff"]), Credential::Garbled));
+    }
+
+    #[test]
+    fn a_client_that_names_itself_and_a_proxy_are_never_old_clients() {
+        for key in ["otpchat-client", "x-forwarded-for", "via", "forwarded", "x-real-ip", "x-forwarded-proto"] {
+            assert!(rules_out_an_old_client(key), "{key}");
+        }
+        for key in ["token", "user-agent", "te", "grpc-accept-encoding"] {
+            assert!(!rules_out_an_old_client(key), "{key}");
+        }
     }
 
     proptest! {

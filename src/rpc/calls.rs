@@ -28,7 +28,7 @@ fn network() -> Vec<CallRow> {
         frozen(&methods::CHECK_OTP, Lane::work, |request| &request.login, otp::check_otp),
         call(&methods::NEW_RECOVERY_CODES, Lane::hash, otp::new_recovery_codes),
         deferred(&methods::SEND_MESSAGE, Lane::work, messaging::send_message),
-        call(&methods::HISTORY, Lane::work, messaging::history),
+        call(&methods::HISTORY, Lane::large, messaging::history),
         stream(&wire::MESSAGE_STREAM),
         stream(&wire::SUBSCRIBE),
     ]
@@ -36,7 +36,7 @@ fn network() -> Vec<CallRow> {
 
 /// The calls that only the administrator's socket takes.
 fn administrator() -> Vec<CallRow> {
-    vec![call(&methods::ADMIN_RUN, admin::run_lane, admin::run)]
+    vec![call(&methods::ADMIN_RUN, Lane::administrator, admin::run)]
 }
 
 /// What listens on the network.

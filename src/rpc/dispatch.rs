@@ -10,25 +10,63 @@ use grpcio::{ClientStreamingSink, DuplexSink, GrpcSlice, Method, RequestStream, 
 use protobuf::Message;
 
 use super::caller::Incoming;
+use super::fair_share::{Cost, Owner};
 use super::opening::{Opening, StreamRequest, open_stream};
 use super::reply::{RefusesInResponse, Reply};
 use super::shared::Shared;
 use super::status::Failure;
 use crate::app::refusal::Error;
+use crate::base::fair_pool::FairPool;
 
-/// Which pool works on a call.
+/// Which pool works on a call, and what the call costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
     /// The workers.
     Work,
+    /// The workers, for a large answer.
+    Large,
     /// The hashers: the call hashes a password.
     Hash,
+    /// The administrator's own workers.
+    Administrator,
 }
 
 impl Lane {
     /// Always the workers.
     pub(super) fn work<Q>(_: &Q) -> Lane {
         Lane::Work
+    }
+
+    /// Always the workers, for a large answer.
+    pub(super) fn large<Q>(_: &Q) -> Lane {
+        Lane::Large
+    }
+
+    /// Always the administrator's workers.
+    pub(super) fn administrator<Q>(_: &Q) -> Lane {
+        Lane::Administrator
+    }
+
+    fn cost(self) -> Cost {
+        match self {
+            Lane::Large => Cost::Large,
+            Lane::Work | Lane::Hash | Lane::Administrator => Cost::Small,
+        }
+    }
+
+    fn pool(self, shared: &Shared) -> &FairPool<Owner> {
+        match self {
+            Lane::Work | Lane::Large => &shared.work,
+            Lane::Hash => &shared.hash,
+            Lane::Administrator => &shared.administrator,
+        }
+    }
+
+    fn owner(self, shared: &Shared, incoming: &Incoming) -> Owner {
+        match self {
+            Lane::Administrator => Owner::Administrator,
+            Lane::Work | Lane::Large | Lane::Hash => shared.fair_share.owner(incoming),
+        }
     }
 
     /// Always the hashers.
@@ -154,24 +192,53 @@ fn unary_handler<Q: Message, A: Message>(
                 Err(None) => return,
             };
             let account = login.map(|login| login(&request));
-            let (reply, answer) = Reply::pair(shared.context(method, &incoming, account), refusing);
-            let pool = match lane(&request) {
-                Lane::Work => &shared.work,
-                Lane::Hash => &shared.hash,
+            let context = shared.context(method, &incoming, account);
+            let unread = context.clone();
+            let (reply, answer) = Reply::pair(context, refusing);
+            let lane = lane(&request);
+            let owner = lane.owner(&shared, &incoming);
+            let mut place = match shared.fair_share.begin(owner, lane.cost()) {
+                Ok(place) => place,
+                Err(refusal) => {
+                    reply.send(Err(refusal.into()));
+                    return answer_without_a_place(answer, sink, requests).await;
+                }
             };
             let working = Arc::clone(&shared);
             // A full pool drops the job, and with it the reply, which then says so. So does a panic, and it says that.
-            let _ = pool.try_run(move || job(&working, incoming, request, reply.started()));
-            // The future must be kept until it resolves: dropping it races with the write. An error here means that the
-            // caller has gone.
-            let _ = match answer.await {
-                Ok(response) => sink.success(response).await,
-                Err(failure) => sink.fail(failure.status()).await,
+            let _ = lane.pool(&shared).try_run(owner, move || {
+                working.learn_owner(&incoming, owner);
+                job(&working, incoming, request, reply.started());
+            });
+            let answer = answer.await;
+            let bytes =
+                answer.as_ref().map_or(0, |response| usize::try_from(response.compute_size()).unwrap_or(usize::MAX));
+            // The future of a write must be kept until it resolves: dropping it races with the write. An error means that the
+            // caller is gone.
+            let _ = match (answer, place.hold(bytes)) {
+                (Ok(response), Ok(())) => place.written(sink.success(response)).await,
+                (Ok(_), Err(refusal)) => {
+                    place.written(sink.fail(Failure::from_error(&refusal.into(), &unread).status())).await
+                }
+                (Err(failure), _) => place.written(sink.fail(failure.status())).await,
             };
-            // Dropped before, it would cancel the call.
+            // Dropped before, it would cancel the call. Now it cancels a call whose answer was not read.
             drop(requests);
         });
     }
+}
+
+/// Answers a call that was refused before it had a place: a refusal is short, and its caller is not waited for.
+async fn answer_without_a_place<Q, A: Message>(
+    answer: impl Future<Output = Result<A, Failure>>,
+    sink: ClientStreamingSink<A>,
+    requests: RequestStream<Q>,
+) {
+    let _ = match answer.await {
+        Ok(refusing) => sink.success(refusing).await,
+        Err(failure) => sink.fail(failure.status()).await,
+    };
+    drop(requests);
 }
 
 /// The poll thread's side of a call that opens a stream.
@@ -191,9 +258,20 @@ fn streaming_handler<Q: StreamRequest>(
                 Err(None) => return,
             };
             let (opening, refusing) = Opening::pair(sink, requests, shared.context(method, &incoming, None));
-            let working = Arc::clone(&shared);
-            // A full pool drops the job, and with it the opening, which refuses.
-            let _ = shared.work.try_run(move || open_stream(&working, incoming, &request, opening));
+            let owner = Lane::Large.owner(&shared, &incoming);
+            match shared.fair_share.begin(owner, Cost::Large) {
+                Ok(place) => {
+                    let working = Arc::clone(&shared);
+                    // A full pool drops the job, and with it the opening, which refuses.
+                    let _ = shared.work.try_run(owner, move || {
+                        working.learn_owner(&incoming, owner);
+                        open_stream(&working, incoming, &request, opening);
+                        // An open stream is bounded by itself.
+                        drop(place);
+                    });
+                }
+                Err(refusal) => opening.refuse(refusal.into()),
+            }
             refusing.await;
         });
     }
@@ -260,13 +338,13 @@ mod tests {
         let (release, blocked) = bounded::<()>(0);
         shared
             .work
-            .try_run(move || {
+            .try_run(Owner::Administrator, move || {
                 started.send(()).unwrap();
                 let _ = blocked.recv();
             })
             .unwrap();
         starts.recv_timeout(LIMIT).unwrap();
-        shared.work.try_run(|| ()).unwrap();
+        shared.work.try_run(Owner::Administrator, || ()).unwrap();
         let (_server, client) = serve(vec![call(&LOGOUT, Lane::work, |_, _, _| Ok(LogoutResponse::new()))], &shared);
         let status = failed(client.unary_call(&LOGOUT, &LogoutRequest::new(), options()));
         assert_eq!(status.code(), Code::UNAVAILABLE);

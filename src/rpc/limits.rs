@@ -13,6 +13,10 @@ pub struct RpcLimits {
     pub hashers: usize,
     /// Calls that may wait for a hasher.
     pub hash_queue: usize,
+    /// Threads that work for the administrator alone.
+    pub administrator_workers: usize,
+    /// What one person, or one network, may hold at a time.
+    pub share: ShareLimits,
     /// Bytes of a request.
     pub request_bytes: u32,
     /// Bytes of a call's headers.
@@ -39,4 +43,19 @@ pub struct RpcLimits {
     pub batch_bytes: usize,
     /// How long a subscriber gets nothing before it is sent a heartbeat.
     pub heartbeat: Duration,
+}
+
+/// The share of an owner. Zero switches a bound off.
+#[derive(Clone, Copy, Debug)]
+pub struct ShareLimits {
+    /// Calls under way of one person.
+    pub calls_per_person: usize,
+    /// Of these, calls with a large answer.
+    pub large_calls_per_person: usize,
+    /// Calls under way of one network without a verified token.
+    pub calls_per_network: usize,
+    /// Bytes of answers that one owner may leave unread.
+    pub unread_bytes: usize,
+    /// How long an answer may stay unread.
+    pub answer_stall: Duration,
 }

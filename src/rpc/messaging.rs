@@ -1,5 +1,7 @@
 //! `Messaging`: reads requests, calls the app, writes responses.
 
+use std::sync::Arc;
+
 use super::caller::Incoming;
 use super::opening::StreamRequest;
 use super::reply::Reply;
@@ -12,6 +14,7 @@ use crate::model::ids::{Cursor, EventId};
 use crate::proto::{
     Empty, HistoryFrom, HistoryRequest, HistoryResponse, Message, SendResponse, Start, SubscribeRequest, timestamp,
 };
+use crate::store::Appended;
 
 /// Proves the caller and hands the message to the writer, which answers after the commit. No worker waits for it.
 pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message, reply: Reply<SendResponse>) {
@@ -21,15 +24,29 @@ pub(super) fn send_message(shared: &Shared, incoming: Incoming, request: Message
     };
     let reply = reply.about(|| Some(caller.person().login.clone()));
     let draft = Draft { author: request.author, text: request.text, client_id: request.client_id };
-    shared.app.send(caller.member(), draft, move |result| {
-        reply.send(result.map(|stored| {
-            let mut response = SendResponse::new();
-            response.success = true;
-            response.id = stored.id.to_string();
-            response.server_time = Some(timestamp(stored.at)).into();
-            response
-        }));
-    });
+    let wait = match shared.app.throttles.message(caller.person().id) {
+        Ok(wait) => wait,
+        Err(refusal) => return reply.send(Err(refusal.into())),
+    };
+    let app = Arc::clone(&shared.app);
+    let append = move |reply: Reply<SendResponse>| {
+        app.send(caller.member(), draft, move |result| reply.send(result.map(sent)));
+    };
+    if wait.is_zero() {
+        append(reply);
+    } else {
+        let reply = reply.queued();
+        // A full pacer drops the reply, which then says so.
+        let _ = shared.pacer.run_in(wait, move || append(reply.started()));
+    }
+}
+
+fn sent(stored: Appended) -> SendResponse {
+    let mut response = SendResponse::new();
+    response.success = true;
+    response.id = stored.id.to_string();
+    response.server_time = Some(timestamp(stored.at)).into();
+    response
 }
 
 pub(super) fn history(shared: &Shared, incoming: Incoming, request: HistoryRequest) -> Result<HistoryResponse, Error> {

@@ -7,9 +7,11 @@
 pub mod admin_socket;
 pub mod caller;
 pub mod edge;
+pub mod fair_share;
 pub mod front;
 pub mod limits;
 pub mod listen;
+pub mod pacer;
 pub mod reply;
 pub mod shared;
 pub mod status;

@@ -48,7 +48,7 @@ impl Opening {
         (Opening { ends: Some(ends), refuse: Some(refuse), context, started: false }, refusing)
     }
 
-    fn refuse(mut self, error: Error) {
+    pub(super) fn refuse(mut self, error: Error) {
         self.refuse_with(&error);
     }
 

@@ -70,6 +70,13 @@ impl<A: Send + 'static> Reply<A> {
         self
     }
 
+    /// Notes that the call waits in a queue again: dropping the reply is an overload.
+    #[must_use]
+    pub fn queued(mut self) -> Reply<A> {
+        self.started = false;
+        self
+    }
+
     /// Notes the account that the call is about, for the log, where the request does not name one.
     #[must_use]
     pub fn about(mut self, login: impl FnOnce() -> Option<String>) -> Reply<A> {

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use super::caller::Incoming;
 use super::edge::pending::PendingCalls;
 use super::edge::proxy::TrustedProxies;
+use super::fair_share::{FairShare, Owner};
 use super::limits::RpcLimits;
+use super::pacer::Pacer;
 use super::status::CallContext;
 use super::stream::{Outlet, Streams};
 use crate::app::App;
 use crate::app::caller::Caller;
 use crate::app::refusal::Refusal;
-use crate::base::threads::Pool;
+use crate::base::fair_pool::FairPool;
 use crate::hub::Hub;
 
 /// What all handlers share.
@@ -23,9 +25,15 @@ pub struct Shared {
     /// The threads of the open streams.
     pub streams: Streams,
     /// Works on calls that do not hash passwords.
-    pub work: Pool,
+    pub work: FairPool<Owner>,
     /// Works on calls that hash passwords, so that no other call waits for a hash.
-    pub hash: Pool,
+    pub hash: FairPool<Owner>,
+    /// Works for the administrator, whatever the others wait for.
+    pub administrator: FairPool<Owner>,
+    /// Holds messages that wait for their turn.
+    pub pacer: Pacer,
+    /// What each owner of calls holds.
+    pub fair_share: Arc<FairShare>,
     /// Whether clients of the predecessor are served their way.
     pub legacy_clients: bool,
     /// The calls without their message yet.
@@ -52,6 +60,16 @@ impl Shared {
         app.sessions.caller(&incoming.credential, &app.tokens, app.clock.now())
     }
 
+    /// Notes the owner of the token that a call came with, if it was counted for its network. On a worker.
+    pub(super) fn learn_owner(&self, incoming: &Incoming, counted_for: Owner) {
+        if let Owner::Network(_) = counted_for {
+            let app = &self.app;
+            if let Ok((_, person)) = app.sessions.named(&incoming.credential, &app.tokens, app.clock.now()) {
+                self.fair_share.remember(&incoming.credential, person.id);
+            }
+        }
+    }
+
     /// The account that the caller's token names, for the log.
     pub(super) fn login_of(&self, incoming: &Incoming) -> Option<String> {
         let app = &self.app;
@@ -71,8 +89,10 @@ pub(super) mod testing {
     use crate::app::throttles::{ThrottleLimits, Throttles};
     use crate::app::{AppLimits, Registration, TokenKey};
     use crate::base::clock::{Clock, Time};
+    use crate::base::fair_pool::FairBounds;
     use crate::hub::HubLimits;
     use crate::model::ids::Cursor;
+    use crate::rpc::limits::ShareLimits;
     use crate::security::chain::Chain;
     use crate::security::codes::CodeHasher;
     use crate::security::keys::KeyGuard;
@@ -97,7 +117,14 @@ pub(super) mod testing {
             enrolment_without_token: MINUTE,
             text_bytes: 4_096,
             registration: Registration::Open,
-            throttles: ThrottleLimits { passwords: RATE, hashes: RATE, registrations: RATE, steps: RATE, buckets: 16 },
+            throttles: ThrottleLimits {
+                passwords: RATE,
+                hashes: RATE,
+                registrations: RATE,
+                steps: RATE,
+                messages: None,
+                buckets: 16,
+            },
             guesses: GuessLimits { budget: 30, refill: MINUTE, longest_delay: MINUTE },
             retention: Retention { age: None, count: None },
             history_page: 500,
@@ -113,6 +140,14 @@ pub(super) mod testing {
             work_queue: 1,
             hashers: 1,
             hash_queue: 1,
+            administrator_workers: 1,
+            share: ShareLimits {
+                calls_per_person: 64,
+                large_calls_per_person: 8,
+                calls_per_network: 256,
+                unread_bytes: 1024 * 1024,
+                answer_stall: MINUTE,
+            },
             request_bytes: 65_536,
             header_bytes: 16_384,
             connections: 100,
@@ -161,8 +196,11 @@ pub(super) mod testing {
                 Cursor::START,
             )),
             streams: Streams::default(),
-            work: Pool::new("test-work", 1, 1).unwrap(),
-            hash: Pool::new("test-hash", 1, 1).unwrap(),
+            work: FairPool::new("test-work", FairBounds { threads: 1, queue: 1 }).unwrap(),
+            hash: FairPool::new("test-hash", FairBounds { threads: 1, queue: 1 }).unwrap(),
+            administrator: FairPool::new("test-admin", FairBounds { threads: 1, queue: 1 }).unwrap(),
+            pacer: Pacer::start(16).unwrap(),
+            fair_share: Arc::new(FairShare::new(rpc_limits().share)),
             legacy_clients: true,
             pending: Arc::new(PendingCalls::new(100, 16_384, MINUTE)),
             proxies: TrustedProxies::default(),

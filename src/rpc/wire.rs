@@ -3,7 +3,7 @@
 use std::slice;
 use std::sync::{Arc, OnceLock};
 
-use grpcio::{Error, GrpcSlice, Marshaller, Method, MethodType, pb_de, pb_ser};
+use grpcio::{Error, GrpcSlice, Marshaller, Method, MethodType, pb_ser};
 
 use crate::hub::{self, Frame};
 use crate::model::event::{self, Audience, EventKind};
@@ -16,7 +16,7 @@ const fn written<Q: protobuf::Message>(name: &'static str) -> Method<Q, GrpcSlic
     Method {
         ty: MethodType::ServerStreaming,
         name,
-        req_mar: Marshaller { ser: pb_ser, de: pb_de },
+        req_mar: Marshaller { ser: pb_ser, de: methods::decode_request },
         resp_mar: Marshaller {
             ser: |slice, buffer| {
                 *buffer = slice.clone();

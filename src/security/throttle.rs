@@ -53,16 +53,25 @@ impl<K: Hash + Eq> Throttle<K> {
     /// # Errors
     /// The bucket is empty; the time until the next try. Nothing was taken.
     pub fn take(&self, key: K, now: Duration) -> Result<(), Duration> {
+        self.reserve(key, now, Duration::ZERO).map(|_| ())
+    }
+
+    /// As [`Throttle::take`], but takes a try that comes back within `longest` in advance. Returns how long to wait for it.
+    ///
+    /// # Errors
+    /// It takes longer: how long until a try is within `longest`. Nothing was taken.
+    pub fn reserve(&self, key: K, now: Duration, longest: Duration) -> Result<Duration, Duration> {
         let mut buckets = lock(&self.buckets);
         let most_owed = self.rate.refill.saturating_mul(self.rate.burst.max(1));
         let full_at = self.bucket(&mut buckets, key, now);
         let owed = full_at.saturating_sub(now) + self.rate.refill;
-        match owed.checked_sub(most_owed) {
+        let wait = owed.saturating_sub(most_owed);
+        match wait.checked_sub(longest) {
             None | Some(Duration::ZERO) => {
                 *full_at = now + owed;
-                Ok(())
+                Ok(wait)
             }
-            Some(wait) => Err(wait),
+            Some(beyond) => Err(beyond),
         }
     }
 
@@ -146,6 +155,17 @@ mod tests {
         assert_eq!(throttle.take(5_000, 1_000 * SECOND), Ok(()), "full buckets make room");
         throttle.sweep(5_000 * SECOND);
         assert!(throttle.buckets.lock().unwrap().full_at.is_empty());
+    }
+
+    #[test]
+    fn a_try_can_be_reserved_in_advance_and_then_the_next_waits_longer() {
+        let throttle = throttle(10);
+        for wait in [0, 0, 0, 10, 20] {
+            assert_eq!(throttle.reserve(1, SECOND, 20 * SECOND), Ok(wait * SECOND));
+        }
+        assert_eq!(throttle.reserve(1, SECOND, 20 * SECOND), Err(10 * SECOND));
+        assert_eq!(throttle.reserve(1, 11 * SECOND, 20 * SECOND), Ok(20 * SECOND));
+        assert_eq!(throttle.take(1, 11 * SECOND), Err(30 * SECOND));
     }
 
     proptest! {

@@ -66,6 +66,7 @@ fn run(shared: &Shared, mut watch: Option<CertificateWatch>, asked: &Receiver<()
         }
         sweeps = sweeps.wrapping_add(1);
         shared.streams.reap();
+        shared.fair_share.end_unread_answers();
         if let Err(error) = shared.app.sweep() {
             log::warn!("what has expired could not be deleted yet: {error}");
         }

@@ -20,13 +20,15 @@ pub use self::error::StartError;
 use self::janitor::Janitor;
 pub use self::progress::{NoProgress, Progress};
 use crate::base::clock::{Clock, Stopwatch};
-use crate::base::threads::Pool;
+use crate::base::fair_pool::{FairBounds, FairPool};
 use crate::config::Settings;
 use crate::model::ids::Cursor;
 use crate::rpc::edge::limiter::Limiter;
 use crate::rpc::edge::pending::PendingCalls;
 use crate::rpc::edge::tls::{CertificateWatch, TlsFiles};
+use crate::rpc::fair_share::{FairShare, Owner};
 use crate::rpc::front::Front;
+use crate::rpc::pacer::Pacer;
 use crate::rpc::shared::Shared;
 use crate::rpc::stream::Streams;
 use crate::store::{DirectoryLock, events};
@@ -88,6 +90,16 @@ impl Running {
         self.shared.hub.len()
     }
 
+    /// How many calls hold a place.
+    pub fn calls(&self) -> usize {
+        self.shared.fair_share.calls()
+    }
+
+    /// How many messages wait for their turn.
+    pub fn paced(&self) -> usize {
+        self.shared.pacer.len()
+    }
+
     /// How many sender threads run; those that have ended are joined first.
     pub fn stream_threads(&self) -> usize {
         self.shared.streams.reap();
@@ -99,6 +111,8 @@ impl Running {
     /// early as soon as `hurry` says so.
     pub fn stop(mut self, hurry: &dyn Fn() -> bool) {
         let watch = Stopwatch::start();
+        // Messages that wait for their turn are appended now, and answered.
+        self.shared.pacer.stop(STEP_LIMIT);
         log::info!("stopping: {} streams get their last messages", self.shared.hub.len());
         // Everything acknowledged until now goes out. If the database cannot be read, everything published goes out.
         self.shared.hub.drain(self.shared.app.store.read(events::last_id).unwrap_or(Cursor::START));
@@ -113,7 +127,8 @@ impl Running {
         log::info!("stopping: workers");
         self.limiter.stop(STEP_LIMIT);
         self.janitor.stop(STEP_LIMIT);
-        let workers = self.shared.work.stop(STEP_LIMIT) & self.shared.hash.stop(STEP_LIMIT);
+        let workers = [&self.shared.work, &self.shared.hash, &self.shared.administrator];
+        let workers = workers.map(|pool| pool.stop(STEP_LIMIT)) == [true; 3];
         log::info!("stopping: the last commit");
         let writer = self.shared.app.store.stop(STEP_LIMIT);
         if !(workers && writer) {
@@ -124,6 +139,15 @@ impl Running {
     }
 }
 
+/// Messages of all people together that wait for their turn.
+const MOST_PACED: usize = 4_096;
+/// Calls of the administrator that wait: people at the machine make them one by one.
+const ADMINISTRATOR_QUEUE: usize = 64;
+
+fn pool(name: &str, threads: usize, queue: usize) -> Result<FairPool<Owner>, StartError> {
+    FairPool::new(name, FairBounds { threads, queue }).map_err(StartError::Threads)
+}
+
 /// What the handlers of calls share.
 fn share(backend: Backend, settings: &Settings) -> Result<Shared, StartError> {
     let rpc = &settings.rpc;
@@ -131,8 +155,11 @@ fn share(backend: Backend, settings: &Settings) -> Result<Shared, StartError> {
         app: backend.app,
         hub: backend.hub,
         streams: Streams::default(),
-        work: Pool::new("rpc-work", rpc.workers, rpc.work_queue).map_err(StartError::Threads)?,
-        hash: Pool::new("rpc-hash", rpc.hashers, rpc.hash_queue).map_err(StartError::Threads)?,
+        work: pool("rpc-work", rpc.workers, rpc.work_queue)?,
+        hash: pool("rpc-hash", rpc.hashers, rpc.hash_queue)?,
+        administrator: pool("rpc-admin", rpc.administrator_workers, ADMINISTRATOR_QUEUE)?,
+        pacer: Pacer::start(MOST_PACED).map_err(StartError::Threads)?,
+        fair_share: Arc::new(FairShare::new(rpc.share)),
         legacy_clients: settings.legacy_clients,
         pending: Arc::new(PendingCalls::new(
             rpc.calls_per_connection as usize,

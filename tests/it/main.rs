@@ -21,6 +21,7 @@ mod console;
 mod crash;
 mod daemon;
 mod documents;
+mod fair_share;
 mod history;
 mod language;
 mod own_account;

@@ -71,6 +71,8 @@ impl TestServer {
         (settings.app.throttles.passwords, settings.app.throttles.hashes, settings.app.throttles.steps) =
             (much, much, much);
         settings.app.throttles.registrations = much;
+        settings.app.throttles.messages = None;
+        (settings.rpc.share.calls_per_person, settings.rpc.share.large_calls_per_person) = (0, 0);
         change(&mut settings);
         let clock = Clock::manual(start);
         let running = Running::start(&settings, clock.clone(), &mut NoProgress).expect("a server");

@@ -3,7 +3,8 @@
 //! grpcio spends ten times as much on reading a message as a fast server does on sending it, and would measure itself. Response
 //! headers are ignored: a call succeeded if its answer has arrived.
 
-use grpc_otp_chat::proto::methods::TOKEN_KEY;
+use grpc_otp_chat::NAME;
+use grpc_otp_chat::proto::methods::{CLIENT_KEY, TOKEN_KEY};
 
 /// The first bytes of a client (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -116,7 +117,8 @@ impl Headers {
             first.push(LITERAL | name);
             text(&mut first, value);
         }
-        let named = [("te", Some("trailers")), (TOKEN_KEY, token)].map(|(name, value)| Some((name, value?)));
+        let named = [("te", Some("trailers")), (CLIENT_KEY, Some(NAME)), (TOKEN_KEY, token)]
+            .map(|(name, value)| Some((name, value?)));
         let mut literals: u8 = 3;
         for (name, value) in named.into_iter().flatten() {
             first.push(LITERAL);

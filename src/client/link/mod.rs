@@ -13,6 +13,7 @@ use grpcio::{
     Method,
 };
 
+use crate::NAME;
 use crate::base::clock::Time;
 use crate::base::wait::{Alarm, Waited, wait};
 use crate::client::endpoint::{Endpoint, ServerName};
@@ -20,7 +21,7 @@ use crate::client::error::{CallError, ServerRefusal};
 use crate::client::server_clock::ServerClock;
 use crate::client::tls::{self, Tls};
 use crate::proto::Timestamp;
-use crate::proto::methods::TOKEN_KEY;
+use crate::proto::methods::{CLIENT_KEY, TOKEN_KEY};
 use crate::proto::time_of;
 use crate::security::secret::SecretText;
 
@@ -152,9 +153,11 @@ async fn wait_for_change(channel: &Channel, state: ConnectivityState, deadline: 
 }
 
 fn with_token(options: CallOption, token: Option<&SecretText>) -> Result<CallOption, CallError> {
-    let Some(token) = token else { return Ok(options) };
-    let mut metadata = MetadataBuilder::with_capacity(1);
-    metadata.add_str(TOKEN_KEY, token.expose())?;
+    let mut metadata = MetadataBuilder::with_capacity(2);
+    metadata.add_str(CLIENT_KEY, NAME)?;
+    if let Some(token) = token {
+        metadata.add_str(TOKEN_KEY, token.expose())?;
+    }
     Ok(options.headers(metadata.build()))
 }
 

@@ -51,7 +51,9 @@ impl RetryVerdict {
             CallError::TooOld => RetryVerdict::Never,
             CallError::Refused(refusal) if refusal.ends_session => RetryVerdict::WithNewSession,
             CallError::Refused(refusal) => match refusal.reason {
-                Some(Reason::Draining | Reason::Overloaded) => RetryVerdict::Again,
+                Some(Reason::Draining | Reason::Overloaded | Reason::MessageRate | Reason::TooManyCalls) => {
+                    RetryVerdict::Again
+                }
                 _ => RetryVerdict::Never,
             },
         }
@@ -224,12 +226,13 @@ impl OutboxThread {
 
     /// Keeps the first line and pauses: briefly if the room is live, otherwise until it is, at most the longest pause.
     fn retry_later(&self, why: CallError, backoff: &mut Backoff) {
+        let asked = why.retry_after().unwrap_or_default();
         self.change(|queue| {
             queue.failed(why);
             None
         });
         let pause = if self.plan.stream_state.is_live() { backoff.pause() } else { LONGEST };
-        let _ = self.plan.woken.recv_timeout(pause);
+        let _ = self.plan.woken.recv_timeout(pause.max(asked.min(LONGEST)));
     }
 
     fn change(&self, change: impl FnOnce(&mut SendQueue) -> Option<LateOutcome>) {
@@ -271,6 +274,8 @@ mod tests {
             (CallError::NoAnswer, RetryVerdict::Again),
             (refused("DRAINING"), RetryVerdict::Again),
             (refused("OVERLOADED"), RetryVerdict::Again),
+            (refused("MESSAGE_RATE"), RetryVerdict::Again),
+            (refused("TOO_MANY_CALLS"), RetryVerdict::Again),
             (refused("SESSION_ENDED"), RetryVerdict::WithNewSession),
             (refused("TEXT_INVALID"), RetryVerdict::Never),
             (refused("STORAGE_FAILED"), RetryVerdict::Never),
