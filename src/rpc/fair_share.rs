@@ -149,7 +149,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Counts the bytes of the answer, which the client has not read yet.
+    /// Counts the bytes of the answer, which the client has not read yet. Only a large answer is refused: calls with a small one may
+    /// have changed something, and their client must learn of it.
     ///
     /// # Errors
     /// [`Refusal::TooManyCalls`]: the owner leaves too many bytes unread.
@@ -157,7 +158,7 @@ impl Place {
         let mut held = lock(&self.share.held);
         let Some(counts) = held.owners.get_mut(&self.owner) else { return Ok(()) };
         // A single answer always fits.
-        if counts.unread_bytes > 0 && self.share.limits.unread_bytes > 0 {
+        if self.cost == Cost::Large && counts.unread_bytes > 0 && self.share.limits.unread_bytes > 0 {
             let after = counts.unread_bytes.saturating_add(bytes);
             if after > self.share.limits.unread_bytes {
                 return Err(Refusal::TooManyCalls);
@@ -268,15 +269,16 @@ mod tests {
 
     #[test]
     fn the_bytes_that_an_owner_leaves_unread_are_bounded_and_one_answer_always_fits() {
-        let share = share();
-        let mut first = share.begin(person(1), Cost::Small).unwrap();
-        let mut second = share.begin(person(1), Cost::Small).unwrap();
+        let share = Arc::new(FairShare::new(ShareLimits { large_calls_per_person: 3, ..LIMITS }));
+        let mut first = share.begin(person(1), Cost::Large).unwrap();
+        let mut second = share.begin(person(1), Cost::Large).unwrap();
         first.hold(5_000).unwrap();
         assert_eq!(second.hold(1), Err(Refusal::TooManyCalls));
-        share.begin(person(2), Cost::Small).unwrap().hold(900).unwrap();
+        share.begin(person(1), Cost::Small).unwrap().hold(100).expect("what a small call has done is always answered");
+        share.begin(person(2), Cost::Large).unwrap().hold(900).unwrap();
         drop(first);
         second.hold(600).unwrap();
-        share.begin(person(1), Cost::Small).unwrap().hold(400).unwrap();
+        share.begin(person(1), Cost::Large).unwrap().hold(400).unwrap();
     }
 
     #[test]
