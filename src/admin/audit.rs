@@ -1,7 +1,6 @@
 //! `otpchatd audit`: reads the audit, filters its rows and verifies their chain. It only reads, with or without a running server.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
 use std::time::Duration;
 
 use super::args::AuditArgs;
@@ -9,6 +8,7 @@ use super::error::ToolError;
 use super::table::{Cell, Format, Table};
 use super::transport::database_in;
 use crate::base::clock::{Clock, Time};
+use crate::base::terminal::Output;
 use crate::config::Settings;
 use crate::security::chain::Chain;
 use crate::security::keys;
@@ -44,15 +44,15 @@ pub(super) fn run(settings: &Settings, args: &AuditArgs) -> Result<(), ToolError
     if !args.verify {
         table(&shown).print(Format::from_json_flag(args.json))?;
     }
-    let mut err = io::stderr();
+    let err = Output::stderr();
     for finding in &findings {
-        writeln!(err, "otpchatd: {}", sentence(finding))?;
+        err.print_line(&format!("otpchatd: {}", sentence(finding)))?;
     }
     if !findings.is_empty() {
         return Err(ToolError::Tampered(findings.len()));
     }
     let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
-    writeln!(err, "{rows}, and the chain is whole")?;
+    err.print_line(&format!("{rows}, and the chain is whole"))?;
     Ok(())
 }
 

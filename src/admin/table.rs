@@ -1,7 +1,5 @@
 //! Rows for people, as an aligned table, and for programs, as JSON.
 
-use std::io::{self, Write};
-
 use jiff::tz::TimeZone;
 use protobuf::MessageField;
 use serde_json::{Map, Value};
@@ -10,6 +8,7 @@ use super::error::ToolError;
 use crate::base::clock::Time;
 use crate::base::escape::one_line;
 use crate::base::table::aligned;
+use crate::base::terminal::{Output, harmless_json};
 use crate::proto::{Timestamp, time_of};
 
 /// How a table is printed.
@@ -100,26 +99,26 @@ impl Table {
     pub(super) fn print(&self, format: Format) -> Result<(), ToolError> {
         let text = match format {
             Format::Table => self.lines(),
-            Format::Json => format!("{}\n", Value::from(self.objects())),
+            Format::Json => harmless_json(&format!("{}\n", Value::from(self.objects()))),
         };
-        Ok(io::stdout().write_all(text.as_bytes())?)
+        Ok(Output::stdout().print(&text)?)
     }
 
     /// Prints a line for each value, for a table of one row; as JSON the object alone.
     pub(super) fn print_each(&self, format: Format) -> Result<(), ToolError> {
-        let mut out = io::stdout();
+        let out = Output::stdout();
         if format == Format::Json {
             for object in self.objects() {
-                writeln!(out, "{object}")?;
+                out.print_line(&harmless_json(&object.to_string()))?;
             }
             return Ok(());
         }
         let widest = self.header.iter().map(|name| name.len()).max().unwrap_or(0);
         for row in &self.rows {
             for (name, cell) in self.header.iter().zip(row) {
-                writeln!(out, "{name:<widest$}  {}", cell.for_people())?;
+                out.print_line(&format!("{name:<widest$}  {}", cell.for_people()))?;
             }
-            writeln!(out)?;
+            out.print_line("")?;
         }
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! `otpchatd user`
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 
 use super::args::UserCommand;
 use super::error::ToolError;
 use super::output::{say, say_secrets};
 use super::table::{Cell, Format, Table};
 use super::transport;
+use crate::base::terminal::Output;
 use crate::config::Settings;
 use crate::model::login::LoginKey;
 use crate::proto::admin::{
@@ -156,7 +157,7 @@ fn confirm(login: &str) -> Result<(), ToolError> {
     if !io::stdin().is_terminal() {
         return Err(ToolError::Unasked("this deletes the account for good: say so with --yes"));
     }
-    write!(io::stderr(), "This deletes the account for good. Type its login again: ")?;
+    Output::stderr().print("This deletes the account for good. Type its login again: ")?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     if LoginKey::from_text(line.trim()) == LoginKey::from_text(login) {

@@ -3,7 +3,7 @@
 //! Logging never waits for the reader of the log. When standard error is a pipe that is not read, lines are dropped and
 //! counted; the server does not stop.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use env_logger::{Target, WriteStyle};
 
+use crate::base::terminal::{Output, stderr_is_terminal};
 use crate::base::threads::Thread;
 
 /// The log target of chat lines.
@@ -64,9 +65,9 @@ pub fn start(filter: &str) -> Result<Log, LogError> {
     let dropped = Arc::new(AtomicU64::new(0));
     let writer = Thread::spawn("log", {
         let dropped = Arc::clone(&dropped);
-        move || write_lines(&lines, &dropped, &mut io::stderr())
+        move || write_lines(&lines, &dropped, &Output::stderr())
     })?;
-    let coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let coloured = stderr_is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     env_logger::Builder::new()
         .parse_filters(filter)
         .target(Target::Pipe(Box::new(Pipe { lines: sender.clone(), dropped })))
@@ -119,14 +120,14 @@ impl Write for Pipe {
     }
 }
 
-fn write_lines(lines: &Receiver<LogLine>, dropped: &AtomicU64, out: &mut dyn Write) {
+fn write_lines(lines: &Receiver<LogLine>, dropped: &AtomicU64, out: &Output) {
     while let Ok(LogLine::Text(line)) = lines.recv() {
         // An error of the log cannot be logged.
-        let _ = out.write_all(&line);
+        let _ = out.print(&String::from_utf8_lossy(&line));
         match dropped.swap(0, Ordering::Relaxed) {
             0 => {}
             count => {
-                let _ = writeln!(out, "{count} lines were lost: the log was not read fast enough");
+                let _ = out.print_line(&format!("{count} lines were lost: the log was not read fast enough"));
             }
         }
     }
@@ -135,6 +136,7 @@ fn write_lines(lines: &Receiver<LogLine>, dropped: &AtomicU64, out: &mut dyn Wri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::terminal::testing::Captured;
 
     #[test]
     fn a_full_queue_drops_and_counts_lines_and_no_logger_waits() {
@@ -145,9 +147,8 @@ mod tests {
             assert_eq!(pipe.write(format!("line {n}\n").as_bytes()).unwrap(), 7);
         }
         drop((pipe, sender));
-        let mut out = Vec::new();
-        write_lines(&lines, &dropped, &mut out);
-        let text = String::from_utf8(out).unwrap();
-        assert_eq!(text, "line 0\n3 lines were lost: the log was not read fast enough\nline 1\n");
+        let written = Captured::default();
+        write_lines(&lines, &dropped, &written.output());
+        assert_eq!(written.text(), "line 0\n3 lines were lost: the log was not read fast enough\nline 1\n");
     }
 }

@@ -10,6 +10,8 @@ pub mod lock;
 pub mod logging;
 pub mod plural;
 pub mod table;
+pub mod terminal;
 pub mod text_width;
 pub mod threads;
 pub mod wait;
+pub mod writing;

@@ -1,7 +1,6 @@
 //! The server, and the administrator's commands: parses the command line, runs, and ends with an exit code.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -14,6 +13,7 @@ use grpc_otp_chat::admin::{
 };
 use grpc_otp_chat::base::clock::Clock;
 use grpc_otp_chat::base::logging::{self, LogError};
+use grpc_otp_chat::base::terminal::{Output, stderr_is_terminal};
 use grpc_otp_chat::config::Settings;
 use grpc_otp_chat::rpc;
 use grpc_otp_chat::server::{NoProgress, Progress, Running};
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     // A command prints its own result, so that only warnings are worth a line.
     let filter = if command.is_some() { "warn".to_owned() } else { flags.log.clone() };
     let failed = |error: &dyn Display, code: u8| {
-        let _ = writeln!(io::stderr(), "otpchatd: {error}");
+        let _ = Output::stderr().print_line(&format!("otpchatd: {error}"));
         ExitCode::from(code)
     };
     let settings = match flags.check() {
@@ -69,7 +69,7 @@ fn run(settings: &Settings) -> anyhow::Result<()> {
     let mut progress = LongWork { signals, bar: None };
     let server = Running::start(settings, Clock::system(), &mut progress)?;
     let mut signals = progress.signals;
-    writeln!(io::stdout(), "Server started on port {}", server.port()).context("standard output")?;
+    Output::stdout().print_line(&format!("Server started on port {}", server.port())).context("standard output")?;
     notify(&[NotifyState::Ready, NotifyState::Status(&format!("serving on port {}", server.port()))]);
 
     let first = signals.forever().find(|signal| {
@@ -121,7 +121,7 @@ impl Progress for LongWork {
 
 impl LongWork {
     fn show(&mut self, what: &str, done: usize, all: usize) -> ControlFlow<()> {
-        if io::stderr().is_terminal() {
+        if stderr_is_terminal() {
             let bar = self.bar.get_or_insert_with(|| {
                 let style = ProgressStyle::with_template(&format!("{what} {{bar:40}} {{pos}}/{{len}}, {{eta}} left"));
                 ProgressBar::new(all as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))

@@ -32,7 +32,6 @@ mod stop;
 mod test_bed;
 mod text;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -40,6 +39,7 @@ use clap::Parser;
 use self::args::Args;
 use self::error::BenchError;
 use self::stop::Stop;
+use grpc_otp_chat::base::terminal::Output;
 use grpc_otp_chat::client::link::silence_core;
 
 /// Exit code 0 if everything that was sent arrived as it should, else 1.
@@ -49,12 +49,12 @@ fn main() -> ExitCode {
     let outcome = Stop::at_signals().map_err(BenchError::from_machine).and_then(|stop| {
         let figures = scenarios::run(&args, &stop)?;
         let text = if args.common.json { figures.json() } else { figures.table() };
-        writeln!(io::stdout(), "{text}").map_err(BenchError::from_machine)
+        Output::stdout().print_line(&text).map_err(BenchError::from_machine)
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "otpchat-bench: {error}");
+            let _ = Output::stderr().print_line(&format!("otpchat-bench: {error}"));
             ExitCode::FAILURE
         }
     }

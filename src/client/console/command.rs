@@ -1,5 +1,7 @@
 //! Reads a line: a command, or a text to send.
 
+use crate::base::escape::is_blank;
+
 /// How many messages `/history` shows without a number, and a login on a terminal.
 pub const DEFAULT_HISTORY: u32 = 20;
 /// The most messages that `/history` shows.
@@ -22,6 +24,8 @@ pub enum ParsedLine {
     BadLogoutTarget,
     /// `/history` with a word that is not a number, or a number beyond the limit.
     BadHistoryCount,
+    /// `/more` with a word that is not a number.
+    BadFoldNumber,
 }
 
 /// A command.
@@ -35,6 +39,8 @@ pub enum ConsoleCommand {
     Logout(LogoutTarget),
     /// `/history`, and how many messages it shows
     History(u32),
+    /// `/more`, and the number of the folded message
+    More(Option<usize>),
     /// `/sessions`
     Sessions,
     /// `/passwd`
@@ -68,11 +74,12 @@ pub enum LogoutTarget {
 
 impl ConsoleCommand {
     /// Every command.
-    pub const ALL: [ConsoleCommand; 12] = [
+    pub const ALL: [ConsoleCommand; 13] = [
         ConsoleCommand::Register,
         ConsoleCommand::Login,
         ConsoleCommand::Logout(LogoutTarget::This),
         ConsoleCommand::History(DEFAULT_HISTORY),
+        ConsoleCommand::More(None),
         ConsoleCommand::Sessions,
         ConsoleCommand::Passwd,
         ConsoleCommand::Otp,
@@ -90,6 +97,7 @@ impl ConsoleCommand {
             ConsoleCommand::Login => "/login",
             ConsoleCommand::Logout(_) => "/logout",
             ConsoleCommand::History(_) => "/history",
+            ConsoleCommand::More(_) => "/more",
             ConsoleCommand::Sessions => "/sessions",
             ConsoleCommand::Passwd => "/passwd",
             ConsoleCommand::Otp => "/otp",
@@ -102,15 +110,24 @@ impl ConsoleCommand {
     }
 }
 
-/// Parses a line. A text that starts with a slash is typed with two of them; blanks around a text are not sent.
+/// Parses a line. A text that starts with a slash is typed with two of them. Empty lines around a text and blanks behind it are not
+/// sent; those before its first letter are its indentation.
 pub fn parse(line: &str) -> ParsedLine {
-    let line = line.trim();
-    let text = match line.strip_prefix('/') {
+    let trimmed = line.trim();
+    let text = match trimmed.strip_prefix('/') {
         Some(rest) if rest.starts_with('/') => rest,
-        Some(_) => return command(line),
-        None => line,
+        Some(_) => return command(trimmed),
+        None => indented(line),
     };
-    if text.is_empty() { ParsedLine::Blank } else { ParsedLine::Text(text.to_owned()) }
+    if is_blank(text) { ParsedLine::Blank } else { ParsedLine::Text(text.to_owned()) }
+}
+
+/// The text from its first line that is not empty on.
+fn indented(line: &str) -> &str {
+    let line = line.trim_end();
+    let blanks = line.len() - line.trim_start().len();
+    let begin = line.get(..blanks).and_then(|blanks| blanks.rfind('\n')).map_or(0, |at| at + 1);
+    line.get(begin..).unwrap_or_default()
 }
 
 fn command(line: &str) -> ParsedLine {
@@ -127,6 +144,10 @@ fn command(line: &str) -> ParsedLine {
         (ConsoleCommand::History(_), Some(word), None) => history_count(word)
             .map_or(ParsedLine::BadHistoryCount, |count| ParsedLine::Command(ConsoleCommand::History(count))),
         (ConsoleCommand::History(_), ..) => ParsedLine::BadHistoryCount,
+        (ConsoleCommand::More(_), Some(word), None) => word
+            .parse()
+            .map_or(ParsedLine::BadFoldNumber, |number| ParsedLine::Command(ConsoleCommand::More(Some(number)))),
+        (ConsoleCommand::More(_), ..) => ParsedLine::BadFoldNumber,
         _ => ParsedLine::UnexpectedArgument(command.name()),
     }
 }
@@ -154,8 +175,16 @@ mod tests {
             ("", ParsedLine::Blank),
             ("  \t ", ParsedLine::Blank),
             ("Привет!", text("Привет!")),
-            ("  spaced  out  ", text("spaced  out")),
+            ("  spaced  out  ", text("  spaced  out")),
             ("two\nlines", text("two\nlines")),
+            ("    if x:\n        y\n", text("    if x:\n        y")),
+            ("\n \n\tindented", text("\tindented")),
+            ("\u{3000}\u{200b}\n\u{2800}", ParsedLine::Blank),
+            ("  //indented", text("/indented")),
+            ("/more", ParsedLine::Command(ConsoleCommand::More(None))),
+            ("/more 3", ParsedLine::Command(ConsoleCommand::More(Some(3)))),
+            ("/more all", ParsedLine::BadFoldNumber),
+            ("/more 1 2", ParsedLine::BadFoldNumber),
             ("/login", ParsedLine::Command(ConsoleCommand::Login)),
             (" /quit ", ParsedLine::Command(ConsoleCommand::Quit)),
             ("/login alice", ParsedLine::UnexpectedArgument("/login")),

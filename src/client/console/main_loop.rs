@@ -1,12 +1,13 @@
 //! The console's main thread: starts the other threads, handles line after line, and stops everything.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::bounded;
 
 use crate::base::clock::Clock;
 use crate::base::lang::Lang;
+use crate::base::terminal::{self, Output};
 use crate::client::console::account_session::AccountSession;
 use crate::client::console::command::{ConsoleCommand, ParsedLine, parse};
 use crate::client::console::context::{ConsoleContext, ConsoleSettings};
@@ -87,8 +88,8 @@ fn open_terminal() -> (Input, Screen) {
     match Input::editor(&gate) {
         Some((input, printer)) => (input, Screen::beside_editor(gate, printer, Paint::from_environment(true))),
         None => {
-            let paint = Paint::from_environment(io::stdout().is_terminal() && io::stderr().is_terminal());
-            (Input::plain(), Screen::plain(Box::new(io::stdout()), Box::new(io::stderr()), paint))
+            let paint = Paint::from_environment(terminal::stdout_is_terminal() && terminal::stderr_is_terminal());
+            (Input::plain(), Screen::plain(Output::stdout(), Output::stderr(), paint))
         }
     }
 }
@@ -161,6 +162,7 @@ fn handle_line(cx: &mut ConsoleContext, line: &str) -> io::Result<AfterLine> {
         ParsedLine::UnexpectedArgument(command) => cx.front.misunderstood(chat::NO_ARGUMENTS, &[command]),
         ParsedLine::BadLogoutTarget => cx.front.misunderstood(sessions_text::WHICH_SESSION, &[]),
         ParsedLine::BadHistoryCount => cx.front.misunderstood(room::HOW_MANY, &[]),
+        ParsedLine::BadFoldNumber => cx.front.misunderstood(room::WHICH_FOLDED, &[]),
     }
 }
 
@@ -170,6 +172,7 @@ fn handle_command(cx: &mut ConsoleContext, command: ConsoleCommand) -> io::Resul
         ConsoleCommand::Login => login::log_in(cx),
         ConsoleCommand::Logout(target) => sessions::end_sessions(cx, target),
         ConsoleCommand::History(count) => history::show_history(cx, count),
+        ConsoleCommand::More(number) => history::show_folded(cx, number),
         ConsoleCommand::Sessions => sessions::list_sessions(cx),
         ConsoleCommand::Passwd => account::change_password(cx),
         ConsoleCommand::Otp => account::replace_factor(cx),

@@ -21,10 +21,11 @@ pub mod signals;
 pub mod terminal;
 pub mod text;
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use crate::base::escape::one_line;
+use crate::base::terminal::Output;
 use crate::client::console::args::Args;
 use crate::client::console::command::DEFAULT_HISTORY;
 use crate::client::console::context::ConsoleSettings;
@@ -71,6 +72,6 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn cannot_start(why: &str) -> ExitCode {
     // If stderr is gone too, the exit code must be enough.
-    let _ = writeln!(io::stderr(), "otpchat: {}", one_line(why));
+    let _ = Output::stderr().print_line(&format!("otpchat: {}", one_line(why)));
     ExitCode::FAILURE
 }

@@ -11,12 +11,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use signal_hook::{flag, low_level};
 
+use crate::base::terminal::put_back;
 use crate::base::threads::Thread;
 use crate::qr::file::delete_temporary_pictures;
 
 const SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
-/// Ends bracketed paste, which the line editor switches on.
-const BRACKETED_PASTE_OFF: &[u8] = b"\x1b[?2004l";
 
 /// The thread that waits for such a signal. Dropping it joins the thread.
 pub struct SignalGuard {
@@ -63,8 +62,7 @@ fn leave(signal: i32, terminal: Option<&Termios>, is_terminal: bool) {
     }
     if is_terminal {
         // Last, since a terminal that is stopped takes no bytes.
-        let _ = rustix::io::write(io::stdout(), BRACKETED_PASTE_OFF);
-        let _ = rustix::io::write(io::stdout(), b"\n");
+        put_back();
     }
     let _ = low_level::emulate_default_handler(signal);
 }

@@ -15,7 +15,7 @@ use crate::client::console::text::{chat, help};
 pub fn show_help(cx: &ConsoleContext) -> io::Result<AfterLine> {
     let window = cx.front.screen().columns();
     let lines: Vec<String> = help::lines(cx.lang()).iter().map(|line| layout::help_line(line, window)).collect();
-    cx.front.screen().raw(&lines.join("\n"))?;
+    cx.front.screen().block(&lines.join("\n"))?;
     Ok(AfterLine::ReadNext)
 }
 

@@ -169,7 +169,7 @@ fn draw(cx: &ConsoleContext, uri: &SecretText, window: Cells) -> io::Result<()> 
             if drawn.shortened {
                 cx.front.notice(enrolment::NAME_SHORTENED, &[])?;
             }
-            cx.front.screen().raw(&drawn.rows)
+            cx.front.screen().block(&drawn.rows)
         }
         Ok(Err(needed)) => {
             let (columns, rows) = (needed.columns.to_string(), (needed.rows + PROMPT_ROWS).to_string());

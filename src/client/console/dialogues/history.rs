@@ -1,4 +1,4 @@
-//! `/history`: shows the messages before the oldest one on the screen.
+//! `/history` shows the messages before the oldest one on the screen, `/more` a folded message whole.
 
 use std::io;
 
@@ -30,7 +30,7 @@ pub fn show_history(cx: &mut ConsoleContext, count: u32) -> io::Result<AfterLine
         timeline.add_page(&mut page);
         for message in &page.messages {
             let starts_day = timeline.starts_day(render::date(message.time).as_deref());
-            blocks.push(render::block(message, starts_day, cx.front.screen()));
+            blocks.push(render::block(message, starts_day, cx.front.screen(), cx.lang(), &mut timeline.folds));
         }
     }
     if !blocks.is_empty() {
@@ -38,6 +38,19 @@ pub fn show_history(cx: &mut ConsoleContext, count: u32) -> io::Result<AfterLine
         cx.front.screen().page(&blocks.join("\n"))?;
     }
     cx.front.notice(if page.has_more { room::STILL_OLDER } else { room::NOTHING_OLDER }, &[])?;
+    Ok(AfterLine::ReadNext)
+}
+
+/// `/more`: shows a folded message whole, the one with a number or the last one.
+///
+/// # Errors
+/// The terminal or pipe failed.
+pub fn show_folded(cx: &mut ConsoleContext, number: Option<usize>) -> io::Result<AfterLine> {
+    let folded = cx.room.timeline().folds.get(number).cloned();
+    match folded {
+        Some(message) => cx.front.screen().page(&render::whole(&message, cx.front.screen()))?,
+        None => return cx.front.complain(room::NOTHING_FOLDED, &[]),
+    }
     Ok(AfterLine::ReadNext)
 }
 

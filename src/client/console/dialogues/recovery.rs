@@ -47,7 +47,7 @@ pub fn show_recovery_codes(cx: &ConsoleContext, codes: &[SecretText]) -> io::Res
     }
     cx.front.notice(recovery::RECOVERY_CODES, &[])?;
     let screen = cx.front.screen();
-    screen.raw(&block_of_codes(codes, screen.columns(), screen.paint()))
+    screen.block(&block_of_codes(codes, screen.columns(), screen.paint()))
 }
 
 /// Warns if only few recovery codes are left.

@@ -32,7 +32,7 @@ pub fn list_sessions(cx: &mut ConsoleContext) -> io::Result<AfterLine> {
     let listed = cx.account.listed.iter().enumerate();
     let rows: Vec<[String; 6]> = listed.map(|(position, session)| row(cx, position + 1, session)).collect();
     let screen = cx.front.screen();
-    screen.raw(&table(["", opened, from, ends, state, ""], &rows, screen.columns()))?;
+    screen.block(&table(["", opened, from, ends, state, ""], &rows, screen.columns()))?;
     if cx.front.is_interactive() && rows.len() > 1 {
         cx.front.notice(sessions::SESSIONS_HINT, &[])?;
     }

@@ -2,6 +2,7 @@
 
 pub mod composer;
 pub mod current_session;
+pub mod folds;
 pub mod outbox;
 pub mod printer;
 pub mod render;

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use crate::base::escape::one_line;
 use crate::base::lang::Lang;
 use crate::base::lock::lock;
+use crate::base::writing::text_line;
 use crate::client::console::room::current_session::CurrentSession;
 use crate::client::console::room::render;
 use crate::client::console::room::screen_event::ScreenEvent;
@@ -72,18 +73,20 @@ impl RoomPrinter {
 
     fn show_message(&self, message: &ReceivedMessage) -> io::Result<()> {
         let ours = self.current.is_author(&message.author);
-        let (starts_day, live) = {
+        let (block, live) = {
             let mut timeline = lock(&self.timeline);
             if !timeline.message(message.id, ours) {
                 return Ok(());
             }
-            (timeline.starts_day(render::date(message.time).as_deref()), timeline.is_live())
+            let starts_day = timeline.starts_day(render::date(message.time).as_deref());
+            let block = render::block(message, starts_day, &self.screen, self.lang, &mut timeline.folds);
+            (block, timeline.is_live())
         };
         // A replayed message says when it was sent, not what time it is.
         if let Some(time) = message.time.filter(|_| live) {
             self.clock.heard(time);
         }
-        self.screen.message(&render::block(message, starts_day, &self.screen))
+        self.screen.message(&block)
     }
 
     fn show_stream_event(&self, generation: u64, event: StreamEvent) -> io::Result<()> {
@@ -118,7 +121,7 @@ impl RoomPrinter {
                 outbox::SENT_NOT_LATE.with(self.lang, &[&render::beginning(&text), &why])
             }
             LateOutcome::Dropped { login, text } => {
-                outbox::DROPPED.with(self.lang, &[&one_line(&login), &one_line(&text)])
+                outbox::DROPPED.with(self.lang, &[&one_line(&login), &text_line(&text)])
             }
         };
         self.notice(&text)
@@ -137,34 +140,15 @@ impl RoomPrinter {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
     use crate::base::clock::{Clock, Time};
+    use crate::base::terminal::testing::Captured;
     use crate::client::console::terminal::paint::Paint;
     use crate::client::error::{CallError, ServerRefusal};
     use crate::client::session::ClientSession;
     use crate::model::ids::EventId;
     use crate::model::ids::testing::cursor;
     use crate::security::secret::SecretText;
-
-    #[derive(Clone, Default)]
-    struct Output(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Output {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Output {
-        fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-        }
-    }
 
     fn session(expires_at: i64) -> ClientSession {
         let token = SecretText::new("token".to_owned());
@@ -181,8 +165,8 @@ mod tests {
         clock: Arc<ServerClock>,
         events: Vec<(u64, StreamEvent)>,
     ) -> (String, String) {
-        let (messages, notices) = (Output::default(), Output::default());
-        let screen = Screen::plain(Box::new(messages.clone()), Box::new(notices.clone()), Paint::None);
+        let (messages, notices) = (Captured::default(), Captured::default());
+        let screen = Screen::plain(messages.output(), notices.output(), Paint::None);
         let (sender, receiver) = crossbeam_channel::unbounded();
         for event in events {
             sender.send(event.into()).unwrap();
@@ -341,8 +325,8 @@ mod tests {
 
     #[test]
     fn the_outcome_of_waiting_lines_is_reported() {
-        let (messages, notices) = (Output::default(), Output::default());
-        let screen = Screen::plain(Box::new(messages.clone()), Box::new(notices.clone()), Paint::None);
+        let (messages, notices) = (Captured::default(), Captured::default());
+        let screen = Screen::plain(messages.output(), notices.output(), Paint::None);
         let (sender, events) = crossbeam_channel::unbounded();
         let refusal = CallError::Refused(ServerRefusal::in_response("TEXT_INVALID", ""));
         let (login, text) = ("alice".to_owned(), "hi\x1b".to_owned());

@@ -1,6 +1,7 @@
 //! Which messages of the common room are on the screen. So no message appears twice, whichever way it comes, and the lines
 //! between messages appear in the right place.
 
+use crate::client::console::room::folds::Folds;
 use crate::client::console::text::room::Divider;
 use crate::client::types::HistoryPage;
 use crate::model::ids::{Cursor, EventId};
@@ -19,6 +20,8 @@ pub struct Timeline {
     shown: u64,
     /// How many of them other people sent.
     shown_of_others: u64,
+    /// The messages that are on the screen in part.
+    pub folds: Folds,
 }
 
 /// What the stream is doing.
@@ -44,6 +47,7 @@ impl Timeline {
             state: ReadState::Starting,
             shown: 0,
             shown_of_others: 0,
+            folds: Folds::default(),
         }
     }
 

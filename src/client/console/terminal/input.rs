@@ -1,12 +1,13 @@
 //! Where lines come from: a terminal with a line editor, a terminal without one, or a pipe.
 
-use std::io::{self, BufReader, IsTerminal, Stdin, Write};
+use std::io::{self, BufReader, IsTerminal, Stdin};
 use std::sync::Arc;
 
 use rustix::termios::{self, QueueSelector};
 use rustyline::error::ReadlineError;
 use zeroize::Zeroizing;
 
+use crate::base::terminal::{self, Output};
 use crate::client::console::terminal::bounded_reader::{self, BoundedLine, MAX_LINE_BYTES};
 use crate::client::console::terminal::editor::{self, LineEditor};
 use crate::client::console::terminal::editor_gate::EditorGate;
@@ -58,7 +59,7 @@ impl Input {
     /// A line editor, and the printer for messages above its line. `None` if stdin or stdout is not a terminal, or is one without
     /// editing.
     pub fn editor(gate: &Arc<EditorGate>) -> Option<(Input, Printer)> {
-        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        if !io::stdin().is_terminal() || !terminal::stdout_is_terminal() {
             return None;
         }
         let keys = Arc::new(KeyState::default());
@@ -187,7 +188,5 @@ fn plain_line(lines: &mut BufReader<Stdin>) -> io::Result<InputOutcome<Zeroizing
 }
 
 fn show_prompt(prompt: &str) -> io::Result<()> {
-    let mut stderr = io::stderr();
-    stderr.write_all(prompt.as_bytes())?;
-    stderr.flush()
+    Output::stderr().print(prompt)
 }

@@ -1,6 +1,6 @@
 //! Where a text is broken in a window.
 
-use crate::base::text_width::{letter_width, text_width};
+use crate::base::text_width::{clusters, greatest_text_width, greatest_width, text_width};
 
 /// Indent of further rows in a narrow window.
 pub const NARROW_INDENT: usize = 4;
@@ -33,57 +33,79 @@ pub fn help_line(line: &str, window: Option<usize>) -> String {
     block
 }
 
-/// How many rows the editor has filled with `prompt` and `line` in a window of `window` columns, including the empty row below
-/// a full one. `None` if a character has no certain width.
-pub fn typed_rows(prompt: &str, line: &str, window: usize) -> Option<usize> {
-    let (mut rows, mut column) = (1, 0);
-    for letter in prompt.chars().chain(line.chars()) {
-        if letter == '\n' {
-            (rows, column) = (rows + 1, 0);
-            continue;
-        }
-        let width = letter_width(letter).filter(|&width| width > 0)?;
-        if column + width > window {
-            (rows, column) = (rows + 1, 0);
-        }
-        column += width;
-    }
-    Some(if column >= window { rows + 1 } else { rows })
+/// Appends a line of the program's own to `block` and breaks it at blanks. A long word stays whole if it is made of the characters
+/// of addresses and commands, so that it can be copied.
+pub fn wrap_into(block: &mut String, line: &str, start: usize, indent: usize, window: usize) {
+    let separator = format!("\n{}", " ".repeat(indent));
+    block.push_str(&rows(line, Room { start, indent, window, whole_addresses: true }).join(&separator));
 }
 
-/// Appends `line` to `block` and breaks it at blanks, so that only the first row of the window starts at its left edge. A long
-/// word stays whole if it is made of the characters of addresses and commands, so that it can be copied; others break anywhere.
-pub fn wrap_into(block: &mut String, line: &str, start: usize, indent: usize, window: usize) {
-    let mut column = start;
-    let break_here = |block: &mut String, column: &mut usize| {
-        block.push('\n');
-        block.extend(std::iter::repeat_n(' ', indent));
-        *column = indent;
-    };
+/// The room that a text has in a window, in columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Where its first row begins.
+    pub start: usize,
+    /// Where every other row begins.
+    pub indent: usize,
+    /// The width of the window.
+    pub window: usize,
+    /// Whether a long address stays whole, so that it can be copied; the terminal then breaks it at the edge. Nothing that others
+    /// wrote may stay whole: its second row would begin at the left edge.
+    pub whole_addresses: bool,
+}
+
+/// The rows of a line, without their indents, broken at blanks where there are any. Each fits whatever width a terminal gives its
+/// characters. Blanks at the end of a row are dropped; those at the beginning of the line stay.
+pub fn rows(line: &str, room: Room) -> Vec<String> {
+    let (mut rows, mut row) = (Vec::new(), String::new());
+    let mut column = room.start;
+    // The column that the row begins at.
+    let mut begin = room.start;
     for word in line.split_inclusive(char::is_whitespace) {
-        let width = text_width(word.trim_end());
-        if column + width > window && column > indent && !(column == start && may_stay_whole(word)) {
-            break_here(block, &mut column);
+        let letters = word.trim_end();
+        let whole = room.whole_addresses && may_stay_whole(letters);
+        let width = greatest_text_width(letters);
+        if column + width > room.window && column > room.indent && !(whole && column == begin) {
+            rows.push(std::mem::take(&mut row));
+            (column, begin) = (room.indent, room.indent);
         }
-        let whole = may_stay_whole(word);
-        for letter in word.chars() {
-            let width = letter_width(letter).unwrap_or(0);
-            let full = column + width > window;
-            if full && !whole && !letter.is_whitespace() {
-                break_here(block, &mut column);
+        for piece in pieces(word, room.window.saturating_sub(room.indent)) {
+            let width = greatest_width(piece);
+            let is_blank = piece.chars().all(char::is_whitespace);
+            let full = column + width > room.window;
+            if full && !whole && !is_blank && column > room.indent {
+                rows.push(std::mem::take(&mut row));
+                (column, begin) = (room.indent, room.indent);
             }
             // A blank at the end of a row would move to the left edge of the next one.
-            if !(full && letter.is_whitespace()) {
-                block.push(letter);
+            if !(full && is_blank) {
+                row.push_str(piece);
             }
             column += width;
         }
     }
+    rows.push(row);
+    rows
+}
+
+/// The clusters of a word. One that no row has room for, such as an endless conjunct, is cut between its characters.
+fn pieces(word: &str, room: usize) -> impl Iterator<Item = &str> {
+    clusters(word).flat_map(move |cluster| {
+        let fits = greatest_width(cluster) <= room;
+        let ends = cluster.char_indices().map(|(at, letter)| at + letter.len_utf8());
+        let mut begin = 0;
+        let end = cluster.len();
+        ends.filter(move |&at| at == end || !fits).filter_map(move |at| {
+            let piece = cluster.get(begin..at);
+            begin = at;
+            piece
+        })
+    })
 }
 
 /// Whether the terminal may break the word: none of its characters can start a line of ours.
 fn may_stay_whole(word: &str) -> bool {
-    word.trim_end().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?#@$&'()+,;=%".contains(&byte))
+    word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?#@$&'()+,;=%".contains(&byte))
 }
 
 #[cfg(test)]
@@ -108,19 +130,34 @@ mod tests {
         assert_eq!(help_line("all of it is said", Some(9)), "all of it\nis said");
     }
 
+    /// The rows of a text in a window, after a head of `start` columns.
+    fn rows_in(text: &str, start: usize, window: usize) -> Vec<String> {
+        rows(text, Room { start, indent: 4, window, whole_addresses: false })
+    }
+
     #[test]
-    fn the_rows_of_a_typed_line_are_counted_as_the_editor_fills_them() {
-        for (line, rows) in [
-            ("", Some(1)),
-            ("1234567", Some(1)),
-            ("12345678", Some(2)),
-            ("123456789", Some(2)),
-            ("1234567漢", Some(2)),
-            ("two\nlines", Some(2)),
-            ("❤\u{fe0f}", None),
-            ("\u{1b}", None),
-        ] {
-            assert_eq!(typed_rows("> ", line, 10), rows, "{line:?}");
-        }
+    fn a_row_has_room_for_the_widest_picture_of_its_letters() {
+        assert_eq!(rows_in(&"❤\u{fe0f}".repeat(6), 4, 13), vec!["❤\u{fe0f}".repeat(3); 2]);
+        assert_eq!(rows_in(&"👩\u{200d}💻".repeat(4), 4, 16), vec!["👩\u{200d}💻".repeat(2); 2]);
+        assert_eq!(rows_in("one two", 12, 12), ["", "one two"], "a head that fills the row");
+        assert_eq!(rows_in("    if x:", 4, 40), ["    if x:"]);
+        let endless = "क्".repeat(100);
+        assert!(
+            rows_in(&endless, 4, 20).iter().all(|row| row
+                .chars()
+                .map(|c| greatest_width(c.encode_utf8(&mut [0; 4])))
+                .sum::<usize>()
+                <= 16)
+        );
+        assert_eq!(rows_in(&endless, 4, 20).concat(), endless);
+    }
+
+    #[test]
+    fn only_an_address_of_our_own_stays_whole() {
+        let address = format!("https://example.org/{}", "a/".repeat(60));
+        assert!(notice("* ", &address, Some(80)).contains(&address));
+        assert!(rows_in(&address, 4, 80).len() > 1);
+        let sly = format!("{}[18:30:16]_bob:_I_quit", "x".repeat(72));
+        assert!(!notice("* ", &sly, Some(80)).contains(&sly));
     }
 }

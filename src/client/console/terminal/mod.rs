@@ -11,3 +11,4 @@ pub mod paint;
 pub mod prompt;
 pub mod screen;
 pub mod table;
+pub mod typed_line;

@@ -41,6 +41,13 @@ const ROWS: &[(&str, Sentence)] = &[
             "N сообщений перед самым ранним на экране (без N — 20)",
         ),
     ),
+    (
+        "/more N",
+        Sentence::new(
+            "show folded message N whole (the last one without N)",
+            "показать целиком свёрнутое сообщение N (без N — последнее)",
+        ),
+    ),
     ("/sessions", Sentence::new("list the sessions of this account", "сеансы этой учётной записи")),
     ("/passwd", Sentence::new("change the password", "сменить пароль")),
     (

@@ -37,12 +37,28 @@ sentences! {
     HOW_MANY =
         "/history takes nothing, or a number from 1 to 500; nothing was done.",
         "После /history может стоять число от 1 до 500; ничего не сделано.";
+    /// The last row of a message that is shown in part. Values: number of rows, number of the message.
+    FOLDED = "… {} more: /more {}", "… ещё {}: /more {}";
+    /// `/more` without such a message.
+    NOTHING_FOLDED =
+        "There is no such folded message. /more shows the last one, /more N the one whose last row says so.",
+        "Такого свёрнутого сообщения нет. /more покажет последнее, /more N — то, в последней строке которого так написано.";
+    /// `/more` with something that is no number.
+    WHICH_FOLDED =
+        "/more takes nothing, or the number of a folded message; nothing was done.",
+        "После /more может стоять номер свёрнутого сообщения; ничего не сделано.";
     /// The session ended. Values: cause.
     SESSION_OVER = "{} Type /login.", "{} Наберите /login.";
     /// The session ends soon. Values: time.
     SESSION_ENDING =
         "The session ends {}: /login renews it with password and code, without leaving the chat.",
         "Сеанс закончится {}: /login продлит его по паролю и коду, из чата вы не выйдете.";
+}
+
+/// A number of rows in words.
+pub fn rows(count: usize, lang: Lang) -> String {
+    const ROWS: Noun = Noun { en: ["row", "rows"], ru: ["строка", "строки", "строк"] };
+    ROWS.count(count as u64, lang)
 }
 
 /// A line between messages, shown when the stream has caught up. The numbers count the messages of other people.
