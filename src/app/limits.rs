@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::throttles::ThrottleLimits;
+use crate::model::text::TextLimits;
 use crate::store::guesses::GuessLimits;
 use crate::store::messages::Retention;
 
@@ -21,8 +22,8 @@ pub struct AppLimits {
     pub unenrolled_account: Duration,
     /// How long the connection that registered an account may enrol it without a token (old clients).
     pub enrolment_without_token: Duration,
-    /// How many bytes a text may have.
-    pub text_bytes: usize,
+    /// How much a text may hold.
+    pub text: TextLimits,
     /// Which registrations are taken.
     pub registration: Registration,
     /// How often passwords may be tried and accounts registered.

@@ -29,7 +29,7 @@ impl App {
         if !draft.author.is_empty() && !is_spelling_of(&draft.author, &person.login) {
             return Err(Refusal::Author);
         }
-        let text = MessageText::check(draft.text, self.limits.text_bytes)?;
+        let text = MessageText::check(draft.text, self.limits.text)?;
         let client_id = Some(draft.client_id).filter(|id| !id.is_empty());
         let breaks_a_rule = |id: &String| id.len() > MAX_CLIENT_ID_BYTES || id.chars().any(char::is_control);
         if client_id.as_ref().is_some_and(breaks_a_rule) {

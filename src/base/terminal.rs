@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::ops::Deref;
 use std::sync::Mutex;
 
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use terminal_size::{Height, Width, terminal_size_of};
 use zeroize::Zeroizing;
 
@@ -120,10 +121,33 @@ pub fn window() -> Option<(usize, usize)> {
     (columns > 0 && rows > 0).then_some((columns.into(), rows.into()))
 }
 
-/// Lets the terminal break rows again and ends bracketed paste, without waiting for any lock: for a program that is ended by a
-/// signal.
+/// The modes of the terminal before [`stop_echo`].
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Keeps the terminal from showing keys by itself. What is typed while no program reads would stand on the screen otherwise, in
+/// rows that nobody counts; the line editor shows it once it is read.
+pub fn stop_echo() {
+    let Ok(before) = termios::tcgetattr(io::stdin()) else { return };
+    let mut quiet = before.clone();
+    quiet.local_modes.remove(LocalModes::ECHO);
+    if termios::tcsetattr(io::stdin(), OptionalActions::Now, &quiet).is_ok() {
+        *lock(&BEFORE) = Some(before);
+    }
+}
+
+/// Lets the terminal show keys again, if [`stop_echo`] has stopped it.
+pub fn echo_again() {
+    if let Some(before) = lock(&BEFORE).take() {
+        // If the terminal is gone, nothing needs to be put back.
+        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &before);
+    }
+}
+
+/// Lets the terminal break rows again and ends bracketed paste, without waiting for the lock of an output: for a program that
+/// is ended by a signal.
 #[expect(clippy::disallowed_methods, reason = "a lock may be held by a thread that never goes on")]
 pub fn put_back() {
+    echo_again();
     let _ = rustix::io::write(io::stdout(), PUT_BACK);
 }
 

@@ -9,6 +9,7 @@ use super::flags::{DeletedMessages, Flags, RegistrationFlag};
 use super::limits::{hours, minutes};
 use super::settings::Settings;
 use crate::app::{AppLimits, Registration};
+use crate::model::text::TextLimits;
 use crate::rpc::edge::proxy::TrustedProxies;
 use crate::rpc::edge::tls::TlsFiles;
 use crate::rpc::listen::Listen;
@@ -145,7 +146,7 @@ impl Flags {
             complete_sessions_per_user: limits.max_sessions as usize,
             unenrolled_account: hours(limits.unenrolled_hours),
             enrolment_without_token: minutes(limits.waiting_minutes),
-            text_bytes: limits.max_text_bytes as usize,
+            text: TextLimits { bytes: limits.max_text_bytes as usize, lines: limits.max_text_lines as usize },
             registration: self.registration(listen),
             throttles: limits.throttles(),
             guesses: limits.guesses(),

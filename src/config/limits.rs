@@ -51,6 +51,9 @@ pub struct LimitFlags {
     /// Most bytes of a message's text.
     #[arg(long, env = "OTPCHAT_MAX_TEXT_BYTES", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=32_768))]
     pub max_text_bytes: u32,
+    /// Most lines of a message's text.
+    #[arg(long, env = "OTPCHAT_MAX_TEXT_LINES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    pub max_text_lines: u32,
     /// Most bytes of a request.
     #[arg(long, env = "OTPCHAT_MAX_REQUEST_BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1_024..=4_194_304))]
     pub max_request_bytes: u32,

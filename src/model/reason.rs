@@ -195,8 +195,10 @@ reasons! {
         "Писать можно только от своего имени.";
     /// The text breaks a rule.
     TextInvalid = "TEXT_INVALID", InvalidArgument, Info,
-        "The message is empty, too long, or holds control characters: change it and send it again.",
-        "Сообщение пустое, слишком длинное или содержит управляющие символы: измените его и отправьте снова.";
+        "The message is empty or blank, too long, has too many lines, or holds control characters: change it and send it \
+         again.",
+        "Сообщение пустое или из одних пробелов, слишком длинное, в нём слишком много строк или управляющие символы: измените \
+         его и отправьте снова.";
     /// The cursor is beyond everything there is.
     CursorInFuture = "CURSOR_IN_FUTURE", InvalidArgument, Info,
         "The cursor is beyond the last message: begin without one.",

@@ -92,6 +92,7 @@ pub(super) mod testing {
     use crate::base::fair_pool::FairBounds;
     use crate::hub::HubLimits;
     use crate::model::ids::Cursor;
+    use crate::model::text::TextLimits;
     use crate::rpc::limits::ShareLimits;
     use crate::security::chain::Chain;
     use crate::security::codes::CodeHasher;
@@ -115,7 +116,7 @@ pub(super) mod testing {
             complete_sessions_per_user: 5,
             unenrolled_account: MINUTE,
             enrolment_without_token: MINUTE,
-            text_bytes: 4_096,
+            text: TextLimits { bytes: 4_096, lines: 200 },
             registration: Registration::Open,
             throttles: ThrottleLimits {
                 passwords: RATE,

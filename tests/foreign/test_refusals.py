@@ -136,14 +136,15 @@ class Messages(ServerCase):
 
     def test_texts_that_break_a_rule(self):
         texts = {"empty": "", "4097 bytes": "a" * 4097, "2049 letters of two bytes": "я" * 2049, "NUL": "a\0b",
-                 "escape": "\x1b[2J", "bell": "\a", "carriage return": "a\rb", "delete": "\x7f", "C1": "\x85"}
+                 "escape": "\x1b[2J", "bell": "\a", "carriage return": "a\rb", "delete": "\x7f", "C1": "\x85",
+                 "blanks": " \t\n\u3000", "201 lines": "a" + "\n" * 200}
         for name, text in texts.items():
             with self.subTest(name):
                 error = self.assert_fails(INVALID, "TEXT_INVALID", self.peer().send, text, self.token)
                 self.assertEqual(broken_fields(error), ["text"])
 
     def test_texts_at_the_edge_of_the_rules(self):
-        for text in ("a", "a" * 4096, "я" * 2048, "две\nстроки\tи отступ", "🔐 👩‍👩‍👧", "שלום"):
+        for text in ("a", "a" * 4096, "я" * 2048, "две\nстроки\tи отступ", "a" + "\n" * 199, "🔐 👩‍👩‍👧", "שלום"):
             self.assertTrue(self.peer().send(text, self.token).success, text[:20])
 
     def test_a_request_past_64_kib_is_turned_away_and_the_server_lives_on(self):

@@ -21,6 +21,7 @@ mod console;
 mod crash;
 mod daemon;
 mod documents;
+mod drawing;
 mod fair_share;
 mod history;
 mod language;
@@ -36,6 +37,7 @@ mod test_server;
 mod tls;
 mod upgrade;
 mod watch;
+mod written;
 
 use std::time::Duration;
 

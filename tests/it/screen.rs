@@ -141,6 +141,11 @@ impl Terminal {
         self.shared.lock().all_text()
     }
 
+    /// All bytes that the program wrote.
+    pub(crate) fn all_bytes(&self) -> String {
+        String::from_utf8(self.shared.lock().bytes.clone()).expect("text")
+    }
+
     /// The contents of the window.
     pub(crate) fn window_text(&self) -> String {
         self.shared.lock().window.screen().contents()

@@ -318,7 +318,7 @@ fn a_message_has_its_senders_name_and_a_valid_text() {
     for author in ["user2", "Bася", " ", "Вася "] {
         refused(me.send_as(author, "Привет!"), Code::PERMISSION_DENIED, "AUTHOR_MISMATCH");
     }
-    for text in ["", "bell\x07", &"x".repeat(4097)] {
+    for text in ["", "bell\x07", &"x".repeat(4097), " \n\t", "\u{200b}\u{3164}", &format!("x{}", "\n".repeat(1900))] {
         refused(me.send(text), Code::INVALID_ARGUMENT, "TEXT_INVALID");
     }
 }

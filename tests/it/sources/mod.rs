@@ -172,6 +172,34 @@ fn headers_time_and_generated_code_have_one_file_each() {
 }
 
 #[test]
+fn one_file_writes_to_the_terminal() {
+    // Names, texts and causes come from others. `base::terminal` looks at everything once more, and lets only colours through.
+    for word in ["io::stdout", "io::stderr", "::Stdout", "::Stderr", "rustix::io::write", "/dev/tty"] {
+        let mut files = files_with(word, "src");
+        files.retain(|path| path != "src/base/terminal.rs");
+        assert_eq!(files, [""; 0], "{word}: print with base::terminal::Output");
+    }
+    for word in ["print!(", "println!(", "eprint!(", "eprintln!(", "dbg!("] {
+        assert_eq!(files_with(word, "src"), [""; 0], "{word}: print with base::terminal::Output");
+    }
+    // Sequences that a terminal obeys are written in these files alone, the last two being colours.
+    let control = ["src/base/terminal.rs", "src/client/console/terminal/paint.rs", "src/qr/mod.rs"];
+    let is_written =
+        |source: &Source| ["\\x1b", "\\u{1b}", "\\u{9b}"].iter().any(|word| program(&source.text).contains(word));
+    let files: Vec<String> = sources("src").into_iter().filter(is_written).map(|source| source.path).collect();
+    assert_eq!(files, control, "give the sequence a name in base::terminal, or a colour in paint.rs");
+    // The line editor prints for one file only, and draws for one only.
+    assert_eq!(files_with("ExternalPrinter", "src"), ["src/client/console/terminal/screen.rs"]);
+    assert_eq!(files_with("impl Highlighter", "src"), ["src/client/console/terminal/editor.rs"]);
+}
+
+/// The source without its comments and tests.
+fn program(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
 fn there_is_no_async_runtime() {
     let lock = fs::read_to_string("Cargo.lock").expect("Cargo.lock");
     for runtime in ["tokio", "async-std", "smol", "async-executor", "mio"] {

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::base::duration_words;
 use crate::base::escape::one_line;
+use crate::base::writing::text_line;
 use crate::client::console::context::ConsoleContext;
 use crate::client::console::room::outbox::SCRIPT_PATIENCE;
 use crate::client::console::room::send_queue::{MAX_UNSENT, SendOutcome};
@@ -61,7 +62,7 @@ fn tell_waiting(cx: &ConsoleContext, why: Option<&CallError>, lines: usize) -> i
 fn give_up(cx: &mut ConsoleContext, why: Option<&CallError>, text: &str) -> io::Result<AfterLine> {
     let limit = duration_words::in_words(SCRIPT_PATIENCE, cx.lang());
     let why = cause(cx, why);
-    cx.front.complain(outbox::GIVEN_UP, &[&limit, &why, &one_line(text)])?;
+    cx.front.complain_text(&outbox::GIVEN_UP.with(cx.lang(), &[&limit, &one_line(&why), &text_line(text)]))?;
     Ok(AfterLine::Quit)
 }
 

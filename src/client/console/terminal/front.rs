@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::base::escape::one_line;
 use crate::base::lang::Lang;
 use crate::client::console::terminal::input::{Input, InputOutcome};
 use crate::client::console::terminal::screen::Screen;
@@ -67,6 +68,12 @@ impl Front {
         self.input.line(prompt, draft)
     }
 
+    /// The sentence with its values, which are names, paths and causes: no format character has a use in them.
+    fn fill(&self, sentence: Sentence, values: &[&str]) -> String {
+        let values: Vec<String> = values.iter().map(|value| one_line(value)).collect();
+        sentence.with(self.lang, &values.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     /// The line that was being typed when bytes came that are not text.
     pub fn take_broken_line(&mut self) -> String {
         self.input.take_broken_line()
@@ -82,7 +89,7 @@ impl Front {
     /// # Errors
     /// The screen is gone, as for every method that writes.
     pub fn notice(&self, sentence: Sentence, values: &[&str]) -> io::Result<()> {
-        self.screen.notice(&sentence.with(self.lang, values))
+        self.screen.notice(&self.fill(sentence, values))
     }
 
     /// Tells a sentence as an error.
@@ -90,7 +97,7 @@ impl Front {
     /// # Errors
     /// The screen is gone.
     pub fn warn(&self, sentence: Sentence, values: &[&str]) -> io::Result<()> {
-        self.warn_text(&sentence.with(self.lang, values))
+        self.warn_text(&self.fill(sentence, values))
     }
 
     /// Tells a ready text as an error.
@@ -106,7 +113,7 @@ impl Front {
     /// # Errors
     /// The screen is gone.
     pub fn plain(&self, sentence: Sentence, values: &[&str]) -> io::Result<()> {
-        self.screen.line(&sentence.with(self.lang, values))
+        self.screen.line(&self.fill(sentence, values))
     }
 
     /// Tells what went wrong. Without a person to put it right, the exit code shows it.
@@ -114,7 +121,7 @@ impl Front {
     /// # Errors
     /// The screen is gone.
     pub fn complain(&mut self, sentence: Sentence, values: &[&str]) -> io::Result<AfterLine> {
-        self.complain_text(&sentence.with(self.lang, values))
+        self.complain_text(&self.fill(sentence, values))
     }
 
     /// The same with a ready text.

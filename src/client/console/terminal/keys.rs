@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::base::clock::Stopwatch;
 use crate::base::lock::lock;
+use crate::base::terminal::pause;
 use crate::client::console::terminal::bounded_reader::MAX_LINE_BYTES;
 
 /// The rest of a broken paste is over after this much silence.
@@ -190,6 +191,10 @@ pub struct KeyFilter(pub std::sync::Arc<KeyState>);
 impl ConditionalEventHandler for KeyFilter {
     fn handle(&self, event: &Event, repeat: RepeatCount, _positive: bool, context: &EventContext<'_>) -> Option<Cmd> {
         let key = *event.get(0)?;
+        if key == KeyEvent::ctrl('Z') {
+            // The editor stops the console, and the shell takes the terminal as it is.
+            pause();
+        }
         self.0.command_for(key, repeat, context.line())
     }
 }

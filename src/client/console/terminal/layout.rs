@@ -65,7 +65,9 @@ pub fn rows(line: &str, room: Room) -> Vec<String> {
         let letters = word.trim_end();
         let whole = room.whole_addresses && may_stay_whole(letters);
         let width = greatest_text_width(letters);
-        if column + width > room.window && column > room.indent && !(whole && column == begin) {
+        // One that needs more than a row fills this one first.
+        let waits = if whole { column > begin } else { room.indent + width <= room.window };
+        if column + width > room.window && column > room.indent && waits {
             rows.push(std::mem::take(&mut row));
             (column, begin) = (room.indent, room.indent);
         }

@@ -42,8 +42,10 @@ enum Breaks {
 }
 
 impl Screen {
-    /// For a terminal with a line editor that opens and closes `gate`.
+    /// For a terminal with a line editor that opens and closes `gate`. Until the editor is removed, the terminal shows no key by
+    /// itself.
     pub fn beside_editor(gate: Arc<EditorGate>, printer: Printer, paint: Paint) -> Screen {
+        terminal::stop_echo();
         let editor = EditorPrinter { gate, printer: Mutex::new(printer) };
         Screen { paint, messages: Output::stdout(), notices: None, editor: Some(editor) }
     }
@@ -79,6 +81,7 @@ impl Screen {
         if let Some(editor) = &self.editor {
             // If the terminal is gone, nothing needs to be put back.
             let _ = self.messages.break_rows();
+            terminal::echo_again();
             editor.gate.remove();
         }
     }
