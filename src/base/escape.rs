@@ -50,7 +50,7 @@ pub fn is_treacherous(letter: char) -> bool {
         )
 }
 
-/// Whether nobody sees anything of the text: it consists of blanks and of characters that have no look of their own.
+/// Whether there is nothing to see in a text: it consists of blanks and of characters that have no look of their own.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|letter| letter.is_whitespace() || letter == '\u{2800}' || is_ignorable(letter))
 }

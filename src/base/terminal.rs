@@ -1,7 +1,7 @@
 //! The only way to a terminal: everything that the programs print passes here.
 //!
 //! Texts are made harmless where it is known what they are: by [`super::escape`] and [`super::writing`]. What passes here is looked
-//! at once more. So no text, whoever wrote it and whichever way it came, makes a terminal do anything but print it in colours.
+//! at once more. So no text, whichever way it came, makes a terminal do anything but print it in colours.
 
 use std::io::{self, IsTerminal, Write};
 use std::ops::Deref;
@@ -125,7 +125,7 @@ pub fn window() -> Option<(usize, usize)> {
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// Keeps the terminal from showing keys by itself. What is typed while no program reads would stand on the screen otherwise, in
-/// rows that nobody counts; the line editor shows it once it is read.
+/// rows that are not counted; the line editor shows it once it is read.
 pub fn stop_echo() {
     let Ok(before) = termios::tcgetattr(io::stdin()) else { return };
     let mut quiet = before.clone();
