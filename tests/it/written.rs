@@ -125,6 +125,24 @@ fn a_line_that_was_sent_is_there_once_whatever_its_letters() {
 }
 
 #[test]
+fn what_is_typed_ahead_stands_nowhere_and_the_terminal_shows_keys_again_at_the_end() {
+    let (server, home) = (Daemon::start(), place());
+    let (mut alice, _) = newcomer(&server, home.path(), "alice");
+    assert!(!alice.echoes());
+    // All at once: most of it comes while a line is on its way.
+    let typed: String = (0..20).map(|number| format!("ahead {number}.\r")).collect();
+    alice.type_keys(&typed);
+    alice.wait_for("] alice: ahead 19.");
+    alice.answer(CHAT, "/quit");
+    alice.wait_for_end();
+    assert!(alice.echoes() && alice.all_bytes().trim_end().ends_with("\x1b[?7h"), "as it was");
+    for (drawing, rows) in drawn(&alice.all_bytes()) {
+        let ahead: Vec<&String> = rows.iter().filter(|row| row.contains("ahead ")).collect();
+        assert!(ahead.len() == 20 && ahead.iter().all(|row| row.starts_with('[')), "{drawing:?} {rows:?}");
+    }
+}
+
+#[test]
 fn a_message_that_would_fill_the_window_is_folded_and_shown_whole_on_demand() {
     let (server, home) = (Daemon::start(), place());
     let (alice, _) = newcomer(&server, home.path(), "alice");

@@ -25,7 +25,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::base::escape::one_line;
-use crate::base::terminal::Output;
+use crate::base::terminal::{Output, echo_again};
 use crate::client::console::args::Args;
 use crate::client::console::command::DEFAULT_HISTORY;
 use crate::client::console::context::ConsoleSettings;
@@ -71,6 +71,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn cannot_start(why: &str) -> ExitCode {
+    echo_again();
     // If stderr is gone too, the exit code must be enough.
     let _ = Output::stderr().print_line(&format!("otpchat: {}", one_line(why)));
     ExitCode::FAILURE

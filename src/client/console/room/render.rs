@@ -183,6 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn letters_from_right_to_left_leave_time_and_name_where_they_are() {
+        let mark = LEFT_TO_RIGHT_MARK;
+        for (author, text, shown) in [
+            ("bob", "שלום", "[18:30:15] bob: שלום".to_owned()),
+            ("דוד", "רות: שלום", format!("[18:30:15] {mark}דוד{mark}: רות: שלום")),
+            // Digits alone would join the letters behind them.
+            ("1234", "سلام", format!("[18:30:15] {mark}1234{mark}: سلام")),
+            ("1234", "hi", "[18:30:15] 1234: hi".to_owned()),
+            ("bob", "a\nשלום", format!("[18:30:15] bob: a\n           {mark}שלום")),
+        ] {
+            for window in [None, Some(80)] {
+                assert_eq!(message("18:30:15", author, text, window, Paint::None), shown);
+            }
+        }
+    }
+
+    #[test]
     fn the_beginning_of_a_text_is_one_line_and_shows_where_it_was_cut() {
         assert_eq!(beginning("two\nlines"), "two\\u{a}lines");
         assert_eq!(beginning(&"ж".repeat(BEGINNING)), "ж".repeat(BEGINNING));
