@@ -1,9 +1,9 @@
 """A bounded attacker, and what an honest user notices of it: `script/foreign --abuse [--only NAME]`. Here the attacks on HTTP/2;
 fair_share.py has what a member may do.
 
-Everything against a server of its own on 127.0.0.1,
-a few seconds each, ending by itself; or against nginx in front of it. Attackers are processes of their own, so that they do not slow the honest user down
-by sharing its interpreter; they do share the machine's cores with all processes, which every figure includes."""
+Everything against a server of its own on 127.0.0.1, a few seconds each, ending by itself; or against nginx in front of it.
+Attackers are processes of their own, so that they do not slow the honest user down by sharing its interpreter; they do share the
+machine's cores with all processes, which every figure includes."""
 
 import argparse
 import json
@@ -464,19 +464,18 @@ class Scene:
 
 def parsed(arguments=None):
     """The flags of `script/foreign --abuse`."""
-    import fair_share
+    import fair_rows
     import no_harm
-    rows = {**fair_share.ROWS, **no_harm.ROWS}
+    rows = {**fair_rows.ROWS, **no_harm.ROWS}
     listed = "\n".join(f"  {name:20} {row.__doc__}" for name, row in rows.items())
     parser = argparse.ArgumentParser(
         prog="script/foreign --abuse", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Bounded attackers, and what the others notice of them, each against a server of its own on this machine. "
-        "Without --only: the attacks on HTTP/2, then the rows of fair share.",
+        "The server is $OTPCHATD, or the one that was built. Without --only: the attacks on HTTP/2, then the rows of fair share.",
         epilog=f"The rows of fair share; figures beside targets, exit code 1 if one is missed:\n{listed}\n\n"
         f"The attacks on HTTP/2:\n  {', '.join(ATTACKS)}")
     parser.add_argument("--only", action="append", metavar="NAME", choices=[*ATTACKS, *rows, "http2", "fair-share"],
                         help="this attack or row, or all of `http2` or `fair-share`; may be given again")
-    parser.add_argument("--otpchatd", metavar="FILE", help="the server to measure; else $OTPCHATD, else the one that was built")
     parser.add_argument("--keep", metavar="FILE", help="write the figures of fair share there, as JSON")
     parser.add_argument("--pace", type=float, default=1.0, help="how long a row of fair share lasts, as a share of its usual time; "
                         "with less than 1 its figures mean little")
@@ -510,15 +509,12 @@ def main():
     if "--attack" in sys.argv:
         one_attack()
         return
-    # Before the harness reads it.
-    given = next((sys.argv[n + 1] for n, word in enumerate(sys.argv[:-1]) if word == "--otpchatd"), None)
-    if given:
-        os.environ["OTPCHATD"] = str(Path(given).resolve(strict=True))
     options = parsed()
     missed = False
     if options.attacks:
         import test_abuse
-        missed |= not test_abuse.show(options.attacks, min(options.seconds, 120), min(options.connections, 15_000), options.nginx)
+        seconds, connections = min(options.seconds, 120), min(options.connections, 15_000)
+        missed |= not test_abuse.show(options.attacks, seconds, connections, options.nginx)
     if options.rows:
         import fair_share
         missed |= not fair_share.show(options.rows, min(max(options.pace, 0.02), 2), options.keep)

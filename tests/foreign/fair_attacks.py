@@ -4,7 +4,9 @@ reads from stdin, as JSON, which one, where and for how long, and prints what it
 import itertools
 import json
 import os
+import signal
 import sys
+import threading
 import time
 
 from calls import (HISTORY, LOGIN, SEND, SUBSCRIBE, SUBSCRIBE_FROM_THE_BEGINNING, Caller, Loop, history_request, login_request,
@@ -15,6 +17,9 @@ LONGEST_S = 120
 MAX_TEXT, MAX_REQUEST = 4_096, 65_536
 # The number of a field that no request has; its tag takes a byte.
 UNKNOWN_FIELD = 15
+
+# A signal ends an attack before its time.
+ENOUGH = threading.Event()
 
 
 class Crowd:
@@ -136,7 +141,7 @@ def unknown_fields(plan):
 
 
 def passwords(plan):
-    """Wrong passwords, 256 under way, each from the next of the given networks, by way of a proxy."""
+    """Wrong passwords, two under way for each network, each from the next of the given networks, by way of a proxy."""
     networks, logins = itertools.cycle(plan["networks"]), itertools.cycle(plan["logins"])
     numbers = itertools.count()
     with Loop() as loop:
@@ -145,9 +150,9 @@ def passwords(plan):
         def begin(caller, then):
             message = login_request(next(logins), f"wrong password {next(numbers)}")
             caller.call(LOGIN, message, ("x-forwarded-for", next(networks)), then=then)
-        for n in range(256):
+        for n in range(2 * len(plan["networks"])):
             crowd.keep(n % 8, begin, pause=0.001)
-        loop.run(crowd.until)
+        loop.run(crowd.until, ENOUGH.is_set)
         return {**crowd.report(), "tried": next(numbers)}
 
 
@@ -183,6 +188,7 @@ ATTACKS = {function.__name__: function for function in (
 
 def main():
     os.nice(LOWEST_PRIORITY)
+    signal.signal(signal.SIGTERM, lambda *_: ENOUGH.set())
     plan = json.load(sys.stdin)
     assert plan["address"][0] == "127.0.0.1", "this machine only"
     print(json.dumps(ATTACKS[plan["attack"]](plan)))

@@ -25,6 +25,7 @@ OTPCHATD = os.environ.get("OTPCHATD")
 CALL_S = 20  # for one call: on a busy machine a password check may wait for others
 START_S = 60  # for a server to start or to stop
 STEP_S = 30  # one code's time
+CODE_ON_ITS_WAY_S = 5
 
 # A proxy from the environment would come between the tests and their own machine.
 for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"):
@@ -259,8 +260,8 @@ class Authenticator:
         return self.code_of(step)
 
     def early_code(self):
-        """The oldest code that the server accepts and has not seen, so that two newer ones remain."""
-        self.last_step = max(int(time.time()) // STEP_S - 1, self.last_step + 1)
+        """The oldest code that the server accepts for some seconds yet and has not seen, so that two newer ones remain."""
+        self.last_step = max(int(time.time() + CODE_ON_ITS_WAY_S) // STEP_S - 1, self.last_step + 1)
         return self.code_of(self.last_step)
 
     def last_code(self):

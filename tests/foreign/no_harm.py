@@ -19,7 +19,8 @@ LINES_EACH = 3
 
 
 def _verdict(calls, lost, *more):
-    return [Figure("refused", refused(calls), exactly=0), Figure("lines lost", lost, exactly=0), Figure("calls", len(calls)), *more]
+    return [Figure("refused", refused(calls), exactly=0), Figure("lines lost", lost, exactly=0), Figure("calls", len(calls)),
+            *more]
 
 
 def office(stage):
@@ -47,8 +48,8 @@ def office(stage):
             def logged_in(call):
                 answer = harness.auth_pb2.LoginResponse.FromString(call.messages[0]) if call.answered else None
                 if answer is None or not answer.success:
-                    call.refusal = f"{call.refusal} {answer}"
-                    call.seen = 0
+                    # A refusal in an answer is one as well.
+                    call.refusal, call.seen = f"{call.refusal} {answer}", 0
                     return
                 console(answer.token)
             caller = Caller(loop, server.at, (OFFICE,))
@@ -63,7 +64,7 @@ def office(stage):
             loop.at(begun + seconds * n / len(people), lambda one=person: second_console(one))
         loop.run(begun + seconds + 1)
         assert loop.run(time.monotonic() + PATIENCE_S, lambda: all(call.took is not None for call in calls))
-        # Everybody is there: each says a few lines.
+        # All are there: each says a few lines.
         begun = time.monotonic()
         for line in range(LINES_EACH):
             for n, caller in enumerate(first):
@@ -147,7 +148,8 @@ def old_clients(stage):
                     except Exception as error:  # noqa: BLE001: told by the row
                         failed.append(str(error))
                     time.sleep(pause)
-            people_talk = [threading.Thread(target=talk, args=(n, *((100, 0) if n == 0 else (20, 0.5)))) for n in range(len(clients))]
+            pause = stage.seconds(10) / 20
+            people_talk = [threading.Thread(target=talk, args=(n, 20, pause) if n else (n, 100, 0)) for n in range(len(clients))]
             for one in people_talk:
                 one.start()
             for one in people_talk:
