@@ -1,6 +1,7 @@
 """What one member or stranger does, and what the others notice. A row's words go on after "while one member or stranger"."""
 
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -191,10 +192,12 @@ def small_disk(stage):
     with tempfile.TemporaryDirectory(prefix="otpchat-disk-") as place:
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={2 * size + 2**25},mode=0700", "otpchat-disk", place],
                                  capture_output=True).returncode == 0
-        limit = ("bash", "-c", f'trap "" XFSZ; ulimit -f {(size + 2**20) // 1024}; exec "$@"', "bash")
+        # A write beyond the bound is then an error and no signal.
+        prefix = ("sh", "-c", 'trap "" XFSZ; exec "$@"', "sh")
 
-        def fill():
+        def fill(server):
             if not mounted:
+                resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (4_096, 4_096))
                 return
             with open(Path(place) / "filler", "wb", buffering=0) as filler:
                 try:
@@ -203,7 +206,7 @@ def small_disk(stage):
                 except OSError:
                     pass
         try:
-            yield Path(place), () if mounted else limit, fill
+            yield Path(place), () if mounted else prefix, fill
         finally:
             if mounted:
                 subprocess.run(["umount", place], check=True)
@@ -216,7 +219,7 @@ def full_disk(stage):
         listening = Caller(loop, server.at, (victim.header(),), "127.0.1.1")
         stream = listening.call(SUBSCRIBE, SUBSCRIBE_NOW)
         loop.run(time.monotonic() + 1)
-        fill()
+        fill(server)
         writing = Caller(loop, server.at, (writer.header(),), "127.0.1.2")
         # What the server had reserved is used up as well.
         written, last = 0, None

@@ -1,7 +1,6 @@
 """The rows of fair share in short form: that nothing is refused or lost that should not be, and what is kept in memory. No
 assertion is about time: the table of `script/foreign --abuse` is."""
 
-import os
 import unittest
 
 import fair_rows
@@ -25,7 +24,6 @@ class FairShare(unittest.TestCase):
         (_, figures), = fair_share.measure(ROWS, [name], self.stage)
         return figures
 
-    @unittest.skipUnless(os.geteuid() == 0, "needs a file system of its own")
     def test_full_disk_is_filled_and_the_command_says_so(self):
         self.assertIn("`user lock` took", [figure.what for figure in self.figures("full_disk")])
 
