@@ -65,7 +65,7 @@ class Stage:
         return max(1.0, number * self.pace)
 
     @contextmanager
-    def server(self, *flags, place=None, prefix=()):
+    def server(self, *flags, place=None, prefix=(), log=None):
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otpchat-share-")))
             place = place or scratch / "data"
@@ -73,7 +73,7 @@ class Stage:
             # The copy has not seen the codes that other rows used.
             for person in self.people:
                 person.phone.last_step = person.enrolled_in_step
-            server = PlainServer(*flags, data_dir=place, log=scratch / "server.log")
+            server = PlainServer(*flags, data_dir=place, log=log or scratch / "server.log")
             server.prefix = prefix
             yield stack.enter_context(server)
 
@@ -144,6 +144,35 @@ def refused(calls):
     if those:
         print(f"  refused: {those[0].path} {those[0].refusal}", file=sys.stderr)
     return len(those)
+
+
+class SlowLog:
+    """A reader of the server's log that takes at most 1,000 lines a second; journald keeps 10,000 in 30 s by default. The server
+    writes into `path`; `text()` is what arrived until it ended."""
+
+    def __init__(self):
+        self.directory = tempfile.TemporaryDirectory(prefix="otpchat-log-")
+        self.path = Path(self.directory.name) / "log"
+        os.mkfifo(self.path, 0o600)
+        self.lines = []
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        with open(self.path, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                self.lines.append(line)
+                time.sleep(0.001)
+
+    def text(self):
+        self.thread.join(PATIENCE_S)
+        return "".join(self.lines)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.directory.cleanup()
 
 
 def lock_user(server, login):
