@@ -1,8 +1,9 @@
-"""A bounded attacker, and what an honest user notices of it: `abuse.py [--seconds N] [--connections N] [--only NAME]`.
+"""A bounded attacker, and what an honest user notices of it: `script/foreign --abuse [--only NAME]`. Here the attacks on HTTP/2;
+fair_share.py has what a member may do.
 
-Everything against a server of its own on 127.0.0.1,
-a few seconds each, ending by itself; or against nginx in front of it. Attackers are processes of their own, so that they do not slow the honest user down
-by sharing its interpreter; they do share the machine's cores with all processes, which every figure includes."""
+Everything against a server of its own on 127.0.0.1, a few seconds each, ending by itself; or against nginx in front of it.
+Attackers are processes of their own, so that they do not slow the honest user down by sharing its interpreter; they do share the
+machine's cores with all processes, which every figure includes."""
 
 import argparse
 import json
@@ -461,25 +462,63 @@ class Scene:
         return attack(name, self.address, seconds, connections, self.honest, self.newcomer(), self.pids)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10, help="how long each attack lasts, at most 120")
-    parser.add_argument("--connections", type=int, default=2000, help="for attacks by their number, at most 15000")
-    parser.add_argument("--only", action="append", choices=ATTACKS, help="these attacks, and no others")
-    parser.add_argument("--nginx", action="store_true", help="through nginx/otpchatd.conf")
-    parser.add_argument("--attack", choices=ATTACKS, help=argparse.SUPPRESS)
-    parser.add_argument("--target", help=argparse.SUPPRESS)
+def parsed(arguments=None):
+    """The flags of `script/foreign --abuse`."""
+    import fair_rows
+    import no_harm
+    rows = {**fair_rows.ROWS, **no_harm.ROWS}
+    listed = "\n".join(f"  {name:20} {row.__doc__}" for name, row in rows.items())
+    parser = argparse.ArgumentParser(
+        prog="script/foreign --abuse", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Bounded attackers, and what the others notice of them, each against a server of its own on this machine. "
+        "The server is $OTPCHATD, or the one that was built. Without --only: the attacks on HTTP/2, then the rows of fair share.",
+        epilog=f"The rows of fair share; figures beside targets, exit code 1 if one is missed:\n{listed}\n\n"
+        f"The attacks on HTTP/2:\n  {', '.join(ATTACKS)}")
+    parser.add_argument("--only", action="append", metavar="NAME", choices=[*ATTACKS, *rows, "http2", "fair-share"],
+                        help="this attack or row, or all of `http2` or `fair-share`; may be given again")
+    parser.add_argument("--keep", metavar="FILE", help="write the figures of fair share there, as JSON")
+    parser.add_argument("--pace", type=float, default=1.0, help="how long a row of fair share lasts, as a share of its usual time; "
+                        "with less than 1 its figures mean little")
+    parser.add_argument("--seconds", type=float, default=10, help="how long each attack on HTTP/2 lasts, at most 120")
+    parser.add_argument("--connections", type=int, default=2000, help="for those by their number, at most 15000")
+    parser.add_argument("--nginx", action="store_true", help="those through nginx/otpchatd.conf")
+    options = parser.parse_args(arguments)
+    wanted = options.only or ["http2", "fair-share"]
+    options.attacks = [name for name in ATTACKS if name in wanted or "http2" in wanted]
+    options.rows = {name: row for name, row in rows.items() if name in wanted or "fair-share" in wanted}
+    return options
+
+
+def one_attack():
+    """This program as an attacker."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--attack", choices=ATTACKS, required=True)
+    parser.add_argument("--target", required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--connections", type=int, required=True)
     options = parser.parse_args()
+    host, port = options.target.rsplit(":", 1)
+    assert host == "127.0.0.1", "this machine only"
+    # The attacker has an address of its own, as a remote one would have.
+    http2.SOURCE = "127.0.0.66"
     seconds, connections = min(options.seconds, 120), min(options.connections, 15_000)
-    if options.attack:
-        host, port = options.target.rsplit(":", 1)
-        assert host == "127.0.0.1", "this machine only"
-        # The attacker has an address of its own, as a remote one would have.
-        http2.SOURCE = "127.0.0.66"
-        print(json.dumps(ATTACKS[options.attack]((host, int(port)), seconds, connections)))
+    print(json.dumps(ATTACKS[options.attack]((host, int(port)), seconds, connections)))
+
+
+def main():
+    if "--attack" in sys.argv:
+        one_attack()
         return
-    import test_abuse
-    test_abuse.show(options.only or list(ATTACKS), seconds, connections, options.nginx)
+    options = parsed()
+    missed = False
+    if options.attacks:
+        import test_abuse
+        seconds, connections = min(options.seconds, 120), min(options.connections, 15_000)
+        missed |= not test_abuse.show(options.attacks, seconds, connections, options.nginx)
+    if options.rows:
+        import fair_share
+        missed |= not fair_share.show(options.rows, min(max(options.pace, 0.02), 2), options.keep)
+    sys.exit(missed)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ OTPCHATD = os.environ.get("OTPCHATD")
 CALL_S = 20  # for one call: on a busy machine a password check may wait for others
 START_S = 60  # for a server to start or to stop
 STEP_S = 30  # one code's time
+CODE_ON_ITS_WAY_S = 5
 
 # A proxy from the environment would come between the tests and their own machine.
 for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"):
@@ -55,20 +56,26 @@ import otp_pb2_grpc  # noqa: E402
 class Server:
     """A running otpchatd on a free port. `with Server() as server: ... server.address`"""
 
-    def __init__(self, *flags, data_dir=None):
+    # All tests of a class share one address.
+    own_flags = ("--registrations-per-address", "10000")
+    host = "localhost"
+    # What the program is started by.
+    prefix = ()
+
+    def __init__(self, *flags, data_dir=None, log=None):
         self.own_dir = None if data_dir else tempfile.TemporaryDirectory(prefix="otpchat-data-")
         self.data_dir = Path(data_dir or self.own_dir.name)
         self.flags = flags
+        self.log_path = Path(log or self.data_dir / "server.log")
         self.port = 0
         self.process = None
 
     def start(self):
         """Starts, or starts again on the port it had before."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("OTPCHAT_")}
-        # All tests of a class share one address.
-        command = [OTPCHATD, "--listen", f"localhost:{self.port}", "--data-dir", str(self.data_dir),
-                   "--registrations-per-address", "10000", *self.flags]
-        self.log = open(self.data_dir / "server.log", "ab")
+        command = [*self.prefix, OTPCHATD, "--listen", f"{self.host}:{self.port}", "--data-dir", str(self.data_dir),
+                   *self.own_flags, *self.flags]
+        self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self.log, text=True, encoding="utf-8")
         self.lines = queue.Queue()
@@ -111,7 +118,7 @@ class Server:
         self.process.send_signal(signal.SIGHUP)
 
     def log_text(self):
-        return (self.data_dir / "server.log").read_text(encoding="utf-8", errors="replace")
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     def wait_for_log(self, pattern, seconds=30):
         """What `pattern` finds in the log, which the server writes on a thread of its own."""
@@ -124,7 +131,7 @@ class Server:
 
     @property
     def address(self):
-        return f"localhost:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def __enter__(self):
         try:
@@ -251,6 +258,11 @@ class Authenticator:
         assert step <= now + 1, "a test may use two codes of one account: a third would have to wait"
         self.last_step = step
         return self.code_of(step)
+
+    def early_code(self):
+        """The oldest code that the server accepts for some seconds yet and has not seen, so that two newer ones remain."""
+        self.last_step = max(int(time.time() + CODE_ON_ITS_WAY_S) // STEP_S - 1, self.last_step + 1)
+        return self.code_of(self.last_step)
 
     def last_code(self):
         return self.code_of(self.last_step)

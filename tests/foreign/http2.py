@@ -126,8 +126,12 @@ class Connection:
                 self.queue(frame(SETTINGS, ACK, 0))
             if kind == PING and not flags & ACK:
                 self.queue(frame(PING, ACK, 0, bytes(self.unread[at + 9:at + 17])))
+            self.arrived(kind, flags, at)
             at += 9 + length
         del self.unread[:at]
+
+    def arrived(self, kind, flags, at):
+        """A whole frame begins in `unread` at this place. For subclasses."""
 
     def close(self):
         if not self.closed:
